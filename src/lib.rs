@@ -1,0 +1,1 @@
+//! barista: a directory of TOML becomes a room of diskless machines.

@@ -1,0 +1,2 @@
+//! The barista program.
+fn main() {}
