@@ -1,1 +1,4 @@
 //! barista: a directory of TOML becomes a room of diskless machines.
+
+pub mod names;
+pub mod site;

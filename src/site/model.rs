@@ -1,0 +1,288 @@
+//! What a site says, once every rule has passed: names resolved, units read, defaults filled in.
+//!
+//! **Invariant:** a value of [`Site`] exists only if the commit it was read from has no error.
+
+use crate::names::{
+    Bytes, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, NetworkName, Percent, Share, SiteName, VersionName, VgName,
+};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+/// A café as its repository describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The site's name, part of every tag.
+    pub name: SiteName,
+    /// Where machines reach the server.
+    pub server: Server,
+    /// Where volumes lie; present when any image is a disk.
+    pub storage: Option<Storage>,
+    /// How disks are named on the wire; present when any image is a disk.
+    pub iscsi: Option<Iscsi>,
+    /// What every booting machine gets.
+    pub boot: BootDefaults,
+    /// What may be destroyed.
+    pub policy: Policy,
+    /// Subnets by name.
+    pub networks: BTreeMap<NetworkName, Network>,
+    /// Images by name.
+    pub images: BTreeMap<ImageName, Image>,
+    /// Machines by name.
+    pub machines: BTreeMap<MachineName, Machine>,
+    /// Machines that had another name before: new name to old ones.
+    pub moved_machines: BTreeMap<MachineName, BTreeSet<MachineName>>,
+    /// Images that had another name before: new name to old ones.
+    pub moved_images: BTreeMap<ImageName, BTreeSet<ImageName>>,
+    /// The site's own templates by file name (`machine.ipxe`), overriding the built-in ones.
+    pub templates: BTreeMap<String, String>,
+}
+
+/// The server's addresses; all three are `address` unless the site says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The server's own address.
+    pub address: Ipv4Addr,
+    /// Where loaders are fetched by TFTP.
+    pub tftp_address: Ipv4Addr,
+    /// Where scripts and assets are fetched by HTTP.
+    pub http_address: Ipv4Addr,
+    /// Where disks are attached.
+    pub iscsi_address: Ipv4Addr,
+}
+
+/// The volume group and thin pool that hold the volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The volume group; barista never makes one.
+    pub volume_group: VgName,
+    /// The thin pool.
+    pub thin_pool: LvName,
+    /// The pool's size when it may be made, `None` when it must exist.
+    pub create_pool: Option<Share>,
+    /// Free space of the pool below which no new clone is made.
+    pub reserve: Percent,
+    /// Where image sources lie, an absolute path; `None` is `images/` under the state directory.
+    pub image_store: Option<String>,
+}
+
+/// Names and port of the iSCSI targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Iscsi {
+    /// What every target's and initiator's name begins with.
+    pub iqn_prefix: Iqn,
+    /// The TCP port; 3260 unless the site says otherwise.
+    pub port: u16,
+}
+
+/// What every booting machine gets unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootDefaults {
+    /// Port of the HTTP service.
+    pub http_port: u16,
+    /// How long a menu waits before it boots its default.
+    pub menu_timeout: Interval,
+    /// The directory of undionly.kpxe, snponly.efi and ipxe.efi, an absolute path; `None` is where the distribution puts them.
+    pub loaders: Option<String>,
+}
+
+/// What a plan may destroy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// A plan that destroys more volumes than this is held whole.
+    pub max_destroy: u32,
+    /// Written consent, item by item.
+    pub may_destroy: BTreeSet<Consent>,
+}
+
+/// One written consent to destroy data.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Consent {
+    /// `*`: anything this site owns.
+    Everything,
+    /// `image@version`.
+    Version(ImageName, VersionName),
+    /// `machine.image`.
+    Clone(MachineName, ImageName),
+}
+
+/// How the server takes part in a subnet's DHCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// It is the DHCP server.
+    Server,
+    /// It adds boot information beside another DHCP server.
+    Proxy,
+    /// It says nothing; another server hands out the boot information too.
+    Off,
+}
+
+/// One subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: NetworkName,
+    /// The interface it is reached through.
+    pub interface: String,
+    /// How the server takes part in its DHCP.
+    pub mode: NetworkMode,
+    /// The subnet.
+    pub subnet: Ipv4Net,
+    /// First and last address for machines without a reservation.
+    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The router machines are told.
+    pub router: Option<Ipv4Addr>,
+    /// The name servers machines are told, in order.
+    pub dns: Vec<Ipv4Addr>,
+    /// The domain machines are told.
+    pub domain: Option<String>,
+    /// How long an address is leased.
+    pub lease_time: Interval,
+    /// Relay agents that forward this subnet's requests.
+    pub relay: BTreeSet<Ipv4Addr>,
+}
+
+/// What firmware something boots with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// PC BIOS.
+    Bios,
+    /// UEFI.
+    Uefi,
+    /// Either.
+    Any,
+}
+
+/// Something a machine can boot or have attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its name.
+    pub name: ImageName,
+    /// What a menu calls it.
+    pub title: String,
+    /// What firmware can boot it.
+    pub firmware: Firmware,
+    /// What it is.
+    pub kind: ImageKind,
+}
+
+/// What an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageKind {
+    /// A disk that machines get a clone of.
+    Disk(Disk),
+    /// A kernel with its initial RAM disks, fetched over HTTP.
+    Linux(Linux),
+    /// The machine's own disk.
+    Local,
+}
+
+/// A disk image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Whether machines boot from it or have it beside their system disk.
+    pub role: Role,
+    /// The size of a clone.
+    pub size: Bytes,
+    /// When a machine's clone is thrown away.
+    pub reset: Reset,
+    /// The version machines get.
+    pub current: VersionName,
+    /// Images attached as further LUNs, in order.
+    pub data_disks: Vec<ImageName>,
+    /// Its versions.
+    pub versions: BTreeMap<VersionName, Version>,
+}
+
+/// What a disk is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It is booted from.
+    System,
+    /// It stands beside a system disk.
+    Data,
+}
+
+/// When a machine's clone is thrown away and made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reset {
+    /// At every boot of the machine.
+    EveryBoot,
+    /// When the image's current version changes.
+    OnUpdate,
+    /// Never; it is kept until the site consents to its end.
+    Never,
+}
+
+/// One version of a disk image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its name.
+    pub name: VersionName,
+    /// What it is filled from.
+    pub source: Source,
+}
+
+/// What a version is filled from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Nothing: an empty disk.
+    Blank,
+    /// A file of the image store.
+    File {
+        /// Its path within the store.
+        path: String,
+        /// How it is to be read; never guessed from its content, for a guest can write any content.
+        format: SourceFormat,
+        /// The SHA-256 of the file, lower-case hex.
+        sha256: Option<String>,
+    },
+}
+
+/// How a source file is to be read, by its ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceFormat {
+    /// `.raw`, `.img`: the bytes of the disk.
+    Raw,
+    /// `.qcow2`
+    Qcow2,
+    /// `.vhdx`
+    Vhdx,
+}
+
+/// A kernel with its initial RAM disks; paths are within the asset store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linux {
+    /// The kernel.
+    pub kernel: String,
+    /// Initial RAM disks, in order.
+    pub initrd: Vec<String>,
+    /// The kernel's command line.
+    pub args: String,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name.
+    pub name: MachineName,
+    /// Its Ethernet addresses, at least one.
+    pub macs: Vec<MacAddr>,
+    /// Its reserved address.
+    pub ip: Option<Ipv4Addr>,
+    /// What firmware it boots with, when the site says.
+    pub firmware: Option<Firmware>,
+    /// What it can boot, at least one; the first is the default.
+    pub boot: Vec<ImageName>,
+    /// How long its menu waits before it boots its default.
+    pub menu_timeout: Interval,
+}
