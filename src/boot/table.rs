@@ -1,0 +1,129 @@
+//! The boot table: everything `serve` needs to answer every booting machine, in one document.
+//!
+//! Apply publishes it whole and `serve` swaps it whole, so no machine is ever answered from half of an old and half of a
+//! new site. **Invariant:** pure data; complete, so that serving never waits on git, LVM or the agent.
+
+use crate::names::{Interval, MacAddr, MachineName, NetworkName, SiteName};
+use crate::site::{Firmware, NetworkMode};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+/// The version of this document; a reader refuses any other.
+pub const VERSION: u32 = 1;
+
+/// Where the table lies under the state directory.
+pub const PATH: &str = "boot/table.json";
+
+/// Everything `serve` needs to answer every booting machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BootTable {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The site this table belongs to.
+    pub site: SiteName,
+    /// Where machines fetch loaders by TFTP.
+    pub tftp_address: Ipv4Addr,
+    /// Where machines fetch scripts and assets by HTTP.
+    pub http_address: Ipv4Addr,
+    /// The port of both addresses' HTTP service.
+    pub http_port: u16,
+    /// The directory of the loaders; `None` is where the distribution puts them.
+    pub loaders: Option<String>,
+    /// Subnets by name.
+    pub networks: BTreeMap<NetworkName, BootNetwork>,
+    /// Machines by name.
+    pub machines: BTreeMap<MachineName, BootMachine>,
+    /// The script a machine gets that no entry of `machines` names.
+    pub unknown_script: String,
+    /// Files of the asset store that the scripts name.
+    pub assets: BTreeSet<String>,
+}
+
+/// One subnet, as the DHCP service sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BootNetwork {
+    /// The interface it is reached through.
+    pub interface: String,
+    /// How the server takes part in its DHCP.
+    pub mode: NetworkMode,
+    /// The subnet.
+    #[schemars(with = "String")]
+    pub subnet: Ipv4Net,
+    /// First and last address for machines without a reservation.
+    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The router machines are told.
+    pub router: Option<Ipv4Addr>,
+    /// The name servers machines are told, in order.
+    pub dns: Vec<Ipv4Addr>,
+    /// The domain machines are told.
+    pub domain: Option<String>,
+    /// How long an address is leased.
+    pub lease_time: Interval,
+    /// Relay agents that forward this subnet's requests.
+    pub relay: BTreeSet<Ipv4Addr>,
+}
+
+/// One machine, as the boot services see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BootMachine {
+    /// Its Ethernet addresses.
+    pub macs: Vec<MacAddr>,
+    /// Its reserved address.
+    pub ip: Option<Ipv4Addr>,
+    /// What firmware the site says it has.
+    pub firmware: Option<Firmware>,
+    /// What it boots when nobody chooses: the name of an image.
+    pub default: String,
+    /// Its iPXE script.
+    pub script: String,
+}
+
+/// A table that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// Not JSON, or not this document.
+    #[error("the boot table does not read as one")]
+    Malformed(#[source] serde_json::Error),
+    /// Another version of this document.
+    #[error("the boot table is version {0}, and this program reads version {VERSION}: run `barista apply` with it")]
+    Version(u32),
+}
+
+impl BootTable {
+    /// Reads a published table.
+    pub fn parse(text: &str) -> Result<Self, TableError> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let head: Head = serde_json::from_str(text).map_err(TableError::Malformed)?;
+        if head.version != VERSION {
+            return Err(TableError::Version(head.version));
+        }
+        serde_json::from_str(text).map_err(TableError::Malformed)
+    }
+
+    /// The text that is published: stable to the byte for the same table.
+    pub fn render(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a table of strings and numbers always serialises");
+        text.push('\n');
+        text
+    }
+
+    /// The machine that has this Ethernet address.
+    pub fn machine(&self, mac: MacAddr) -> Option<(&MachineName, &BootMachine)> {
+        self.machines.iter().find(|(_, machine)| machine.macs.contains(&mac))
+    }
+
+    /// The base of every HTTP address in a script: `http://192.168.1.2:8080`.
+    pub fn http_base(&self) -> String {
+        format!("http://{}:{}", self.http_address, self.http_port)
+    }
+}
