@@ -1,5 +1,8 @@
 //! barista: a directory of TOML becomes a room of diskless machines.
 
 pub mod boot;
+pub mod host;
 pub mod names;
+pub mod observed;
+pub mod plan;
 pub mod site;

@@ -1,0 +1,109 @@
+//! The kernel's iSCSI targets and backstores as configfs shows them.
+
+use crate::names::{Lun, Portal};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The target subsystem.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Lio {
+    /// Backstores by their path below `core/`: `iblock_100000/lucky-cat.pc01.win11`.
+    pub backstores: BTreeMap<String, Backstore>,
+    /// HBA directories that hold no backstore: debris of a half-made or half-removed one.
+    pub empty_hbas: BTreeSet<String>,
+    /// iSCSI targets by name. Of a target that is not ours only the name and its LUNs are read.
+    pub targets: BTreeMap<String, Target>,
+}
+
+/// A backstore (storage object).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Backstore {
+    /// Whether it is enabled: has opened its device.
+    pub enabled: bool,
+    /// The free text in which ours carry our mark.
+    pub alias: String,
+    /// Its unit serial number.
+    pub serial: String,
+    /// The device's major and minor number, from `info`.
+    pub device: Option<(u32, u32)>,
+    /// The informational path.
+    pub udev_path: String,
+    /// Vendor, product and revision as they stand in INQUIRY.
+    pub inquiry: [String; 3],
+    /// Attributes under `attrib/` that we set, by name.
+    pub attributes: BTreeMap<String, String>,
+    /// SCSI commands it has served since it was made.
+    pub commands: u64,
+}
+
+/// An iSCSI target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Target {
+    /// Its portal groups by tag.
+    pub tpgs: BTreeMap<u16, Tpg>,
+    /// Sessions on it, by the fabric's own count.
+    pub sessions: u32,
+}
+
+/// A target portal group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tpg {
+    /// Whether it accepts logins.
+    pub enabled: bool,
+    /// Attributes under `attrib/` that we set, by name.
+    pub attributes: BTreeMap<String, String>,
+    /// LUNs by number.
+    pub luns: BTreeMap<Lun, TpgLun>,
+    /// Portals.
+    pub portals: BTreeSet<Portal>,
+    /// ACLs by initiator name.
+    pub acls: BTreeMap<String, Acl>,
+}
+
+/// A LUN of a portal group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TpgLun {
+    /// Link name and the backstore it leads to (its path below `core/`); none in a half-made LUN.
+    pub link: Option<(String, String)>,
+}
+
+/// An access control list: one initiator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Acl {
+    /// Mapped LUNs by the number the initiator sees.
+    pub luns: BTreeMap<Lun, MappedLun>,
+    /// Its session, if it has one.
+    pub session: crate::observed::Seen<Session>,
+}
+
+/// A LUN as one initiator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MappedLun {
+    /// Link name and the number of the portal group's LUN it leads to; none in a half-made one.
+    pub link: Option<(String, Lun)>,
+    /// Whether the initiator may only read it.
+    pub write_protect: bool,
+    /// SCSI commands on it since the ACL was made.
+    pub commands: u64,
+}
+
+/// A live session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Session {
+    /// The initiator's part of the session identifier, twelve hex digits; iPXE's begin with `400027 23` (RFC 7143 §11.12.5,
+    /// enterprise number 10019).
+    pub isid: String,
+    /// Where it comes from.
+    pub address: String,
+    /// Since when it is known.
+    pub since: Option<Timestamp>,
+}

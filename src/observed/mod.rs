@@ -1,0 +1,84 @@
+//! What the host holds, as facts: parsed from raw tool output and configfs listings, nothing concluded.
+//!
+//! **Invariant:** what could not be read is [`Seen::Unreadable`], never absent; every map is ordered; no field is a guess.
+
+mod lio;
+mod lvm;
+
+pub use lio::{Acl, Backstore, Lio, MappedLun, Session, Target, Tpg, TpgLun};
+pub use lvm::{Hundredths, Lv, LvKind, Vg};
+
+use crate::names::{Bytes, MachineName};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What looking at something gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen<T> {
+    /// It was looked for and is not there.
+    Absent,
+    /// It is there.
+    Present(T),
+    /// It could not be looked at, and why; says nothing about whether it is there.
+    Unreadable(String),
+}
+
+impl<T> Seen<T> {
+    /// The thing, if it is there.
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(thing) => Some(thing),
+            Self::Absent | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// Everything a plan needs to know of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Observation {
+    /// When the host was looked at.
+    pub at: Timestamp,
+    /// How long the host has been up, in seconds.
+    pub uptime_seconds: u64,
+    /// The kernel's boot id: another one means that all counters began anew.
+    pub boot_id: String,
+    /// The volume group; absent when LVM answered and knows none of that name.
+    pub vg: Seen<Vg>,
+    /// The target subsystem; absent when the kernel has none loaded and nothing can be exported yet.
+    pub lio: Seen<Lio>,
+    /// The text of the published boot table.
+    pub published: Seen<String>,
+    /// Files of the image store that a version could be filled from, by their path in the site, with their size.
+    pub sources: BTreeMap<String, Seen<SourceFile>>,
+    /// Files of the asset store that scripts name.
+    pub assets: BTreeMap<String, Seen<Bytes>>,
+    /// What is known of each machine's comings and goings.
+    pub activity: BTreeMap<MachineName, Activity>,
+}
+
+/// A file of the image store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SourceFile {
+    /// Its own size.
+    pub size: Bytes,
+    /// The size of the disk in it; the same for raw files.
+    pub disk_size: Seen<Bytes>,
+}
+
+/// What is known of one machine's comings and goings; empty when nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Activity {
+    /// When it last fetched its boot script.
+    pub script_fetched: Option<Timestamp>,
+    /// Since when it has a session, as far as anybody looked.
+    pub session_since: Option<Timestamp>,
+    /// When an operating system's session, begun after the last fetch of the script, was seen to have ended.
+    pub session_ended: Option<Timestamp>,
+    /// When its I/O counters were last seen to move.
+    pub counters_moved: Option<Timestamp>,
+}
