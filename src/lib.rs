@@ -1,6 +1,7 @@
 //! barista: a directory of TOML becomes a room of diskless machines.
 
 pub mod boot;
+pub mod desired;
 pub mod host;
 pub mod names;
 pub mod observed;
