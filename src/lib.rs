@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod deploy;
+pub mod desired;
 pub mod host;
 pub mod names;
 pub mod observed;

@@ -3,5 +3,9 @@
 //! The pure half ([`table`], [`transcript`], scripts) is what a plan compares and publishes; the serving half answers packets
 //! from that table alone. **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
 
+mod compile;
+pub mod ipxe;
 pub mod table;
 pub mod transcript;
+
+pub use compile::compute_table;

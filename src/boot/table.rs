@@ -3,8 +3,8 @@
 //! Apply publishes it whole and `serve` swaps it whole, so no machine is ever answered from half of an old and half of a
 //! new site. **Invariant:** pure data; complete, so that serving never waits on git, LVM or the agent.
 
+use crate::desired::{Firmware, NetworkMode};
 use crate::names::{Interval, MacAddr, MachineName, NetworkName, SiteName};
-use crate::site::{Firmware, NetworkMode};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{

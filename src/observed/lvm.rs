@@ -53,6 +53,8 @@ pub enum LvKind {
         health: String,
         /// The unit it allocates in.
         chunk: Bytes,
+        /// What it does with discards: `ignore`, `nopassdown`, `passdown`.
+        discards: String,
     },
     /// Anything else, by LVM's segment type.
     Other(String),

@@ -65,6 +65,8 @@ pub struct Observation {
 pub struct SourceFile {
     /// Its own size.
     pub size: Bytes,
+    /// What it takes of its file system: less than its size where it is sparse.
+    pub allocated: Bytes,
     /// The size of the disk in it; the same for raw files.
     pub disk_size: Seen<Bytes>,
 }

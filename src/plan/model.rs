@@ -4,7 +4,7 @@
 //! change says.
 
 use super::Step;
-use crate::names::{ImageName, LvName, MachineName, SiteName, VersionName, VgName};
+use crate::names::{LvName, MachineName, SiteName, VgName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -47,6 +47,8 @@ pub struct Revision {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
+    /// The kernel's target subsystem.
+    Kernel,
     /// The thin pool.
     Pool(VgName, LvName),
     /// A volume, ours by its tags.
@@ -64,6 +66,7 @@ pub enum Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Kernel => f.write_str("kernel  target subsystem"),
             Self::Pool(vg, lv) => write!(f, "pool    {vg}/{lv}"),
             Self::Volume(vg, lv) => write!(f, "volume  {vg}/{lv}"),
             Self::Backstore(name) => write!(f, "disk    {name}"),
@@ -221,11 +224,6 @@ pub struct Note {
     pub about: String,
     /// What to know, and the mend.
     pub message: String,
-}
-
-/// The consent that names a version or a clone, as `policy.may-destroy` spells it.
-pub fn consent_for_version(image: &ImageName, version: &VersionName) -> String {
-    format!("{image}@{version}")
 }
 
 /// What became of one change.

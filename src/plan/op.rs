@@ -4,7 +4,7 @@
 
 use super::ChangeId;
 use crate::boot::table::{BootMachine, BootTable};
-use crate::names::{Bytes, LvName, MachineName, VgName};
+use crate::names::{Bytes, LvName, MachineName, Percent, VgName};
 use serde::{Deserialize, Serialize};
 
 /// One effect on the host.
@@ -34,6 +34,21 @@ pub enum Op {
         lv: LvName,
         /// The volume's size: the disk in the file must fit.
         size: Bytes,
+        /// The thin pool it fills; watched meanwhile.
+        pool: LvName,
+        /// Free space of the pool at which filling stops: a full pool fails every seat's writes.
+        reserve: Percent,
+    },
+    /// Stops the change when the seat has come into use since the plan was made.
+    RequireIdle {
+        /// Whose seat.
+        machine: MachineName,
+        /// The target.
+        target: String,
+        /// The initiator that may be logged in.
+        initiator: String,
+        /// SCSI commands its mapped LUNs had served when the plan was made.
+        commands: u64,
     },
 }
 

@@ -14,9 +14,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("observed", &["names"]),
     ("boot::table", &["names", "site"]),
     ("boot::transcript", &["names"]),
-    ("boot::ipxe", &["names", "site", "boot::table"]),
-    ("desired", &["names", "site", "boot::table", "boot::ipxe"]),
-    ("plan", &["names", "site", "desired", "observed", "boot::table", "boot::transcript", "boot::ipxe"]),
+    ("desired", &["names", "site"]),
+    // The pure half of boot: what the plan compares and publishes.
+    ("boot::ipxe", &["names", "desired", "boot::table"]),
+    ("boot::compile", &["names", "desired", "boot::table", "boot::ipxe"]),
+    ("boot::compute_table", &[]),
+    ("plan", &["names", "site", "desired", "observed", "boot::table", "boot::transcript", "boot::ipxe", "boot::compute_table"]),
     ("host", &["names", "site", "desired", "observed", "plan", "boot::table", "boot::transcript"]),
     // The serving half stands above the boot table alone: no packet parser knows of plans or the host.
     ("boot", &["names", "site", "boot"]),

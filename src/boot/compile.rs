@@ -1,0 +1,73 @@
+//! The boot table of a site.
+//!
+//! **Invariant:** pure; every machine has its script, and every template that fails is reported, not the first alone.
+
+use super::ipxe::{Scripts, TemplateError};
+use super::table::{BootMachine, BootNetwork, BootTable, VERSION};
+use crate::desired::{Desired, EntryKind, Network, Room};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The table that `serve` needs for this site, or every template that does not render.
+pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>> {
+    let room = &desired.room;
+    let mut table = BootTable {
+        version: VERSION,
+        site: desired.site.clone(),
+        tftp_address: room.tftp_address,
+        http_address: room.http_address,
+        http_port: room.http_port,
+        loaders: room.loaders.clone(),
+        networks: room.networks.values().map(|network| (network.name.clone(), boot_network(network))).collect(),
+        machines: BTreeMap::new(),
+        unknown_script: String::new(),
+        assets: assets(room),
+    };
+    let scripts = Scripts::new(&desired.site, table.http_base(), &room.templates).map_err(|error| vec![error])?;
+    let mut errors = BTreeSet::new();
+    match scripts.unknown() {
+        Ok(script) => table.unknown_script = script,
+        Err(error) => drop(errors.insert(error)),
+    }
+    for (name, seat) in &room.machines {
+        let Some(default) = seat.entries.first() else { continue };
+        match scripts.machine(name, seat) {
+            Ok(script) => {
+                let machine = BootMachine {
+                    macs: seat.macs.clone(),
+                    ip: seat.ip,
+                    firmware: seat.firmware,
+                    default: default.image.to_string(),
+                    script,
+                };
+                table.machines.insert(name.clone(), machine);
+            }
+            Err(error) => drop(errors.insert(error)),
+        }
+    }
+    if errors.is_empty() { Ok(table) } else { Err(errors.into_iter().collect()) }
+}
+
+fn boot_network(network: &Network) -> BootNetwork {
+    BootNetwork {
+        interface: network.interface.clone(),
+        mode: network.mode,
+        subnet: network.subnet,
+        range: network.range,
+        router: network.router,
+        dns: network.dns.clone(),
+        domain: network.domain.clone(),
+        lease_time: network.lease_time,
+        relay: network.relay.clone(),
+    }
+}
+
+fn assets(room: &Room) -> BTreeSet<String> {
+    let mut assets = BTreeSet::new();
+    for entry in room.machines.values().flat_map(|seat| &seat.entries) {
+        if let EntryKind::Linux { kernel, initrd, .. } = &entry.kind {
+            assets.insert(kernel.clone());
+            assets.extend(initrd.iter().cloned());
+        }
+    }
+    assets
+}

@@ -1,0 +1,162 @@
+//! iPXE scripts from templates, built in or the site's own.
+//!
+//! iPXE has no quoting at all (`core/exec.c`): a value is safe because its class was checked when the site was read.
+//! **Invariant:** pure; a template that names something unknown, runs too long or yields no script is an error, never an
+//! empty line.
+
+use crate::desired::{Entry, EntryKind, Seat};
+use crate::names::{Iqn, MacAddr, MachineName, SiteName};
+use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
+use serde::Serialize;
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+/// Templates a site may override, with the built-in text.
+pub const TEMPLATES: [(&str, &str); 2] =
+    [("machine.ipxe", include_str!("machine.ipxe")), ("unknown.ipxe", include_str!("unknown.ipxe"))];
+
+/// Instructions a template may take: a menu of fifty entries takes about five thousand.
+const FUEL: u64 = 200_000;
+
+/// A template that does not render to a script.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct TemplateError {
+    /// The template.
+    pub file: String,
+    /// The line in it, from 1; 0 when it is about the whole.
+    pub line: u32,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The templates of one site, parsed.
+pub struct Scripts<'a> {
+    environment: Environment<'a>,
+    site: &'a SiteName,
+    base: String,
+}
+
+/// What `machine.ipxe` may name.
+#[derive(Serialize)]
+struct MachinePage<'a> {
+    site: &'a SiteName,
+    base: &'a str,
+    machine: MachineContext<'a>,
+    entries: Vec<EntryContext<'a>>,
+    timeout_ms: u64,
+}
+
+/// What `unknown.ipxe` may name.
+#[derive(Serialize)]
+struct UnknownPage<'a> {
+    site: &'a SiteName,
+    base: &'a str,
+}
+
+#[derive(Serialize)]
+struct MachineContext<'a> {
+    name: &'a MachineName,
+    ip: Option<Ipv4Addr>,
+    macs: &'a [MacAddr],
+    initiator: Option<&'a Iqn>,
+}
+
+#[derive(Serialize)]
+struct EntryContext<'a> {
+    name: &'a str,
+    title: &'a str,
+    kind: &'static str,
+    target: Option<&'a str>,
+    root_path: Option<String>,
+    kernel: Option<String>,
+    initrd: Vec<String>,
+    args: Option<&'a str>,
+}
+
+impl<'a> Scripts<'a> {
+    /// Parses the built-in templates with the site's own over them; `base` is where HTTP answers.
+    pub fn new(site: &'a SiteName, base: String, own: &'a BTreeMap<String, String>) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        environment
+            .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the default delimiters are legal"));
+        for (name, built_in) in TEMPLATES {
+            let text = own.get(name).map_or(built_in, String::as_str);
+            environment.add_template(name, text).map_err(|error| describe(name, &error))?;
+        }
+        Ok(Self { environment, site, base })
+    }
+
+    /// The script of one machine.
+    pub fn machine(&self, name: &MachineName, seat: &Seat) -> Result<String, TemplateError> {
+        let page = MachinePage {
+            site: self.site,
+            base: &self.base,
+            machine: MachineContext { name, ip: seat.ip, macs: &seat.macs, initiator: seat.initiator.as_ref() },
+            entries: seat.entries.iter().map(|entry| self.entry(entry)).collect(),
+            timeout_ms: seat.menu_timeout.duration().as_millis() as u64,
+        };
+        self.render("machine.ipxe", page)
+    }
+
+    /// The script of a machine that the site does not know.
+    pub fn unknown(&self) -> Result<String, TemplateError> {
+        self.render("unknown.ipxe", UnknownPage { site: self.site, base: &self.base })
+    }
+
+    fn entry<'e>(&self, entry: &'e Entry) -> EntryContext<'e> {
+        let mut shown = EntryContext {
+            name: entry.image.as_str(),
+            title: &entry.title,
+            kind: "local",
+            target: None,
+            root_path: None,
+            kernel: None,
+            initrd: Vec::new(),
+            args: None,
+        };
+        let asset = |path: &String| format!("{}/assets/{path}", self.base);
+        match &entry.kind {
+            EntryKind::Disk { target, portal } => {
+                shown.kind = "disk";
+                shown.target = Some(target.as_str());
+                // RFC 4173 §5: iscsi:<server>:<protocol>:<port>:<LUN>:<target>; empty is TCP and LUN 0.
+                shown.root_path = Some(format!("iscsi:{}::{}::{target}", portal.0.ip(), portal.0.port()));
+            }
+            EntryKind::Linux { kernel, initrd, args } => {
+                shown.kind = "linux";
+                shown.kernel = Some(asset(kernel));
+                shown.initrd = initrd.iter().map(asset).collect();
+                shown.args = Some(args);
+            }
+            EntryKind::Local => {}
+        }
+        shown
+    }
+
+    fn render(&self, template: &str, page: impl Serialize) -> Result<String, TemplateError> {
+        let text = self
+            .environment
+            .get_template(template)
+            .and_then(|template| template.render(Serde(&page)))
+            .map_err(|error| describe(template, &error))?;
+        if !text.starts_with("#!ipxe\n") {
+            let message = "the script does not begin with the line \"#!ipxe\", by which iPXE knows it".to_owned();
+            return Err(TemplateError { file: format!("templates/{template}"), line: 1, message });
+        }
+        Ok(text)
+    }
+}
+
+fn describe(template: &str, error: &minijinja::Error) -> TemplateError {
+    let line = error.line().unwrap_or(0) as u32;
+    let message = match error.detail() {
+        Some(detail) => format!("the template does not render: {}: {detail}", error.kind()),
+        None => format!("the template does not render: {}", error.kind()),
+    };
+    TemplateError { file: format!("templates/{template}"), line, message }
+}
+
+#[cfg(test)]
+mod tests;

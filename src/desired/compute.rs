@@ -1,0 +1,174 @@
+//! Site to [`Desired`].
+
+use super::{
+    Backstore, BaseVolume, CloneVolume, Desired, Entry, EntryKind, Room, Seat, Storage, Target, backstore_name, clone_name,
+    serial, version_name,
+};
+use crate::names::{ImageName, Lun, LvName, MachineName, NameError, Portal};
+use crate::site::{Disk, Image, ImageKind, Iscsi, Machine, Site};
+use std::{collections::BTreeMap, net::SocketAddr};
+
+/// A name that the site's own rules should have refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{object} cannot be named")]
+pub struct NamingError {
+    /// What it is the name of.
+    pub object: String,
+    /// The rule it breaks.
+    #[source]
+    pub source: NameError,
+}
+
+/// Every object that the site means, with its final name.
+pub fn compute(site: &Site) -> Result<Desired, NamingError> {
+    Ok(Desired {
+        site: site.name.clone(),
+        storage: compute_storage(site)?,
+        policy: site.policy.clone(),
+        room: compute_room(site)?,
+    })
+}
+
+fn named<T>(object: impl std::fmt::Display, name: Result<T, NameError>) -> Result<T, NamingError> {
+    name.map_err(|source| NamingError { object: object.to_string(), source })
+}
+
+fn disk_of(image: &Image) -> Option<&Disk> {
+    match &image.kind {
+        ImageKind::Disk(disk) => Some(disk),
+        ImageKind::Linux(_) | ImageKind::Local => None,
+    }
+}
+
+fn portal(site: &Site, iscsi: &Iscsi) -> Portal {
+    Portal(SocketAddr::new(site.server.iscsi_address.into(), iscsi.port))
+}
+
+fn compute_storage(site: &Site) -> Result<Option<Storage>, NamingError> {
+    let (Some(storage), Some(iscsi)) = (&site.storage, &site.iscsi) else {
+        return Ok(None);
+    };
+    let mut desired = Storage {
+        vg: storage.volume_group.clone(),
+        pool: storage.thin_pool.clone(),
+        create_pool: storage.create_pool,
+        reserve: storage.reserve,
+        image_store: storage.image_store.clone(),
+        iqn_prefix: iscsi.iqn_prefix.clone(),
+        portal: portal(site, iscsi),
+        versions: BTreeMap::new(),
+        clones: BTreeMap::new(),
+        targets: BTreeMap::new(),
+    };
+    for image in site.images.values() {
+        for version in disk_of(image).into_iter().flat_map(|disk| disk.versions.values()) {
+            let Some(disk) = disk_of(image) else { continue };
+            let volume = named(&image.name, version_name(&image.name, &version.name))?;
+            let formerly = former_images(site, &image.name)
+                .map(|old| named(old, version_name(old, &version.name)))
+                .collect::<Result<_, _>>()?;
+            let base = BaseVolume {
+                image: image.name.clone(),
+                version: version.name.clone(),
+                size: disk.size,
+                source: version.source.clone(),
+                formerly,
+            };
+            desired.versions.insert(volume, base);
+        }
+    }
+    for machine in site.machines.values() {
+        for image in &machine.boot {
+            let Some(disk) = site.images.get(image).and_then(disk_of) else { continue };
+            let mut luns = BTreeMap::new();
+            for (number, attached) in std::iter::once(image).chain(&disk.data_disks).enumerate() {
+                let (volume, clone) = compute_clone(site, machine, attached)?;
+                let backstore = Backstore {
+                    name: backstore_name(&site.name, &machine.name, attached),
+                    volume: volume.clone(),
+                    serial: serial(&site.name, &machine.name, attached),
+                };
+                luns.insert(Lun(number as u16), backstore);
+                desired.clones.insert(volume, clone);
+            }
+            let initiator = named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?;
+            let name = named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{image}", machine.name)))?;
+            desired.targets.insert(name, Target { machine: machine.name.clone(), image: image.clone(), initiator, luns });
+        }
+    }
+    Ok(Some(desired))
+}
+
+fn compute_clone(site: &Site, machine: &Machine, image: &ImageName) -> Result<(LvName, CloneVolume), NamingError> {
+    let disk = site.images.get(image).and_then(disk_of).expect("a site names only images that exist, and data disks are disks");
+    let machines: Vec<&MachineName> = std::iter::once(&machine.name).chain(former_machines(site, &machine.name)).collect();
+    let images: Vec<&ImageName> = std::iter::once(image).chain(former_images(site, image)).collect();
+    let mut names = machines
+        .iter()
+        .flat_map(|machine| images.iter().map(move |image| named(machine, clone_name(machine, image))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let name = names.remove(0);
+    let clone = CloneVolume {
+        machine: machine.name.clone(),
+        image: image.clone(),
+        version: disk.current.clone(),
+        base: named(image, version_name(image, &disk.current))?,
+        size: disk.size,
+        reset: disk.reset,
+        formerly: names,
+    };
+    Ok((name, clone))
+}
+
+fn former_machines<'a>(site: &'a Site, machine: &MachineName) -> impl Iterator<Item = &'a MachineName> {
+    site.moved_machines.get(machine).into_iter().flatten()
+}
+
+fn former_images<'a>(site: &'a Site, image: &ImageName) -> impl Iterator<Item = &'a ImageName> {
+    site.moved_images.get(image).into_iter().flatten()
+}
+
+fn compute_room(site: &Site) -> Result<Room, NamingError> {
+    let mut machines = BTreeMap::new();
+    for machine in site.machines.values() {
+        let initiator = match &site.iscsi {
+            Some(iscsi) => Some(named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?),
+            None => None,
+        };
+        let entries = machine.boot.iter().map(|image| compute_entry(site, machine, image)).collect::<Result<_, _>>()?;
+        let seat = Seat {
+            macs: machine.macs.clone(),
+            ip: machine.ip,
+            firmware: machine.firmware,
+            menu_timeout: machine.menu_timeout,
+            initiator,
+            entries,
+        };
+        machines.insert(machine.name.clone(), seat);
+    }
+    Ok(Room {
+        tftp_address: site.server.tftp_address,
+        http_address: site.server.http_address,
+        http_port: site.boot.http_port,
+        loaders: site.boot.loaders.clone(),
+        networks: site.networks.clone(),
+        machines,
+        templates: site.templates.clone(),
+    })
+}
+
+fn compute_entry(site: &Site, machine: &Machine, name: &ImageName) -> Result<Entry, NamingError> {
+    let image = site.images.get(name).expect("a site names only images that exist");
+    let kind = match &image.kind {
+        ImageKind::Disk(_) => {
+            let iscsi = site.iscsi.as_ref().expect("a site with a disk image says how its targets are named");
+            let target = named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{name}", machine.name)))?;
+            EntryKind::Disk { target, portal: portal(site, iscsi) }
+        }
+        ImageKind::Linux(linux) => {
+            EntryKind::Linux { kernel: linux.kernel.clone(), initrd: linux.initrd.clone(), args: linux.args.clone() }
+        }
+        ImageKind::Local => EntryKind::Local,
+    };
+    Ok(Entry { image: name.clone(), title: image.title.clone(), kind })
+}
