@@ -1,0 +1,3 @@
+//! The one integration binary: whatever needs the house as a whole, or files beside it.
+
+mod site;
