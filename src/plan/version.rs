@@ -131,11 +131,11 @@ fn keep_version(context: &Context<'_>, name: &LvName, base: &BaseVolume, lv: &Lv
         let change = Drafted::new(Action::Replace, describe(base), reason).disrupting(Disruption::DestroysData);
         return Some(fill_version(context, name, base, change));
     }
-    if let (Source::File { sha256: Some(now), .. }, Some(then)) = (&base.source, tag(lv, Mark::SHA256)) {
-        if now != then {
-            let message = "its sha256 in the site is not that of the file it was filled from; give the new content a new version";
-            draft.note(format!("{}@{}", base.image, base.version), message);
-        }
+    if let (Source::File { sha256: Some(now), .. }, Some(then)) = (&base.source, tag(lv, Mark::SHA256))
+        && now != then
+    {
+        let message = "its sha256 in the site is not that of the file it was filled from; give the new content a new version";
+        draft.note(format!("{}@{}", base.image, base.version), message);
     }
     let mut commands = Vec::new();
     let mut reasons = Vec::new();
