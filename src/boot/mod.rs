@@ -4,8 +4,13 @@
 //! from that table alone. **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
 
 mod compile;
+pub mod dhcp;
+pub mod http;
 pub mod ipxe;
+pub mod loaders;
+pub mod serve;
 pub mod table;
+pub mod tftp;
 pub mod transcript;
 
 pub use compile::compute_table;

@@ -52,3 +52,60 @@ pub struct Event {
     /// One sentence: `DISCOVER from x64 UEFI (PXEClient); offered 192.168.1.101 with ipxe.efi`.
     pub what: String,
 }
+
+/// Machines kept: several rooms, and an end to what a host that makes up Ethernet addresses can fill.
+pub const MACHINES_KEPT: usize = 4096;
+
+impl Transcript {
+    /// A transcript in which nothing has happened.
+    pub fn empty() -> Self {
+        Self { version: VERSION, machines: BTreeMap::new() }
+    }
+
+    /// Reads a transcript; one of another version is an error.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        let transcript: Self = serde_json::from_str(text)?;
+        match transcript.version {
+            VERSION => Ok(transcript),
+            other => Err(serde::de::Error::custom(format_args!("version {other} is not {VERSION}"))),
+        }
+    }
+
+    /// The text that is kept.
+    pub fn render(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a transcript of strings and times always serialises");
+        text.push('\n');
+        text
+    }
+
+    /// Adds an event of a machine and forgets its oldest ones; an address it is seen with is no longer another's.
+    pub fn record(&mut self, mac: MacAddr, address: Option<Ipv4Addr>, event: Event) {
+        if address.is_some() {
+            self.machines.values_mut().filter(|other| other.address == address).for_each(|other| other.address = None);
+        }
+        if !self.machines.contains_key(&mac) && self.machines.len() >= MACHINES_KEPT {
+            self.forget_oldest();
+        }
+        let machine = self.machines.entry(mac).or_default();
+        machine.address = address.or(machine.address);
+        let excess = (machine.events.len() + 1).saturating_sub(EVENTS_KEPT);
+        machine.events.drain(..excess);
+        machine.events.push(event);
+    }
+
+    /// Adds that a machine fetched its script.
+    pub fn record_script(&mut self, mac: MacAddr, at: Timestamp) {
+        self.machines.entry(mac).or_default().script_fetched = Some(at);
+    }
+
+    /// The machine that was last seen with this address.
+    pub fn machine_at(&self, address: Ipv4Addr) -> Option<MacAddr> {
+        self.machines.iter().find(|(_, machine)| machine.address == Some(address)).map(|(mac, _)| *mac)
+    }
+
+    fn forget_oldest(&mut self) {
+        let last = |machine: &MachineTranscript| machine.events.last().map(|event| event.at);
+        let oldest = self.machines.iter().min_by_key(|(_, machine)| last(machine)).map(|(mac, _)| *mac);
+        oldest.map(|mac| self.machines.remove(&mac));
+    }
+}

@@ -2,8 +2,24 @@
 //!
 //! **Invariant:** pure; the same site and the same observation give the same plan to the byte.
 
+mod boot;
+mod clone;
+mod compute;
+mod context;
+mod draft;
+mod glob;
+mod in_use;
+mod lio;
 mod model;
 mod op;
+mod order;
+mod pool;
+mod render;
+mod seat;
+mod version;
 
+pub use compute::{Prepared, compute, prepare};
+pub use glob::Targets;
 pub use model::*;
 pub use op::{ConfigFsOp, Op, Step};
+pub use render::{render_op, render_ops, render_text};

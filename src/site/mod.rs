@@ -2,10 +2,23 @@
 //!
 //! **Invariant:** pure; reads no file, follows no link, and reports every problem it can see at once.
 
+mod files;
 mod finding;
+mod images;
+mod load;
+mod machines;
 mod model;
+mod moves;
+mod networks;
+mod raw;
+mod read;
+mod report;
+mod settings;
+mod spelling;
+mod table;
 mod tree;
 
 pub use finding::{Finding, Severity};
+pub use load::{Checked, load};
 pub use model::*;
 pub use tree::{Entry, Tree};

@@ -1,6 +1,7 @@
-//! The one integration binary.
+//! The one integration binary: whatever needs the house as a whole, or files beside it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
 mod deploy;
 mod git;
 mod layering;
+mod site;

@@ -1,0 +1,107 @@
+//! Which address a client gets.
+//!
+//! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own.
+//! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); DECLINE does that work (C19).
+
+use super::{decide::Arrival, leases::Leases};
+use crate::{
+    boot::table::{BootNetwork, BootTable},
+    names::MacAddr,
+};
+use jiff::Timestamp;
+use std::net::Ipv4Addr;
+
+/// Everything an address depends on, for one client in one subnet.
+#[derive(Clone, Copy)]
+pub struct Allocation<'a> {
+    /// The boot table.
+    pub table: &'a BootTable,
+    /// The subnet.
+    pub network: &'a BootNetwork,
+    /// How the request came in.
+    pub arrival: &'a Arrival<'a>,
+    /// The leases.
+    pub leases: &'a Leases,
+    /// The client.
+    pub mac: MacAddr,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Allocation<'_> {
+    /// The address reserved for the client in this subnet.
+    pub fn reservation(&self) -> Option<Ipv4Addr> {
+        self.table.machine(self.mac).and_then(|(_, machine)| machine.ip).filter(|ip| self.network.subnet.contains(ip))
+    }
+
+    /// The address for a new offer: its reservation, else the one it has or had, else the one it asks for, else a free one.
+    pub fn choose(&self, requested: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+        let taken = |ip: &Ipv4Addr| self.leases.is_taken_from(self.mac, *ip, self.now);
+        // A reservation that another client still holds is not given twice; the machine boots from the range meanwhile.
+        let reserved = self.reservation().filter(|ip| !taken(ip));
+        let held = || self.leases.of(self.mac).into_iter().map(|(ip, _)| ip).find(|ip| self.is_dynamic(*ip) && !taken(ip));
+        let asked = || requested.filter(|ip| self.is_dynamic(*ip) && !taken(ip));
+        reserved.or_else(held).or_else(asked).or_else(|| self.free())
+    }
+
+    /// Whether the client may have or keep this address.
+    pub fn may_hold(&self, ip: Ipv4Addr) -> bool {
+        let allowed = self.reservation() == Some(ip) || self.is_dynamic(ip);
+        allowed && !self.leases.is_taken_from(self.mac, ip, self.now)
+    }
+
+    /// Whether the client has an entry anywhere: a reservation here, or a lease here, ended or not.
+    pub fn is_known(&self) -> bool {
+        let leased = || self.leases.of(self.mac).into_iter().any(|(ip, _)| self.network.subnet.contains(&ip));
+        self.reservation().is_some() || leased()
+    }
+
+    /// Whether the client has this address leased now, whatever the table says since.
+    pub fn has_leased(&self, ip: Ipv4Addr) -> bool {
+        let reserved_for_another = || self.is_reserved_for_another(ip);
+        self.leases.holder(ip, self.now) == Some(self.mac) && !reserved_for_another()
+    }
+
+    /// Whether the range holds this address for whoever comes.
+    fn is_dynamic(&self, ip: Ipv4Addr) -> bool {
+        let Some((first, last)) = self.network.range else { return false };
+        let ours = [self.table.tftp_address, self.table.http_address];
+        (first..=last).contains(&ip)
+            && self.network.subnet.contains(&ip)
+            // Windows of old and some ROMs refuse addresses that end so, whatever the mask is.
+            && !matches!(ip.octets()[3], 0 | 255)
+            && ip != self.network.subnet.network()
+            && ip != self.network.subnet.broadcast()
+            && !ours.contains(&ip)
+            && !self.arrival.addresses.contains(&ip)
+            && self.network.router != Some(ip)
+            && !self.network.dns.contains(&ip)
+            && !self.is_reserved(ip)
+    }
+
+    fn is_reserved(&self, ip: Ipv4Addr) -> bool {
+        self.table.machines.values().any(|machine| machine.ip == Some(ip))
+    }
+
+    fn is_reserved_for_another(&self, ip: Ipv4Addr) -> bool {
+        self.is_reserved(ip) && self.reservation() != Some(ip)
+    }
+
+    /// A free address of the range: first one that nobody ever had, then one whose lease has ended.
+    ///
+    /// The walk begins where the Ethernet address falls, so a machine meets the same address again even after the leases
+    /// are lost, and a full room costs each client a few looks, not the whole range.
+    fn free(&self) -> Option<Ipv4Addr> {
+        let (first, last) = self.network.range.map(|(first, last)| (u32::from(first), u32::from(last)))?;
+        let size = u64::from(last.checked_sub(first)?) + 1;
+        let start = fnv(self.mac.octets()) % size;
+        let walk = || (0..size).map(move |step| Ipv4Addr::from(first + ((start + step) % size) as u32));
+        let never = walk().find(|ip| self.leases.holding(*ip).is_none() && self.is_dynamic(*ip));
+        never.or_else(|| walk().find(|ip| self.leases.live(*ip, self.now).is_none() && self.is_dynamic(*ip)))
+    }
+}
+
+/// FNV-1a: spreads neighbouring Ethernet addresses over the range.
+fn fnv(octets: [u8; 6]) -> u64 {
+    octets.iter().fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,75 @@
+//! Decides beside another DHCP server: boot information only, on port 67 and as the boot server on port 4011.
+//!
+//! **Invariant:** gives no address, refuses none, and is silent to whoever does not boot.
+//! Follows the PXE 2.1 specification §2.2 and what EDK2, iPXE and BIOS ROMs were seen to take.
+
+use super::{
+    boot_info::{BootInfo, add_boot, decide_boot},
+    classify::Client,
+    decide::{Answer, Case, Door, IgnoreReason},
+    options,
+    packet::MessageKind,
+    reply::{Destination, Reply, ReplyKind},
+};
+use std::net::Ipv4Addr;
+
+/// Decides on port 67.
+pub(super) fn decide_proxy(case: &Case<'_>) -> Answer {
+    let request = case.request;
+    match request.kind {
+        _ if case.client == Client::Plain => Answer::Ignore(IgnoreReason::NotBooting),
+        MessageKind::Discover => boot_reply(case, ReplyKind::Offer),
+        // A REQUEST names the server whose offer was taken. One that names us is meant for the boot server, whatever
+        // port it came to.
+        MessageKind::Request if case.speaks_to_us() == Some(true) => boot_reply(case, ReplyKind::Ack),
+        MessageKind::Request => match request.server_id {
+            Some(server) => Answer::Ignore(IgnoreReason::OtherServer(server)),
+            None => Answer::Ignore(IgnoreReason::ProxyOnly),
+        },
+        MessageKind::Inform if request.boot_item.is_some() => boot_reply(case, ReplyKind::Ack),
+        MessageKind::Inform | MessageKind::Decline | MessageKind::Release => Answer::Ignore(IgnoreReason::ProxyOnly),
+    }
+}
+
+/// Decides on port 4011.
+pub(super) fn decide_boot_server(case: &Case<'_>) -> Answer {
+    match (case.request.kind, case.client, case.speaks_to_us()) {
+        (_, Client::Plain, _) => Answer::Ignore(IgnoreReason::NotBooting),
+        (MessageKind::Request | MessageKind::Inform, _, Some(true) | None) => boot_reply(case, ReplyKind::Ack),
+        (MessageKind::Request | MessageKind::Inform, _, Some(false)) => {
+            Answer::Ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)))
+        }
+        (MessageKind::Discover | MessageKind::Decline | MessageKind::Release, _, _) => Answer::Ignore(IgnoreReason::WrongDoor),
+    }
+}
+
+fn boot_reply(case: &Case<'_>, kind: ReplyKind) -> Answer {
+    let table = case.offering.table;
+    let boot = decide_boot(case.client, table, case.offering.loaders);
+    if let BootInfo::Nothing(reason) = boot {
+        return Answer::Ignore(IgnoreReason::NoBoot(reason));
+    }
+    let to = match (case.arrival.door, case.request.ciaddr) {
+        // The port it asked from: EDK2 listens on 4011 there, iPXE on 68 (C8).
+        (Door::BootServer, _) if !case.arrival.source.ip().is_unspecified() => Destination::Unicast(case.arrival.source),
+        (_, None) if case.request.giaddr.is_none() => Destination::Broadcast,
+        _ => case.destination(Ipv4Addr::UNSPECIFIED),
+    };
+    let mut reply = Reply::to(case.request, kind, case.local, to);
+    if kind == ReplyKind::Offer {
+        // A client without an address hears nothing else (C4).
+        reply.set_broadcast();
+    } else {
+        // yiaddr stays zero as in the offer: iPXE drops an answer whose yiaddr differs (C8).
+        reply.ciaddr = case.request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    }
+    add_boot(&mut reply, case.request, case.client, &boot, table);
+    if !matches!(case.client, Client::HttpBoot { .. }) {
+        // Without it an offer of no address is no proxy's offer; iPXE looks for it too.
+        reply.add_text(options::VENDOR_CLASS, "PXEClient");
+    }
+    match kind {
+        ReplyKind::Offer => Answer::Offer(reply),
+        ReplyKind::Ack | ReplyKind::Nak => Answer::Ack(reply),
+    }
+}

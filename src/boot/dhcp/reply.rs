@@ -1,0 +1,202 @@
+//! A reply as a value, and its bytes.
+//!
+//! **Invariant:** at least 300 bytes, never longer than the client takes, option 82 last and as it came.
+//! Follows RFC 2131 §4.1, RFC 3046 §2.2, RFC 6842 and RFC 4578.
+
+use super::{
+    options,
+    packet::{FLAG_BROADCAST, Request},
+};
+use crate::names::MacAddr;
+use dhcproto::{
+    Encodable, Encoder,
+    v4::{DhcpOption, DhcpOptions, Flags, HType, Message, Opcode, OptionCode, UnknownOption},
+};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+/// Replies are padded to this: the BOOTP minimum, and some ROMs and relays drop shorter ones.
+const SHORTEST: usize = 300;
+/// What every client takes, IP and UDP headers included (RFC 2131 §2).
+const SMALLEST_LIMIT: u16 = 576;
+/// IP and UDP headers, which option 57 counts.
+const HEADERS: usize = 28;
+/// `file` is 128 bytes, and old ROMs want its last one zero.
+const FILE: usize = 127;
+/// `sname` is 64 bytes.
+const SNAME: usize = 63;
+/// What is left out, in this order, when a reply is longer than its client takes.
+const EXPENDABLE: [u8; 5] =
+    [options::DOMAIN_NAME, options::BROADCAST_ADDRESS, options::HOST_NAME, options::TFTP_SERVER_NAME, options::MESSAGE];
+
+/// The kinds of reply (RFC 2131 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// DHCPOFFER
+    Offer,
+    /// DHCPACK
+    Ack,
+    /// DHCPNAK
+    Nak,
+}
+
+/// Where a reply goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To this address and port.
+    Unicast(SocketAddrV4),
+    /// To 255.255.255.255 on the interface it came through.
+    Broadcast,
+    /// To this Ethernet address, for a client that does not yet answer ARP for the address it is given.
+    Hardware(MacAddr, Ipv4Addr),
+}
+
+/// A reply, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What it is.
+    pub kind: ReplyKind,
+    /// Where it goes.
+    pub to: Destination,
+    /// The address it is sent from, which is its server identifier too.
+    pub from: Ipv4Addr,
+    /// Transaction id.
+    pub xid: u32,
+    /// Flags.
+    pub flags: u16,
+    /// The address the client has.
+    pub ciaddr: Ipv4Addr,
+    /// The address the client is given.
+    pub yiaddr: Ipv4Addr,
+    /// Where the boot file is fetched.
+    pub siaddr: Ipv4Addr,
+    /// The relay agent.
+    pub giaddr: Ipv4Addr,
+    /// The client.
+    pub mac: MacAddr,
+    /// The boot server's name.
+    pub sname: String,
+    /// The boot file.
+    pub file: String,
+    /// Options but 82, by number.
+    pub options: BTreeMap<u8, Vec<u8>>,
+    /// Option 82 as it came.
+    pub relay_information: Option<Vec<u8>>,
+    /// The longest message the client takes, headers included.
+    pub max_message_size: u16,
+}
+
+impl Reply {
+    /// A reply that echoes what every reply echoes and says who we are; the rest is for the caller to add.
+    pub fn to(request: &Request, kind: ReplyKind, from: Ipv4Addr, to: Destination) -> Self {
+        let mut options = BTreeMap::new();
+        let code = match kind {
+            ReplyKind::Offer => 2,
+            ReplyKind::Ack => 5,
+            ReplyKind::Nak => 6,
+        };
+        options.insert(options::MESSAGE_TYPE, vec![code]);
+        options.insert(options::SERVER_ID, from.octets().to_vec());
+        for (option, echo) in [(options::CLIENT_ID, &request.client_id), (options::CLIENT_UUID, &request.uuid)] {
+            if let Some(echo) = echo {
+                options.insert(option, echo.clone());
+            }
+        }
+        Self {
+            kind,
+            to,
+            from,
+            xid: request.xid,
+            flags: request.flags,
+            ciaddr: Ipv4Addr::UNSPECIFIED,
+            yiaddr: Ipv4Addr::UNSPECIFIED,
+            siaddr: Ipv4Addr::UNSPECIFIED,
+            giaddr: request.giaddr.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            mac: request.mac,
+            sname: String::new(),
+            file: String::new(),
+            options,
+            relay_information: request.relay_information.clone(),
+            max_message_size: request.max_message_size.unwrap_or(SMALLEST_LIMIT).max(SMALLEST_LIMIT),
+        }
+    }
+
+    /// Marks it as a broadcast, so that a relay agent does the same.
+    pub fn set_broadcast(&mut self) {
+        self.flags |= FLAG_BROADCAST;
+    }
+
+    /// Adds an address option.
+    pub fn add_address(&mut self, option: u8, address: Ipv4Addr) {
+        self.options.insert(option, address.octets().to_vec());
+    }
+
+    /// Adds a text option; the old ROMs need the zero behind names.
+    pub fn add_text(&mut self, option: u8, text: &str) {
+        let mut data = text.as_bytes().to_vec();
+        if matches!(option, options::TFTP_SERVER_NAME | options::BOOT_FILE_NAME) {
+            data.push(0);
+        }
+        self.options.insert(option, data);
+    }
+
+    /// Names the boot file: in `file` where it fits, and in option 67 always.
+    pub fn set_boot_file(&mut self, siaddr: Ipv4Addr, file: &str) {
+        self.siaddr = siaddr;
+        self.sname = siaddr.to_string();
+        if file.len() <= FILE {
+            self.file = file.to_owned();
+        }
+        self.add_text(options::TFTP_SERVER_NAME, &siaddr.to_string());
+        self.add_text(options::BOOT_FILE_NAME, file);
+    }
+}
+
+/// The bytes of a reply.
+pub fn encode(reply: &Reply) -> Vec<u8> {
+    let limit = usize::from(reply.max_message_size).saturating_sub(HEADERS);
+    let mut options = reply.options.clone();
+    let mut bytes = encode_with(reply, &options);
+    for expendable in EXPENDABLE {
+        if bytes.len() <= limit {
+            break;
+        }
+        if options.remove(&expendable).is_some() {
+            bytes = encode_with(reply, &options);
+        }
+    }
+    if bytes.len() < SHORTEST {
+        bytes.resize(SHORTEST, 0);
+    }
+    bytes
+}
+
+fn encode_with(reply: &Reply, options: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
+    let mut message =
+        Message::new_with_id(reply.xid, reply.ciaddr, reply.yiaddr, reply.siaddr, reply.giaddr, &reply.mac.octets());
+    message.set_opcode(Opcode::BootReply).set_htype(HType::Eth).set_flags(Flags::from(reply.flags));
+    // The codec panics above 128 and 64 bytes; both are cut one short, for the zero that ends them.
+    message.set_fname(&reply.file.as_bytes()[..reply.file.len().min(FILE)]);
+    message.set_sname(&reply.sname.as_bytes()[..reply.sname.len().min(SNAME)]);
+    let mut encoded = DhcpOptions::new();
+    for (option, data) in options {
+        encoded.insert(DhcpOption::Unknown(UnknownOption::new(OptionCode::from(*option), data.clone())));
+    }
+    message.set_opts(encoded);
+    let mut bytes = Vec::with_capacity(SHORTEST * 2);
+    message.encode(&mut Encoder::new(&mut bytes)).expect("a vector takes any number of bytes");
+    if let Some(relay) = &reply.relay_information {
+        // Not through the codec: it reorders and drops sub-options, and RFC 3046 §2.2 wants them back as they came.
+        if bytes.last() == Some(&options::END) {
+            bytes.pop();
+        }
+        for part in relay.chunks(255) {
+            bytes.extend([options::RELAY_INFORMATION, part.len() as u8]);
+            bytes.extend_from_slice(part);
+        }
+        bytes.push(options::END);
+    }
+    bytes
+}

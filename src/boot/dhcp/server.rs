@@ -1,0 +1,197 @@
+//! Decides as the DHCP server of a network.
+//!
+//! **Invariant:** a running machine keeps its address while it renews, even when the site gives it another: a machine whose
+//! disk is on the network does not survive losing it. Follows RFC 2131 §4.3.
+
+use super::{
+    allocate::Allocation,
+    boot_info::{add_boot, add_no_proxy, decide_boot},
+    decide::{Answer, CLIENT_PORT, Case, IgnoreReason, NakReason, Note},
+    leases::{Holding, LeaseChange},
+    options,
+    packet::MessageKind,
+    reply::{Destination, Reply, ReplyKind},
+};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
+
+/// How long an offer is kept: a PXE ROM repeats its DISCOVER for a minute (C9).
+const OFFER_KEPT: Duration = Duration::from_secs(60);
+/// How long a declined address is given to nobody; dnsmasq's figure.
+const QUARANTINE: Duration = Duration::from_secs(600);
+
+type Outcome = (Answer, Option<LeaseChange>);
+
+/// Decides what a client of our own network is told.
+pub(super) fn decide_server(case: &Case<'_>) -> Outcome {
+    match case.request.kind {
+        MessageKind::Discover => decide_discover(case),
+        MessageKind::Request => decide_request(case),
+        MessageKind::Decline => decide_decline(case),
+        MessageKind::Release => decide_release(case),
+        MessageKind::Inform => decide_inform(case),
+    }
+}
+
+fn decide_discover(case: &Case<'_>) -> Outcome {
+    match allocation(case).choose(case.request.requested) {
+        None => ignore(IgnoreReason::NoAddress(case.name.clone())),
+        Some(ip) => {
+            // An address it has leased stays leased: the next stage of one boot, or a reboot.
+            let leased = matches!(case.leases.live(ip, case.now), Some(Holding::Bound { .. }));
+            let until = after(case.now, OFFER_KEPT);
+            let change = (!leased).then_some(LeaseChange::Offer { ip, mac: case.request.mac, until });
+            (Answer::Offer(lease_reply(case, ReplyKind::Offer, ip)), change)
+        }
+    }
+}
+
+/// REQUEST in the four states a client sends it in (RFC 2131 §4.3.2).
+fn decide_request(case: &Case<'_>) -> Outcome {
+    let request = case.request;
+    let allocation = allocation(case);
+    let wanted = request.requested.or(request.ciaddr);
+    match (case.speaks_to_us(), wanted) {
+        (Some(false), _) => {
+            let reason = IgnoreReason::OtherServer(request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED));
+            (Answer::Ignore(reason), Some(LeaseChange::Withdraw { mac: request.mac }))
+        }
+        (_, None) => ignore(IgnoreReason::Unclear),
+        // SELECTING
+        (Some(true), Some(ip)) if allocation.may_hold(ip) => bind(case, ip),
+        (Some(true), Some(ip)) => nak(case, NakReason::NotFree(ip)),
+        // INIT-REBOOT, RENEWING, REBINDING: who is not known here may be another server's client.
+        (None, Some(ip)) if !allocation.is_known() => ignore(IgnoreReason::UnknownLease(ip)),
+        (None, Some(ip)) if !case.network.subnet.contains(&ip) => nak(case, NakReason::OtherNetwork(ip)),
+        (None, Some(ip)) if request.ciaddr.is_some() => match allocation.has_leased(ip) || allocation.may_hold(ip) {
+            true => bind(case, ip),
+            false => nak(case, NakReason::NotFree(ip)),
+        },
+        // A machine that starts takes the address the site gives it now.
+        (None, Some(ip)) => match allocation.choose(Some(ip)) == Some(ip) {
+            true => bind(case, ip),
+            false => nak(case, NakReason::NotFree(ip)),
+        },
+    }
+}
+
+fn decide_decline(case: &Case<'_>) -> Outcome {
+    let Some(ip) = case.request.requested.or(case.request.ciaddr) else { return ignore(IgnoreReason::Unclear) };
+    if case.speaks_to_us() == Some(false) {
+        return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
+    }
+    // Only the holder may: else one client could empty the range.
+    match case.leases.holder(ip, case.now) == Some(case.request.mac) {
+        true => (Answer::Noted(Note::Declined(ip)), Some(LeaseChange::Quarantine { ip, until: after(case.now, QUARANTINE) })),
+        false => ignore(IgnoreReason::UnknownLease(ip)),
+    }
+}
+
+fn decide_release(case: &Case<'_>) -> Outcome {
+    let Some(ip) = case.request.ciaddr else { return ignore(IgnoreReason::Unclear) };
+    match case.leases.holder(ip, case.now) == Some(case.request.mac) {
+        true => (Answer::Noted(Note::Released(ip)), Some(LeaseChange::Release { ip })),
+        false => ignore(IgnoreReason::UnknownLease(ip)),
+    }
+}
+
+fn decide_inform(case: &Case<'_>) -> Outcome {
+    let ciaddr = case.request.ciaddr.unwrap_or(*case.arrival.source.ip());
+    if ciaddr.is_unspecified() {
+        return ignore(IgnoreReason::Unclear);
+    }
+    let to = match case.request.giaddr {
+        Some(_) => case.destination(ciaddr),
+        None => Destination::Unicast(SocketAddrV4::new(ciaddr, CLIENT_PORT)),
+    };
+    let mut reply = Reply::to(case.request, ReplyKind::Ack, case.local, to);
+    reply.ciaddr = ciaddr;
+    add_network(&mut reply, case);
+    add_boot_information(&mut reply, case);
+    (Answer::Ack(reply), None)
+}
+
+fn bind(case: &Case<'_>, ip: Ipv4Addr) -> Outcome {
+    let until = after(case.now, case.network.lease_time.duration());
+    let change = LeaseChange::Bind { ip, mac: case.request.mac, until };
+    (Answer::Ack(lease_reply(case, ReplyKind::Ack, ip)), Some(change))
+}
+
+/// Always a broadcast: the client's address is the one thing that is wrong (RFC 2131 §4.1, C15).
+fn nak(case: &Case<'_>, reason: NakReason) -> Outcome {
+    let to = match case.request.giaddr {
+        Some(_) => case.destination(Ipv4Addr::UNSPECIFIED),
+        None => Destination::Broadcast,
+    };
+    let mut reply = Reply::to(case.request, ReplyKind::Nak, case.local, to);
+    reply.set_broadcast();
+    reply.add_text(options::MESSAGE, &reason.to_string());
+    (Answer::Nak(reply, reason), None)
+}
+
+fn lease_reply(case: &Case<'_>, kind: ReplyKind, ip: Ipv4Addr) -> Reply {
+    let mut reply = Reply::to(case.request, kind, case.local, case.destination(ip));
+    reply.yiaddr = ip;
+    if kind == ReplyKind::Ack {
+        reply.ciaddr = case.request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    }
+    let seconds = u32::try_from(case.network.lease_time.duration().as_secs()).unwrap_or(u32::MAX).max(1);
+    // T1 and T2 at a half and seven eighths (RFC 2131 §4.4.5).
+    let times =
+        [(options::LEASE_TIME, seconds), (options::RENEWAL_TIME, seconds / 2), (options::REBINDING_TIME, seconds / 8 * 7)];
+    for (option, seconds) in times {
+        reply.options.insert(option, seconds.to_be_bytes().to_vec());
+    }
+    add_network(&mut reply, case);
+    add_boot_information(&mut reply, case);
+    reply
+}
+
+fn add_network(reply: &mut Reply, case: &Case<'_>) {
+    let network = case.network;
+    reply.add_address(options::SUBNET_MASK, network.subnet.netmask());
+    if let Some(router) = network.router {
+        reply.add_address(options::ROUTER, router);
+    }
+    if !network.dns.is_empty() {
+        reply.options.insert(options::NAME_SERVER, network.dns.iter().flat_map(Ipv4Addr::octets).collect());
+    }
+    if case.request.wants(options::BROADCAST_ADDRESS) {
+        reply.add_address(options::BROADCAST_ADDRESS, network.subnet.broadcast());
+    }
+    if let Some(domain) = network.domain.as_deref().filter(|_| case.request.wants(options::DOMAIN_NAME)) {
+        reply.add_text(options::DOMAIN_NAME, domain);
+    }
+    if let Some((name, _)) = case.offering.table.machine(case.request.mac).filter(|_| case.request.wants(options::HOST_NAME)) {
+        reply.add_text(options::HOST_NAME, name.as_str());
+    }
+}
+
+fn add_boot_information(reply: &mut Reply, case: &Case<'_>) {
+    let boot = decide_boot(case.client, case.offering.table, case.offering.loaders);
+    add_boot(reply, case.request, case.client, &boot, case.offering.table);
+    add_no_proxy(reply, case.client);
+}
+
+fn allocation<'a>(case: &Case<'a>) -> Allocation<'a> {
+    Allocation {
+        table: case.offering.table,
+        network: case.network,
+        arrival: case.arrival,
+        leases: case.leases,
+        mac: case.request.mac,
+        now: case.now,
+    }
+}
+
+fn ignore(reason: IgnoreReason) -> Outcome {
+    (Answer::Ignore(reason), None)
+}
+
+/// The time after a while; the end of time where that lies beyond it.
+fn after(now: Timestamp, while_: Duration) -> Timestamp {
+    SignedDuration::try_from(while_).ok().and_then(|span| now.checked_add(span).ok()).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,189 @@
+//! One DHCP socket on one interface, and the raw one beside it for clients that do not answer ARP yet.
+//!
+//! **Invariant:** hears and answers on its own interface only (SO_BINDTODEVICE), from the address that was decided (IP_PKTINFO).
+//! EFFECTS: sockets and `getifaddrs`; decides nothing.
+#![expect(clippy::disallowed_methods, reason = "effect room: DHCP sockets")]
+
+use super::{
+    decide::{CLIENT_PORT, Door},
+    frame::frame,
+    reply::{Destination, Reply, encode},
+};
+use nix::{
+    ifaddrs::getifaddrs,
+    libc,
+    net::if_::if_nametoindex,
+    sys::socket::{
+        self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, setsockopt, sockopt,
+    },
+};
+use socket2::{Domain, Protocol, Type};
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::{AsRawFd, OwnedFd},
+    sync::RwLock,
+};
+use tokio::{io::Interest, net::UdpSocket};
+
+/// Longer than any DHCP message an Ethernet frame carries.
+const LONGEST: usize = 4096;
+/// Holds the requests of a room that starts at once: 200 machines with four requests each.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// One datagram as it came.
+#[derive(Debug)]
+pub struct Datagram {
+    pub bytes: Vec<u8>,
+    pub source: SocketAddrV4,
+    pub destination: Ipv4Addr,
+}
+
+/// One open door.
+#[derive(Debug)]
+pub struct Socket {
+    pub interface: String,
+    pub door: Door,
+    port: u16,
+    index: u32,
+    udp: UdpSocket,
+    addresses: RwLock<Vec<Ipv4Addr>>,
+    link: Option<Link>,
+}
+
+/// A raw socket that sends frames on one interface.
+#[derive(Debug)]
+struct Link {
+    socket: OwnedFd,
+    mac: [u8; 6],
+}
+
+impl Socket {
+    /// Opens a door on an interface.
+    pub fn open(interface: &str, port: u16, door: Door) -> io::Result<Self> {
+        let index = if_nametoindex(interface)?;
+        let udp = socket2::Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        udp.bind_device(Some(interface.as_bytes()))?;
+        // Two networks on two interfaces share the port; the device keeps them apart.
+        udp.set_reuse_address(true)?;
+        udp.set_broadcast(true)?;
+        udp.set_nonblocking(true)?;
+        udp.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?;
+        udp.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+        let link = match door {
+            Door::BootServer => None,
+            Door::Dhcp => Link::open(interface)
+                .inspect_err(|error| {
+                    tracing::info!(interface, %error, "no raw socket (CAP_NET_RAW): offers go out by broadcast instead");
+                })
+                .ok(),
+        };
+        let socket = Self {
+            interface: interface.to_owned(),
+            door,
+            port,
+            index,
+            udp: UdpSocket::from_std(udp.into())?,
+            addresses: RwLock::default(),
+            link,
+        };
+        socket.refresh();
+        Ok(socket)
+    }
+
+    /// Whether the interface it was opened on is still there: a new one of the same name is another interface.
+    pub fn is_alive(&self) -> bool {
+        if_nametoindex(self.interface.as_str()) == Ok(self.index)
+    }
+
+    /// Reads the interface's addresses anew.
+    pub fn refresh(&self) {
+        let Ok(all) = getifaddrs() else { return };
+        let found: Vec<_> = all
+            .filter(|entry| entry.interface_name == self.interface)
+            .filter_map(|entry| Some(entry.address?.as_sockaddr_in()?.ip()))
+            .collect();
+        *self.addresses.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = found;
+    }
+
+    /// The interface's addresses.
+    pub fn addresses(&self) -> Vec<Ipv4Addr> {
+        self.addresses.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Waits for a datagram.
+    pub async fn receive(&self) -> io::Result<Datagram> {
+        self.udp.async_io(Interest::READABLE, || receive(&self.udp)).await
+    }
+
+    /// Sends a reply where it is to go.
+    pub fn send(&self, reply: &Reply) -> io::Result<()> {
+        let bytes = encode(reply);
+        let broadcast = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
+        match reply.to {
+            Destination::Unicast(to) => self.send_udp(reply.from, to, &bytes),
+            Destination::Broadcast => self.send_udp(reply.from, broadcast, &bytes),
+            Destination::Hardware(mac, ip) => {
+                let to = SocketAddrV4::new(ip, CLIENT_PORT);
+                let from = SocketAddrV4::new(reply.from, self.port);
+                let sent = match &self.link {
+                    Some(link) => link.send(mac.octets(), from, to, &bytes),
+                    None => Err(io::ErrorKind::Unsupported.into()),
+                };
+                // Harmless where the raw socket fails: every client hears a broadcast (RFC 2131 §4.1).
+                sent.or_else(|_| self.send_udp(reply.from, broadcast, &bytes))
+            }
+        }
+    }
+
+    fn send_udp(&self, from: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> io::Result<()> {
+        let info = libc::in_pktinfo {
+            ipi_ifindex: i32::try_from(self.index).unwrap_or(0),
+            ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        };
+        let control = [ControlMessage::Ipv4PacketInfo(&info)];
+        let udp = self.udp.as_raw_fd();
+        socket::sendmsg(udp, &[IoSlice::new(bytes)], &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
+        Ok(())
+    }
+}
+
+fn receive(udp: &UdpSocket) -> io::Result<Datagram> {
+    let mut bytes = vec![0; LONGEST];
+    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    let (length, source, destination) = {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let message = socket::recvmsg::<SockaddrIn>(udp.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
+        let destination = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::Ipv4PacketInfo(info) => Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes())),
+            _ => None,
+        });
+        (message.bytes, message.address, destination.unwrap_or(Ipv4Addr::BROADCAST))
+    };
+    bytes.truncate(length);
+    let source = source.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from);
+    Ok(Datagram { bytes, source, destination })
+}
+
+impl Link {
+    fn open(interface: &str) -> io::Result<Self> {
+        let address = getifaddrs()?
+            .filter(|entry| entry.interface_name == interface)
+            .find_map(|entry| entry.address?.as_link_addr().copied())
+            .ok_or(io::ErrorKind::NotFound)?;
+        let mac = address.addr().ok_or(io::ErrorKind::NotFound)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket::socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
+        // Protocol 0, as getifaddrs gives it: the socket sends on this interface and hears nothing.
+        socket::bind(socket.as_raw_fd(), &address)?;
+        Ok(Self { socket, mac })
+    }
+
+    fn send(&self, to_mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
+        let frame = frame(self.mac, to_mac, from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
+        socket::send(self.socket.as_raw_fd(), &frame, MsgFlags::empty())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! What a method and a path ask for.
+//!
+//! **Invariant:** every path has exactly one meaning, and no path leads out of the assets.
+
+use crate::names::MacAddr;
+use hyper::Method;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// The script that finds the machine's own.
+    BootScript,
+    /// A machine's own script.
+    MachineScript(MacAddr),
+    /// A loader, for firmware that boots over HTTP.
+    Loader(String),
+    /// A file of the asset store, with its path as it came.
+    Asset(String),
+    /// Is the service there?
+    Health,
+    /// A path of a machine with something in the place of its address.
+    NoSuchMac(String),
+    /// Nothing.
+    NotFound,
+    /// Anything but GET and HEAD.
+    MethodNotAllowed,
+}
+
+/// Decides what is asked for.
+pub fn route(method: &Method, path: &str) -> Route {
+    if method != Method::GET && method != Method::HEAD {
+        return Route::MethodNotAllowed;
+    }
+    // Assets keep their encoding: the file service decodes them itself, and checks what comes out.
+    if let Some(asset) = path.strip_prefix("/assets/").filter(|asset| !asset.is_empty()) {
+        return Route::Asset(format!("/{asset}"));
+    }
+    let Some(path) = decode(path) else { return Route::NotFound };
+    let machine = |text: &str| text.parse().map_or_else(|_| Route::NoSuchMac(text.to_owned()), Route::MachineScript);
+    match path.as_str() {
+        // Cafés that come from CloudCyberCafe keep their loaders, which ask the old paths.
+        "/boot.ipxe" | "/ipxe/boot.ipxe" => Route::BootScript,
+        "/healthz" => Route::Health,
+        path => {
+            let between = |prefix: &str, suffix: &str| {
+                path.strip_prefix(prefix)?.strip_suffix(suffix).filter(|name| !name.is_empty() && !name.contains('/'))
+            };
+            let new = between("/machines/", "/boot.ipxe");
+            match (new.or_else(|| between("/ipxe/cfg/mac-", ".ipxe.cfg")), between("/loaders/", "")) {
+                (Some(mac), _) => machine(mac),
+                (None, Some(loader)) => Route::Loader(loader.to_owned()),
+                (None, None) => Route::NotFound,
+            }
+        }
+    }
+}
+
+/// A path with its `%xx` read; `None` where they do not read, or hide a control character.
+fn decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok().filter(|path| !path.chars().any(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_of_a_booting_machine_is_known() {
+        let mac: MacAddr = "88:ae:dd:05:08:fa".parse().expect("an address");
+        for (path, expected) in [
+            ("/boot.ipxe", Route::BootScript),
+            ("/ipxe/boot.ipxe", Route::BootScript),
+            ("/healthz", Route::Health),
+            ("/machines/88aedd0508fa/boot.ipxe", Route::MachineScript(mac)),
+            ("/machines/88:AE:DD:05:08:FA/boot.ipxe", Route::MachineScript(mac)),
+            ("/machines/88%3aae%3Add%3A05%3A08%3Afa/boot.ipxe", Route::MachineScript(mac)),
+            ("/machines/01-88-ae-dd-05-08-fa/boot.ipxe", Route::MachineScript(mac)),
+            ("/ipxe/cfg/mac-88aedd0508fa.ipxe.cfg", Route::MachineScript(mac)),
+            ("/machines/pc01/boot.ipxe", Route::NoSuchMac("pc01".into())),
+            ("/loaders/ipxe.efi", Route::Loader("ipxe.efi".into())),
+            ("/assets/rescue/vmlinuz", Route::Asset("/rescue/vmlinuz".into())),
+            ("/assets/..%2f..%2fetc/passwd", Route::Asset("/..%2f..%2fetc/passwd".into())),
+        ] {
+            assert_eq!(route(&Method::GET, path), expected, "{path}");
+            assert_eq!(route(&Method::HEAD, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_nothing() {
+        for path in [
+            "",
+            "/",
+            "/assets",
+            "/assets/",
+            "/loaders/",
+            "/loaders/a/b",
+            "/loaders/..%2fx",
+            "/machines//boot.ipxe",
+            "/machines/a/b/boot.ipxe",
+            "/%",
+            "/%zz",
+            "/boot.ipxe%00",
+            "/boot.ipxe/",
+        ] {
+            assert_eq!(route(&Method::GET, path), Route::NotFound, "{path}");
+        }
+        assert_eq!(route(&Method::POST, "/boot.ipxe"), Route::MethodNotAllowed);
+    }
+}

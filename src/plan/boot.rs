@@ -1,0 +1,102 @@
+//! The boot table: what is published against what should be.
+//!
+//! **Invariant:** a machine is never told of a target that does not exist: its entry waits for its targets, and until then
+//! the one published before stands.
+
+use super::draft::{Draft, Drafted};
+use super::{Action, Hold, Subject};
+use crate::boot::table::BootTable;
+use crate::desired::Desired;
+use crate::names::MachineName;
+use crate::observed::{Observation, Seen};
+use similar::TextDiff;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is published, as far as it reads as a table.
+pub(super) fn published(observation: &Observation, draft: &mut Draft) -> Option<BootTable> {
+    match &observation.published {
+        Seen::Absent => None,
+        Seen::Unreadable(why) => {
+            draft.note("boot table", format!("the published one cannot be read and is written anew: {why}"));
+            None
+        }
+        Seen::Present(text) => match BootTable::parse(text) {
+            Ok(table) => Some(table),
+            Err(error) => {
+                draft.note("boot table", format!("the published one is written anew: {error}"));
+                None
+            }
+        },
+    }
+}
+
+pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<&BootTable>, draft: &mut Draft) {
+    let nothing = BTreeMap::new();
+    let before = published.map_or(&nothing, |table| &table.machines);
+    let machines: BTreeSet<&MachineName> = before.keys().chain(table.machines.keys()).collect();
+    for machine in machines {
+        let mut change = match (before.get(machine), table.machines.get(machine)) {
+            (Some(old), Some(new)) if old == new => continue,
+            (Some(old), Some(new)) => {
+                let what = if old.default != new.default {
+                    format!("default {} -> {}", old.default, new.default)
+                } else if old.script != new.script {
+                    "its script".to_owned()
+                } else {
+                    "its addresses".to_owned()
+                };
+                let mut change = Drafted::new(Action::Alter, what, "the site says otherwise than what is published");
+                change.diff = diff(&old.script, &new.script);
+                change.work.published = Some(old.clone());
+                change
+            }
+            (None, Some(new)) => Drafted::new(Action::Create, format!("default {}", new.default), "the site has it"),
+            (Some(old), None) => {
+                let mut change = Drafted::new(Action::Remove, format!("default {}", old.default), "the site no longer has it");
+                change.work.published = Some(old.clone());
+                change
+            }
+            (None, None) => continue,
+        };
+        for (name, target) in desired.storage.iter().flat_map(|storage| &storage.targets) {
+            let subject = Subject::Target(name.to_string());
+            let is_new = draft.changes.get(&subject).is_some_and(|change| change.action == Action::Create);
+            if target.machine == *machine && is_new {
+                change.after.insert(subject);
+            }
+        }
+        if change.action == Action::Remove {
+            hold_while_removal_is_held(machine, &mut change, draft);
+        }
+        draft.add(Subject::Boot(machine.clone()), change);
+    }
+    if published.is_none_or(|published| !same_but_for_machines(published, table)) {
+        let reason = if published.is_some() { "networks, addresses or assets changed" } else { "nothing is published yet" };
+        let action = if published.is_some() { Action::Alter } else { Action::Create };
+        let networks = table.networks.len();
+        draft
+            .add(Subject::Table, Drafted::new(action, format!("{networks} networks, {} machines", table.machines.len()), reason));
+    }
+}
+
+/// A machine that is leaving but still in use keeps its entry: its address and its way back in.
+fn hold_while_removal_is_held(machine: &MachineName, change: &mut Drafted, draft: &Draft) {
+    let in_use = draft.changes.values().find_map(|other| match &other.gate {
+        super::Gate::Held(hold @ Hold::InUse { machine: user, .. }) if user == machine => Some(hold.clone()),
+        _ => None,
+    });
+    if let Some(hold) = in_use {
+        change.hold(hold);
+    }
+}
+
+fn same_but_for_machines(published: &BootTable, table: &BootTable) -> bool {
+    let bare = |table: &BootTable| BootTable { machines: BTreeMap::new(), ..table.clone() };
+    bare(published) == bare(table)
+}
+
+fn diff(old: &str, new: &str) -> Vec<String> {
+    let diff = TextDiff::from_lines(old, new);
+    let text = diff.unified_diff().context_radius(1).to_string();
+    text.lines().filter(|line| !line.starts_with("@@")).map(str::to_owned).collect()
+}

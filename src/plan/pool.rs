@@ -1,0 +1,160 @@
+//! The thin pool: making it, and whether anything may be made in it.
+
+use super::context::Context;
+use super::draft::{Draft, Drafted};
+use super::op::Op;
+use super::{Action, Hold, Subject};
+use crate::desired::Mark;
+use crate::names::{Bytes, Share};
+use crate::observed::{Hundredths, LvKind};
+
+/// Smallest chunk of a thin pool, and the right one for many snapshots: the first write to a shared chunk copies all of it.
+const CHUNK: u64 = 64 << 10;
+
+/// What 64 KiB chunks can address is 15.88 TiB; above this the chunk doubles.
+const CHUNK_COVERS: u64 = 15 << 40;
+
+/// Metadata per chunk (thin-provisioning.rst: 48 bytes a mapping), with a third more for the roots of many snapshots.
+const METADATA_PER_CHUNK: u64 = 64;
+const METADATA_SMALLEST: u64 = 4 << 20;
+const METADATA_LARGEST: u64 = 15 << 30;
+
+/// Text metadata of one tagged thin snapshot; LVM's area is fixed when the volume group is made.
+const VG_METADATA_PER_VOLUME: u64 = 700;
+
+/// How full the pool's metadata may be before nothing new is made: full metadata needs offline repair.
+const METADATA_FULL: Hundredths = Hundredths(90_00);
+
+/// What may be done in the pool, decided once for the whole plan.
+pub(super) struct Pool {
+    /// Why no volume may be made, if none may.
+    pub no_new: Option<Hold>,
+    /// Why no volume may be touched at all, if none may.
+    pub no_touch: Option<Hold>,
+    /// The change that makes the pool, which everything in it comes after.
+    pub made_by: Option<Subject>,
+    /// Whether discards reach the pool.
+    pub discards: bool,
+    /// Free bytes above the reserve, while known.
+    pub spare: Option<Bytes>,
+}
+
+pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
+    let storage = context.storage;
+    let path = context.path(&storage.pool);
+    let mut pool = Pool { no_new: None, no_touch: None, made_by: None, discards: true, spare: None };
+    let held = |reason: String| Some(Hold::Pool { reason });
+    let Some(lv) = context.vg.lvs.get(storage.pool.as_str()) else {
+        match storage.create_pool {
+            Some(share) if !storage.versions.is_empty() => plan_new_pool(context, draft, share, &mut pool),
+            Some(_) => {}
+            None => {
+                pool.no_touch = held(format!("there is no thin pool {path}; make it, or set create-pool = true under [storage]"));
+            }
+        }
+        return pool;
+    };
+    let LvKind::ThinPool { data, metadata, needs_check, health, discards, .. } = &lv.kind else {
+        pool.no_touch = Some(Hold::Foreign { what: format!("a volume {path} that is no thin pool") });
+        return pool;
+    };
+    pool.discards = discards != "ignore";
+    if *needs_check || matches!(health.as_str(), "failed" | "metadata_read_only") {
+        let state = if *needs_check { "needs check" } else { health.as_str() };
+        pool.no_touch =
+            held(format!("thin pool {path} is in state \"{state}\"; deactivate it and run lvconvert --repair {path}"));
+        return pool;
+    }
+    match (data, metadata) {
+        (Some(data), Some(metadata)) => {
+            let floor = u32::from(100 - storage.reserve.get()) * 100;
+            pool.spare = Some(Bytes((u128::from(lv.size.0) * u128::from(floor.saturating_sub(data.0)) / 10_000) as u64));
+            if health == "out_of_data" || data.0 > floor {
+                pool.no_new = held(format!(
+                    "thin pool {path} is {}.{:02} % full and the site reserves {}; remove something or lvextend it",
+                    data.0 / 100,
+                    data.0 % 100,
+                    storage.reserve
+                ));
+            } else if *metadata > METADATA_FULL {
+                pool.no_new = held(format!(
+                    "the metadata of thin pool {path} is {} % full; lvextend --poolmetadatasize +1G {path}",
+                    metadata.0 / 100
+                ));
+            }
+        }
+        _ if !storage.versions.is_empty() => {
+            let mut change = Drafted::new(Action::Alter, "activate", "it is inactive, and nobody can tell how full it is");
+            change.work.early.push(Op::Run(vec!["lvchange".into(), "-ay".into(), path.clone()]));
+            draft.add(Subject::Pool(storage.vg.clone(), storage.pool.clone()), change);
+            pool.no_new = held(format!("thin pool {path} was inactive; how full it is shows once it is active"));
+        }
+        _ => {}
+    }
+    pool
+}
+
+/// Says before it is met that the volume group's own metadata will not hold so many volumes.
+pub(super) fn gate_vg_metadata(context: &Context<'_>, new_volumes: u64) -> Option<Hold> {
+    let free = context.vg.metadata_free.0;
+    (new_volumes > 0 && new_volumes.saturating_mul(VG_METADATA_PER_VOLUME) > free).then(|| Hold::Pool {
+        reason: format!(
+            "volume group {} has {} of metadata area free, too little for {new_volumes} more volumes; \
+             make the group with vgcreate --metadatasize 16m or larger",
+            context.storage.vg, context.vg.metadata_free
+        ),
+    })
+}
+
+fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, pool: &mut Pool) {
+    let storage = context.storage;
+    let extent = context.vg.extent.0.max(1);
+    let down = |bytes: u64| bytes / extent * extent;
+    let up = |bytes: u64| bytes.div_ceil(extent) * extent;
+    let wanted = share.of(context.vg.free).0;
+    let mut chunk = CHUNK;
+    while wanted / (chunk / CHUNK) > CHUNK_COVERS {
+        chunk *= 2;
+    }
+    let metadata = up((wanted / chunk * METADATA_PER_CHUNK).clamp(METADATA_SMALLEST, METADATA_LARGEST));
+    // LVM keeps a spare of the same size for repairs.
+    let size = down(wanted.min(context.vg.free.0.saturating_sub(2 * metadata)));
+    let subject = Subject::Pool(storage.vg.clone(), storage.pool.clone());
+    let mut change = Drafted::new(
+        Action::Create,
+        format!("{} of {} free, chunks of {}", Bytes(size), context.vg.free, Bytes(chunk)),
+        "it is absent and create-pool is true",
+    );
+    if size < extent {
+        change.hold(Hold::Pool {
+            reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, context.vg.free),
+        });
+    }
+    let words = [
+        "lvcreate",
+        "-y",
+        "--type",
+        "thin-pool",
+        "-L",
+        &format!("{size}b"),
+        "--poolmetadatasize",
+        &format!("{metadata}b"),
+        "-c",
+        &format!("{chunk}b"),
+        "-Z",
+        "y",
+        "--discards",
+        "passdown",
+        "-n",
+        storage.pool.as_str(),
+        "--addtag",
+        Mark::OURS,
+        "--addtag",
+        &Mark::tag(Mark::SITE, &context.desired.site),
+        storage.vg.as_str(),
+    ];
+    change.work.early.push(Op::Run(words.iter().map(|word| (*word).to_owned()).collect()));
+    draft.add(subject.clone(), change);
+    pool.made_by = Some(subject);
+    pool.spare = Some(Bytes(size));
+}

@@ -1,0 +1,124 @@
+//! The plan as text: one renderer for people, one for the operations.
+//!
+//! **Invariant:** says nothing the plan does not hold, in the plan's order.
+
+use super::{Action, Change, ConfigFsOp, Gate, Hold, Op, Plan, Step, Subject};
+use std::fmt::Write;
+
+/// The plan for people, as `plan` prints it.
+pub fn render_text(plan: &Plan) -> String {
+    let mut text = String::new();
+    let shown: Vec<&Change> = plan.changes.iter().filter(|change| change.gate != Gate::Held(Hold::NotTargeted)).collect();
+    let revision = short(plan);
+    if shown.is_empty() {
+        notes(plan, &mut text);
+        _ = writeln!(text, "No changes. The host matches {revision}.");
+        return text;
+    }
+    let subject = if plan.revision.subject.is_empty() { String::new() } else { format!(" {:?}", plan.revision.subject) };
+    _ = writeln!(text, "Plan for {} at {revision}{subject}", plan.site);
+    let width = shown.iter().map(|change| change.subject.to_string().chars().count()).max().unwrap_or(0).min(72);
+    for change in &shown {
+        line(change, width, &mut text);
+    }
+    notes(plan, &mut text);
+    _ = writeln!(text, "{}", summary(plan));
+    text
+}
+
+fn short(plan: &Plan) -> &str {
+    plan.revision.id.get(..7).filter(|_| plan.revision.id.len() == 40).unwrap_or(&plan.revision.id)
+}
+
+fn line(change: &Change, width: usize, text: &mut String) {
+    let (mark, verb) = match change.action {
+        Action::Create => ('+', "create"),
+        Action::Alter => ('~', "change"),
+        Action::Rename => ('~', "rename"),
+        Action::Replace => ('~', "replace"),
+        Action::Remove => ('-', "remove"),
+    };
+    let subject = change.subject.to_string();
+    match &change.gate {
+        Gate::Open => {
+            let verb = if change.action == Action::Replace { "replace: " } else { "" };
+            _ = writeln!(text, "  {mark} {subject:width$}  {verb}{} ({})", change.detail, change.reason);
+        }
+        Gate::Held(hold) => _ = writeln!(text, "  ! {subject:width$}  {verb} — held: {hold} ({})", change.reason),
+    }
+    for line in &change.diff {
+        _ = writeln!(text, "        {line}");
+    }
+}
+
+fn notes(plan: &Plan, text: &mut String) {
+    for note in &plan.notes {
+        _ = writeln!(text, "  note: {}: {}", note.about, note.message);
+    }
+}
+
+/// How many changes of each sort: `2 to create, 1 to change, 0 to destroy, 1 held`.
+fn summary(plan: &Plan) -> String {
+    let count = |actions: &[Action]| plan.open().filter(|change| actions.contains(&change.action)).count();
+    format!(
+        "Plan: {} to create, {} to change, {} to destroy, {} held.",
+        count(&[Action::Create]),
+        count(&[Action::Alter, Action::Rename, Action::Replace]),
+        count(&[Action::Remove]),
+        plan.held().count()
+    )
+}
+
+/// Exactly what apply would run, one line each, under the change it belongs to.
+pub fn render_ops(plan: &Plan) -> String {
+    let mut text = String::new();
+    let name = |id: super::ChangeId| plan.changes.get(id.0 as usize).map_or_else(String::new, |change| squeeze(&change.subject));
+    for step in &plan.steps {
+        match step {
+            Step::Ops { change, ops } => {
+                _ = writeln!(text, "# {}", name(*change));
+                for op in ops {
+                    _ = writeln!(text, "{}", render_op(op));
+                }
+            }
+            Step::LvmBatch(commands) => {
+                text.push_str("# one lvm process\n");
+                for (_, words) in commands {
+                    _ = writeln!(text, "lvm {}", words.join(" "));
+                }
+            }
+            Step::LvmMany { words, volumes } => {
+                text.push_str("# one command\n");
+                let volumes: Vec<&str> = volumes.iter().map(|(_, volume)| volume.as_str()).collect();
+                _ = writeln!(text, "{} {}", words.join(" "), volumes.join(" "));
+            }
+            Step::Publish { table, .. } => {
+                _ = writeln!(text, "# boot table\npublish {} machines, {} networks", table.machines.len(), table.networks.len());
+            }
+        }
+    }
+    text
+}
+
+fn squeeze(subject: &Subject) -> String {
+    subject.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// One operation on one line, as a shell would spell it; configfs paths are below `/sys/kernel/config/target`.
+pub fn render_op(op: &Op) -> String {
+    match op {
+        Op::Run(words) => words.join(" "),
+        Op::ConfigFs(ConfigFsOp::Mkdir(path)) => format!("mkdir {path}"),
+        Op::ConfigFs(ConfigFsOp::Rmdir(path)) => format!("rmdir {path}"),
+        Op::ConfigFs(ConfigFsOp::Write { path, value }) => format!("write {path} {value}"),
+        Op::ConfigFs(ConfigFsOp::Symlink { target, link }) => format!("ln -s {target} {link}"),
+        Op::ConfigFs(ConfigFsOp::Unlink(path)) => format!("rm {path}"),
+        Op::Verify { path, sha256 } => format!("verify {path} sha256 {sha256}"),
+        Op::Fill { path, format, vg, lv, size, reserve, .. } => {
+            format!("fill {vg}/{lv} ({size}) from {path} ({format}), stop at {reserve} of the pool free")
+        }
+        Op::RequireIdle { target, initiator, commands, .. } => {
+            format!("require no session of {initiator} on {target} and {commands} commands served")
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! One machine's volumes, backstores and targets together: what comes down, what changes beneath, what goes up.
+//!
+//! **Invariant:** everything that would disturb a running machine hangs on one teardown, which is held as a whole while
+//! the seat is in use and checks once more that it is not before it begins.
+
+use super::clone::{Fate, Fates};
+use super::context::{Context, tag};
+use super::draft::{Draft, Drafted};
+use super::in_use::{sign_of_use, targets_of};
+use super::lio::{
+    Numbers, backstore_matches, backstore_ops, backstore_teardown, is_our_backstore, target_difference, target_ops,
+    target_teardown,
+};
+use super::op::Op;
+use super::pool::Pool;
+use super::version::words;
+use super::{Action, Disruption, Hold, Subject};
+use crate::desired::{self, Mark};
+use crate::names::{Iqn, LvName, MachineName};
+use crate::observed::{Backstore, Target};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is seen and wanted of one machine.
+struct Seat<'a> {
+    machine: &'a MachineName,
+    wanted: BTreeMap<&'a Iqn, &'a desired::Target>,
+    targets: BTreeMap<&'a str, &'a Target>,
+    backstores: BTreeMap<&'a str, &'a Backstore>,
+}
+
+/// What of it comes down, and the paths of the backstores that stay, by name.
+struct Down<'a> {
+    targets: BTreeMap<&'a str, String>,
+    backstores: BTreeSet<&'a str>,
+    staying: BTreeMap<String, String>,
+}
+
+pub(super) fn plan_seats(
+    context: &Context<'_>,
+    pool: &Pool,
+    mut fates: BTreeMap<MachineName, Fates>,
+    kernel: Option<&Subject>,
+    draft: &mut Draft,
+) {
+    let mut numbers = Numbers::new(context);
+    let mut by_machine: BTreeMap<&MachineName, Vec<(&Iqn, &desired::Target)>> = BTreeMap::new();
+    for (name, target) in &context.storage.targets {
+        by_machine.entry(&target.machine).or_default().push((name, target));
+    }
+    let backstores = our_backstores(context);
+    let seen = seen_machines(context, &backstores);
+    let machines: BTreeSet<&MachineName> = by_machine.keys().copied().chain(fates.keys()).chain(&seen).collect();
+    let machines: Vec<MachineName> = machines.into_iter().cloned().collect();
+    for machine in &machines {
+        let own = fates.remove(machine).unwrap_or_default();
+        let seat = Seat {
+            machine,
+            wanted: by_machine.get(machine).into_iter().flatten().copied().collect(),
+            targets: targets_of(context, machine).map(|(name, target)| (name.as_str(), target)).collect(),
+            backstores: backstores.get(machine).cloned().unwrap_or_default(),
+        };
+        plan_seat(context, pool, &seat, own, kernel, &mut numbers, draft);
+    }
+}
+
+/// Our backstores by the machine their name carries.
+fn our_backstores<'a>(context: &Context<'a>) -> BTreeMap<MachineName, BTreeMap<&'a str, &'a Backstore>> {
+    let mut found: BTreeMap<MachineName, BTreeMap<&'a str, &'a Backstore>> = BTreeMap::new();
+    for (path, backstore) in context.lio.backstores.iter().filter(|(path, backstore)| is_our_backstore(context, path, backstore))
+    {
+        let machine = path.split_once('/').and_then(|(_, name)| name.split('.').nth(1)?.parse().ok());
+        if let Some(machine) = machine {
+            found.entry(machine).or_default().insert(path, backstore);
+        }
+    }
+    found
+}
+
+/// Machines that something of ours in LIO is named after.
+fn seen_machines(context: &Context<'_>, backstores: &BTreeMap<MachineName, BTreeMap<&str, &Backstore>>) -> BTreeSet<MachineName> {
+    let prefix = format!("{}:", context.storage.iqn_prefix);
+    let targets = context.lio.targets.keys().filter_map(|name| name.strip_prefix(&prefix)?.split('.').next()?.parse().ok());
+    targets.chain(backstores.keys().cloned()).collect()
+}
+
+fn plan_seat(
+    context: &Context<'_>,
+    pool: &Pool,
+    seat: &Seat<'_>,
+    mut fates: Fates,
+    kernel: Option<&Subject>,
+    numbers: &mut Numbers,
+    draft: &mut Draft,
+) {
+    let in_use = sign_of_use(context, seat.machine);
+    if let Some(sign) = &in_use {
+        for fate in fates.values_mut() {
+            withhold(seat.machine, sign, fate);
+        }
+    }
+    let blocked = block_targets(context, seat, &mut fates);
+    let down = decide_down(context, pool, seat, &fates, &blocked);
+    let mut changes = down_changes(context, seat, &down, &fates);
+    changes.extend(fates.into_iter().filter_map(|(name, fate)| match fate {
+        Fate::Change(change) => Some((Subject::Volume(context.storage.vg.clone(), name), *change)),
+        Fate::Keep => None,
+    }));
+    changes.extend(build_targets(context, pool, seat, &down, &blocked, kernel, numbers));
+    let disturbs = |subject: &Subject, change: &Drafted| match subject {
+        Subject::Volume(..) => matches!(change.action, Action::Remove | Action::Replace | Action::Rename),
+        _ => change.disruption != Disruption::None,
+    };
+    if let Some(sign) = &in_use {
+        for (_, change) in changes.iter_mut().filter(|(subject, change)| disturbs(subject, change)) {
+            change.hold(Hold::InUse { machine: seat.machine.clone(), sign: sign.clone() });
+        }
+    }
+    let leader =
+        changes.iter_mut().find(|(subject, change)| change.is_open() && disturbs(subject, change)).map(|(subject, change)| {
+            change.work.teardown = teardown_ops(seat, &down);
+            change.work.creates.splice(0..0, admit_use(context, &down, seat));
+            subject.clone()
+        });
+    for (subject, mut change) in changes {
+        if leader.as_ref().is_some_and(|leader| *leader != subject) && disturbs(&subject, &change) {
+            change.after.extend(leader.clone());
+        }
+        draft.add(subject, change);
+    }
+}
+
+/// Targets that could not be put up again if they were taken down, and why: they stay as they are, and so does what they
+/// show.
+fn block_targets<'a>(context: &Context<'_>, seat: &Seat<'a>, fates: &mut Fates) -> BTreeMap<&'a str, Hold> {
+    let mut blocked = BTreeMap::new();
+    for (name, wanted) in &seat.wanted {
+        let missing =
+            wanted.luns.values().find(|backstore| fates.get(&backstore.volume).is_some_and(|fate| !fate.leaves_volume()));
+        let hold = missing
+            .map(|backstore| Hold::After {
+                subject: Subject::Volume(context.storage.vg.clone(), backstore.volume.clone()).to_string(),
+            })
+            .or_else(|| wanted.luns.values().find_map(|backstore| shown_elsewhere(context, &backstore.volume)));
+        let Some(hold) = hold else { continue };
+        for backstore in wanted.luns.values() {
+            if let Some(Fate::Change(change)) = fates.get_mut(&backstore.volume).filter(|fate| fate.takes_volume_away()) {
+                change.hold(Hold::After { subject: Subject::Target(name.to_string()).to_string() });
+            }
+        }
+        blocked.insert(name.as_str(), hold);
+    }
+    blocked
+}
+
+/// Keeps the hands off a volume whose seat is in use. A renewal that is only due because the seat was used is not even
+/// pending: it is due when the machine boots again.
+fn withhold(machine: &MachineName, sign: &str, fate: &mut Fate) {
+    let Fate::Change(change) = fate else { return };
+    if !matches!(change.action, Action::Replace | Action::Remove | Action::Rename) {
+        return;
+    }
+    if change.reason.ends_with("is reset at every boot") {
+        *fate = Fate::Keep;
+        return;
+    }
+    change.hold(Hold::InUse { machine: machine.clone(), sign: sign.to_owned() });
+}
+
+fn decide_down<'a>(
+    context: &Context<'a>,
+    pool: &Pool,
+    seat: &Seat<'a>,
+    fates: &Fates,
+    blocked: &BTreeMap<&str, Hold>,
+) -> Down<'a> {
+    let wanted: BTreeMap<&str, &desired::Backstore> = seat
+        .wanted
+        .values()
+        .flat_map(|target| target.luns.values())
+        .map(|backstore| (backstore.name.as_str(), backstore))
+        .collect();
+    let mark = Mark::alias(&context.desired.site);
+    let mut down = Down { targets: BTreeMap::new(), backstores: BTreeSet::new(), staying: BTreeMap::new() };
+    let standing =
+        seat.targets.iter().filter(|(name, _)| blocked.contains_key(*name)).flat_map(|(_, target)| target.tpgs.values());
+    let held_up: BTreeSet<&str> =
+        standing.flat_map(|tpg| tpg.luns.values()).filter_map(|lun| lun.link.as_ref()).map(|(_, path)| path.as_str()).collect();
+    for (path, backstore) in &seat.backstores {
+        let name = path.split_once('/').map_or("", |(_, name)| name);
+        if held_up.contains(*path) {
+            continue;
+        }
+        let stays = wanted.get(name).is_some_and(|wanted| {
+            let device = context.our(&wanted.volume).and_then(|lv| lv.device);
+            let taken_away = fates.get(&wanted.volume).is_some_and(Fate::takes_volume_away);
+            !taken_away && backstore_matches(backstore, wanted, device, pool.discards, &mark)
+        });
+        if stays && !down.staying.contains_key(name) {
+            down.staying.insert(name.to_owned(), (*path).to_owned());
+        } else {
+            down.backstores.insert(path);
+        }
+    }
+    for (name, target) in seat.targets.iter().filter(|(name, _)| !blocked.contains_key(*name)) {
+        let wanted = seat.wanted.iter().find(|(wanted, _)| wanted.as_str() == *name).map(|(_, target)| *target);
+        let difference = match wanted {
+            Some(wanted) => target_difference(context, target, wanted, &down.staying),
+            None => Some("the site no longer has it".to_owned()),
+        };
+        if let Some(difference) = difference {
+            down.targets.insert(name, difference);
+        }
+    }
+    down
+}
+
+/// The changes that remove what nothing will stand for again.
+fn down_changes(context: &Context<'_>, seat: &Seat<'_>, down: &Down<'_>, fates: &Fates) -> Vec<(Subject, Drafted)> {
+    let mut changes = Vec::new();
+    for (name, difference) in &down.targets {
+        if seat.wanted.keys().any(|wanted| wanted.as_str() == *name) {
+            continue;
+        }
+        let change =
+            Drafted::new(Action::Remove, seat.machine.to_string(), difference.clone()).disrupting(Disruption::DropsSession);
+        changes.push((Subject::Target((*name).to_owned()), change));
+    }
+    let explained = !changes.is_empty() || fates.values().any(Fate::takes_volume_away);
+    for path in &down.backstores {
+        let name = path.split_once('/').map_or("", |(_, name)| name);
+        let wanted = seat.wanted.values().flat_map(|target| target.luns.values()).any(|backstore| backstore.name == name);
+        if explained || wanted {
+            continue;
+        }
+        let change = Drafted::new(Action::Remove, backstore_label(context, name), "nothing of the site shows it")
+            .disrupting(Disruption::DropsSession);
+        changes.push((Subject::Backstore((*path).to_owned()), change));
+    }
+    changes
+}
+
+fn backstore_label(context: &Context<'_>, name: &str) -> String {
+    name.strip_prefix(&format!("{}.", context.desired.site)).unwrap_or(name).to_owned()
+}
+
+fn teardown_ops(seat: &Seat<'_>, down: &Down<'_>) -> Vec<Op> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (name, target) in &seat.targets {
+        for (initiator, acl) in target.tpgs.values().flat_map(|tpg| &tpg.acls) {
+            ops.push(Op::RequireIdle {
+                machine: seat.machine.clone(),
+                target: (*name).to_owned(),
+                initiator: initiator.clone(),
+                commands: acl.luns.values().map(|map| map.commands).sum(),
+            });
+        }
+    }
+    ops.extend(down.targets.keys().flat_map(|name| target_teardown(name, seat.targets[name])));
+    ops.extend(down.backstores.iter().flat_map(|path| backstore_teardown(path)));
+    ops
+}
+
+/// Takes the witness "made in this boot" off a clone that stays while its counters go: it was used.
+fn admit_use(context: &Context<'_>, down: &Down<'_>, seat: &Seat<'_>) -> Vec<Vec<String>> {
+    let used = down.backstores.iter().filter_map(|path| seat.backstores.get(path)).filter(|backstore| backstore.commands > 0);
+    let mut commands = Vec::new();
+    for backstore in used {
+        let volume = context.ours.iter().find(|(_, lv)| lv.device.is_some() && lv.device == backstore.device);
+        if let Some((name, made)) = volume.and_then(|(name, lv)| Some((name, tag(lv, Mark::MADE)?))) {
+            commands.push(words(&["lvchange", "-y", "--deltag", &Mark::tag(Mark::MADE, made), &context.path(name)]));
+        }
+    }
+    commands
+}
+
+fn build_targets(
+    context: &Context<'_>,
+    pool: &Pool,
+    seat: &Seat<'_>,
+    down: &Down<'_>,
+    blocked: &BTreeMap<&str, Hold>,
+    kernel: Option<&Subject>,
+    numbers: &mut Numbers,
+) -> Vec<(Subject, Drafted)> {
+    let mut builds = Vec::new();
+    let mut paths = down.staying.clone();
+    let mut builder: BTreeMap<String, Subject> = BTreeMap::new();
+    for (name, wanted) in &seat.wanted {
+        let difference = down.targets.get(name.as_str());
+        let stands = seat.targets.contains_key(name.as_str());
+        if stands && difference.is_none() && !blocked.contains_key(name.as_str()) {
+            continue;
+        }
+        let subject = Subject::Target(name.to_string());
+        let count = wanted.luns.len();
+        let detail = format!("{count} LUN{}, initiator {}", if count == 1 { "" } else { "s" }, wanted.initiator);
+        let mut change = match difference {
+            Some(difference) => Drafted::new(Action::Replace, detail, difference.clone()),
+            None if stands => Drafted::new(Action::Replace, detail, "it cannot be brought up to date yet"),
+            None => Drafted::new(Action::Create, detail, format!("{} boots {}", wanted.machine, wanted.image)),
+        };
+        if stands {
+            change.disruption = Disruption::DropsSession;
+        }
+        change.after.extend(kernel.cloned());
+        if let Some(hold) = blocked.get(name.as_str()) {
+            change.hold(hold.clone());
+            builds.push((subject, change));
+            continue;
+        }
+        for backstore in wanted.luns.values() {
+            change.after.insert(Subject::Volume(context.storage.vg.clone(), backstore.volume.clone()));
+            change.after.extend(builder.get(&backstore.name).cloned());
+            if paths.contains_key(&backstore.name) {
+                continue;
+            }
+            let torn_down = down.backstores.iter().find(|path| path.ends_with(&format!("/{}", backstore.name)));
+            let path = match torn_down {
+                Some(path) => (*path).to_owned(),
+                None => format!("iblock_{}/{}", numbers.take(&backstore.name), backstore.name),
+            };
+            if torn_down.is_some() {
+                change.disruption = Disruption::DropsSession;
+            }
+            change.work.build.extend(backstore_ops(context, &path, backstore, pool.discards));
+            builder.insert(backstore.name.clone(), subject.clone());
+            paths.insert(backstore.name.clone(), path);
+        }
+        change.work.build.extend(target_ops(context, name, wanted, &paths));
+        builds.push((subject, change));
+    }
+    builds
+}
+
+/// Two backstores cannot hold one volume; one that is not ours comes first.
+fn shown_elsewhere(context: &Context<'_>, volume: &LvName) -> Option<Hold> {
+    let device = context.our(volume)?.device?;
+    let (path, _) = context
+        .lio
+        .backstores
+        .iter()
+        .find(|(path, seen)| seen.device == Some(device) && !is_our_backstore(context, path, seen))?;
+    Some(Hold::Foreign { what: format!("backstore {path}, which shows {},", context.path(volume)) })
+}

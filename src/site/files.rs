@@ -1,0 +1,236 @@
+//! Sorts the entries of a tree: which file is what, and what does not belong in a site.
+//!
+//! **Invariant:** nothing is skipped in silence but what every repository has (dot files, README, licences); no link is
+//! followed and no path leads out of the site.
+
+use super::{
+    Entry, Severity, Tree,
+    networks::Whole,
+    report::{FileId, Report},
+    spelling,
+};
+use std::collections::BTreeSet;
+
+/// Larger than any file a person writes: 1 MiB holds ten thousand machines.
+const LARGEST: usize = 1 << 20;
+const DIRECTORIES: [&str; 4] = ["images", "machines", "network", "templates"];
+/// Templates that there are to override.
+const TEMPLATES: [&str; 2] = ["machine.ipxe", "unknown.ipxe"];
+
+/// One file of a site, open for findings.
+pub(super) struct SiteText<'a> {
+    pub(super) file: FileId,
+    /// Its name without directory and `.toml`.
+    pub(super) stem: &'a str,
+    pub(super) text: &'a str,
+}
+
+/// The files of one directory.
+#[derive(Default)]
+pub(super) struct Shelf<'a> {
+    pub(super) files: Vec<SiteText<'a>>,
+    /// Whether every file was readable.
+    pub(super) whole: Whole,
+}
+
+/// The files of a site by what they are.
+#[derive(Default)]
+pub(super) struct Files<'a> {
+    pub(super) site: Option<SiteText<'a>>,
+    pub(super) images: Shelf<'a>,
+    pub(super) machines: Shelf<'a>,
+    pub(super) networks: Shelf<'a>,
+    pub(super) templates: Shelf<'a>,
+}
+
+/// Sorts a tree's entries, and reports what does not belong.
+pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
+    let mut files = Files::default();
+    let mut strangers = BTreeSet::new();
+    let mut has_settings = false;
+    for (path, entry) in &tree.entries {
+        if !is_sound(path) {
+            let hint = "a path has parts between single '/', none of them '.' or '..', and no control characters";
+            report.push_path(path, Severity::Error, format!("path {path:?} is not one a site may hold"), hint);
+            continue;
+        }
+        if is_ignored(path) {
+            continue;
+        }
+        let (directory, name) = path.split_once('/').unwrap_or(("", path));
+        if !directory.is_empty() && !DIRECTORIES.contains(&directory) {
+            if !matches!(entry, Entry::Symlink(_)) && strangers.insert(directory) {
+                let guess = spelling::did_you_mean(directory, DIRECTORIES);
+                let hint = format!("{guess}directories of a site: {}", DIRECTORIES.join(", "));
+                report.push_path(directory, Severity::Warning, "this directory is not part of a site and is not read", hint);
+            }
+            if matches!(entry, Entry::Symlink(_)) {
+                let _ = read(report, path, entry);
+            }
+            continue;
+        }
+        has_settings |= path == "site.toml";
+        if path != "site.toml" && is_stranger(report, directory, name, entry) {
+            continue;
+        }
+        let text = read(report, path, entry);
+        match (directory, text) {
+            ("", Some((file, text))) => files.site = Some(SiteText { file, stem: "site", text }),
+            ("", None) if DIRECTORIES.contains(&name) => shelf(&mut files, name).whole = Whole::No,
+            ("", None) => {}
+            (_, Some((file, text))) => {
+                let stem = name.strip_suffix(".toml").unwrap_or(name);
+                shelf(&mut files, directory).files.push(SiteText { file, stem, text });
+            }
+            (_, None) => shelf(&mut files, directory).whole = Whole::No,
+        }
+    }
+    if !has_settings {
+        let hint = "add site.toml with a line such as: name = \"lucky-cat\"";
+        report.push_path("site.toml", Severity::Error, "the site has no site.toml", hint);
+    }
+    files
+}
+
+fn shelf<'f, 'a>(files: &'f mut Files<'a>, directory: &str) -> &'f mut Shelf<'a> {
+    match directory {
+        "images" => &mut files.images,
+        "machines" => &mut files.machines,
+        "network" => &mut files.networks,
+        _ => &mut files.templates,
+    }
+}
+
+fn is_sound(path: &str) -> bool {
+    !path.chars().any(char::is_control) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// What every repository has and no site means: dot files, and prose.
+fn is_ignored(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let hidden = path.split('/').any(|part| part.starts_with('.'));
+    hidden
+        || ["README", "LICENSE", "CHANGELOG", "CODEOWNERS"].iter().any(|prose| name.starts_with(prose))
+        || name.ends_with(".md")
+}
+
+/// Reports a file that stands where no such file is read; false if it is read.
+fn is_stranger(report: &mut Report<'_>, directory: &str, name: &str, entry: &Entry) -> bool {
+    if !matches!(entry, Entry::File(_)) {
+        // Links and what could not be read are reported as such. A directory that could not be read looks like a file.
+        return false;
+    }
+    let path = if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
+    if directory.is_empty() {
+        if name.ends_with(".toml") {
+            let guess = spelling::did_you_mean(name, ["site.toml"]);
+            let hint = format!("{guess}other TOML files belong into {}", DIRECTORIES[..3].join(", "));
+            report.push_path(&path, Severity::Warning, "this file is not part of a site and is not read", hint);
+        }
+        return true;
+    }
+    if directory == "templates" {
+        if TEMPLATES.contains(&name) {
+            return false;
+        }
+        let guess = spelling::did_you_mean(name, TEMPLATES);
+        let hint = format!("{guess}templates that can be overridden: {}", TEMPLATES.join(", "));
+        report.push_path(&path, Severity::Warning, "there is no template of this name to override", hint);
+        return true;
+    }
+    if name.contains('/') {
+        let hint = format!("move it up: only files directly in {directory}/ are read");
+        report.push_path(&path, Severity::Warning, "this file lies too deep and is not read", hint);
+        return true;
+    }
+    if !name.ends_with(".toml") {
+        let hint = format!("files of {directory}/ end in .toml");
+        report.push_path(&path, Severity::Warning, "this file is not part of a site and is not read", hint);
+        return true;
+    }
+    false
+}
+
+/// A file's text; `None`, and a finding, if it has none that can be used.
+fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<(FileId, &'a str)> {
+    let bytes = match entry {
+        Entry::File(bytes) => bytes,
+        Entry::Symlink(target) => {
+            let message = match leads_out(path, target) {
+                true => format!("this is a link that leads out of the site, to {target:?}"),
+                false => format!("this is a link to {target:?}, and links are not followed"),
+            };
+            report.push_path(path, Severity::Error, message, "put the file itself here");
+            return None;
+        }
+        Entry::Unreadable(reason) => {
+            let hint = "what cannot be read is not taken as absent; make it readable, or remove it";
+            report.push_path(path, Severity::Error, format!("this cannot be read: {reason}"), hint);
+            return None;
+        }
+    };
+    if bytes.len() > LARGEST {
+        let message = format!("this file has {} bytes and is larger than 1 MiB", bytes.len());
+        report.push_path(path, Severity::Error, message, "split it: there may be any number of files in machines/");
+        return None;
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some((report.open(path, text), text)),
+        Err(problem) => {
+            let good = &bytes[..problem.valid_up_to()];
+            let bad = bytes.get(problem.valid_up_to()).copied().unwrap_or_default();
+            let message = format!("byte 0x{bad:02x} is not UTF-8");
+            report.push_spot(path, spot(good), message, "save the file as UTF-8");
+            None
+        }
+    }
+}
+
+/// The line and column that follow a text.
+fn spot(good: &[u8]) -> (u32, u32) {
+    let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let column = good[start..].iter().filter(|byte| (**byte & 0xC0) != 0x80).count() + 1;
+    (line as u32, column as u32)
+}
+
+/// True if a link at `path` to `target` points above the site's root.
+fn leads_out(path: &str, target: &str) -> bool {
+    if target.starts_with('/') {
+        return true;
+    }
+    let mut depth = path.matches('/').count() as i64;
+    target.split('/').any(|part| {
+        depth += match part {
+            ".." => -1,
+            "" | "." => 0,
+            _ => 1,
+        };
+        depth < 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_on_paper_only() {
+        for (path, target, out) in [
+            ("images/a.toml", "b.toml", false),
+            ("images/a.toml", "../machines/b.toml", false),
+            ("images/a.toml", "../../b.toml", true),
+            ("images/a.toml", "x/../../../b", true),
+            ("a.toml", "../a.toml", true),
+            ("a.toml", "/etc/passwd", true),
+        ] {
+            assert_eq!(leads_out(path, target), out, "{path} -> {target}");
+        }
+    }
+
+    #[test]
+    fn the_first_bad_byte_has_a_line_and_a_column() {
+        assert_eq!(spot(b""), (1, 1));
+        assert_eq!(spot("name\nx = \"é".as_bytes()), (2, 7));
+    }
+}

@@ -1,0 +1,307 @@
+//! The rules of `images/*.toml`, each image for itself and all of them together.
+//!
+//! **Invariant:** an image that is there but wrong is still known by its name, so that nothing that refers to it is called
+//! unknown.
+
+use super::{
+    Disk, Firmware, Image, ImageKind, Linux, Reset, Role, Source, SourceFormat, Version,
+    networks::Whole,
+    raw::{At, ImageFile, Kind, VersionTable},
+    report::{FileId, Place, Report, error},
+    spelling,
+    table::Table,
+};
+use crate::names::{Bytes, ImageName, VersionName};
+use std::collections::BTreeMap;
+
+/// LVM's extent: volumes are made of whole ones, so any other size would never match what was asked for.
+const EXTENT: u64 = 4 << 20;
+/// A thin pool with chunks of 64 KiB addresses 15.88 TiB in all.
+const LARGEST: Bytes = Bytes(15 << 40);
+/// Keys of every kind.
+const COMMON: [&str; 4] = ["kind", "title", "firmware", "moved"];
+/// What a packed source's name ends in.
+const PACKED: [&str; 6] = [".zst", ".gz", ".xz", ".bz2", ".zip", ".7z"];
+
+/// An image, as far as it is understood.
+pub(super) struct Judged {
+    /// The image; `None` if something of it was reported.
+    pub(super) image: Option<Image>,
+    /// What it is, if that much is known.
+    kind: Option<Kind>,
+    role: Role,
+    firmware: Option<(Firmware, Place)>,
+    data_disks: Vec<(ImageName, Place)>,
+    versions: Vec<(VersionName, Place)>,
+}
+
+/// All images of a site.
+#[derive(Default)]
+pub(super) struct Images {
+    pub(super) by_name: BTreeMap<ImageName, Judged>,
+    /// Whether every file was understood so far that its image's name is known.
+    pub(super) whole: Whole,
+}
+
+/// How an image can serve where it is named.
+pub(super) enum Use {
+    /// A machine boots it.
+    Boot,
+    /// A machine has it beside its system disk.
+    Data,
+}
+
+impl Images {
+    /// None yet, of files that were or were not all readable.
+    pub(super) fn new(whole: Whole) -> Self {
+        Self { whole, ..Self::default() }
+    }
+
+    /// Reports an image that is named where it cannot serve.
+    pub(super) fn judge_use(&self, report: &mut Report<'_>, place: Place, name: &ImageName, wanted: &Use) {
+        let Some(judged) = self.by_name.get(name) else {
+            if self.whole == Whole::Yes {
+                let known: Vec<&str> = self.by_name.keys().map(ImageName::as_str).collect();
+                let guess = spelling::did_you_mean(name.as_str(), known.iter().copied());
+                let hint = match known.len() {
+                    0 => format!("add images/{name}.toml"),
+                    1..=12 => format!("{guess}images of this site: {}", known.join(", ")),
+                    _ => format!("{guess}or add images/{name}.toml"),
+                };
+                report.push(error(place, format!("there is no image {name}")).hint(hint));
+            }
+            return;
+        };
+        let problem = match (wanted, judged.kind, judged.role) {
+            (Use::Boot, Some(Kind::Disk), Role::Data) => {
+                error(place, format!("image {name} has role = \"data\" and cannot be booted"))
+                    .hint("list it in data-disks of the image that is booted")
+            }
+            (Use::Data, Some(Kind::Disk), Role::System) => {
+                error(place, format!("image {name} has role = \"system\" and is no data disk"))
+                    .hint(format!("set role = \"data\" in images/{name}.toml"))
+            }
+            (Use::Data, Some(kind @ (Kind::Linux | Kind::Local)), _) => {
+                error(place, format!("image {name} is of kind \"{}\" and is no data disk", kind.as_str()))
+                    .hint("a data disk is an image with kind = \"disk\" and role = \"data\"")
+            }
+            _ => return,
+        };
+        report.push(problem);
+    }
+
+    /// The firmware an image needs, where it says so, and where it says so.
+    pub(super) fn firmware(&self, name: &ImageName) -> Option<(Firmware, Place)> {
+        self.by_name.get(name)?.firmware
+    }
+
+    /// The disks a machine gets for an image: itself if it is a disk, and its data disks.
+    pub(super) fn disks<'a>(&'a self, name: &'a ImageName) -> impl Iterator<Item = &'a ImageName> {
+        let judged = self.by_name.get(name).filter(|judged| judged.kind == Some(Kind::Disk));
+        judged.into_iter().flat_map(move |judged| std::iter::once(name).chain(judged.data_disks.iter().map(|(disk, _)| disk)))
+    }
+
+    /// One of the images that are disks.
+    pub(super) fn any_disk(&self) -> Option<&ImageName> {
+        self.by_name.iter().find(|(_, judged)| judged.kind == Some(Kind::Disk)).map(|(name, _)| name)
+    }
+
+    /// The versions of every image with their places.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&ImageName, &VersionName, Place)> {
+        self.by_name.iter().flat_map(|(name, judged)| judged.versions.iter().map(move |(version, at)| (name, version, *at)))
+    }
+}
+
+/// Judges one file by itself.
+pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw: &ImageFile) -> Judged {
+    let root = Table::root(file);
+    let whose = format!("image {name}");
+    let hint = "add kind = \"disk\"; kinds are disk, linux, local";
+    let kind = root.need(report, &raw.kind, "kind", (&whose, hint)).map(|kind| kind.value);
+    let firmware = raw.firmware.as_ref().map(|firmware| (firmware.value, report.start_of_line(root.of(firmware))));
+    let role = raw.role.as_ref().map_or(Role::System, |role| role.value);
+    let mut judged = Judged { image: None, kind, role, firmware, data_disks: Vec::new(), versions: Vec::new() };
+    let Some(kind) = kind else { return judged };
+    refuse_foreign_keys(report, file, kind, raw);
+    let what = match kind {
+        Kind::Disk => judge_disk(report, root, &whose, raw, &mut judged).map(ImageKind::Disk),
+        Kind::Linux => judge_linux(report, root, &whose, raw).map(ImageKind::Linux),
+        Kind::Local => Some(ImageKind::Local),
+    };
+    judged.image = what.map(|kind| Image {
+        name: name.clone(),
+        title: raw.title.as_ref().map_or_else(|| name.to_string(), |title| title.value.to_string()),
+        firmware: firmware.map_or(Firmware::Any, |(firmware, _)| firmware),
+        kind,
+    });
+    judged
+}
+
+/// Reports keys that belong to another kind.
+fn refuse_foreign_keys(report: &mut Report<'_>, file: FileId, kind: Kind, raw: &ImageFile) {
+    fn start<T>(field: &Option<At<T>>) -> Option<u32> {
+        field.as_ref().map(|field| field.start)
+    }
+    let given = [
+        ("role", start(&raw.role)),
+        ("size", start(&raw.size)),
+        ("reset", start(&raw.reset)),
+        ("current", start(&raw.current)),
+        ("data-disks", start(&raw.data_disks)),
+        ("version", raw.version.first().map(|version| version.start)),
+        ("kernel", start(&raw.kernel)),
+        ("initrd", start(&raw.initrd)),
+        ("args", start(&raw.args)),
+    ];
+    for (key, at) in given {
+        if let (Some(at), false) = (at, kind.keys().contains(&key)) {
+            let place = report.start_of_line(file.at(at));
+            let message = format!("{key} has no meaning in an image of kind \"{}\"", kind.as_str());
+            let legal: Vec<&str> = COMMON.iter().chain(kind.keys()).copied().collect();
+            report.push(error(place, message).hint(format!("legal here: {}", legal.join(", "))));
+        }
+    }
+}
+
+fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile, judged: &mut Judged) -> Option<Disk> {
+    let ask = |hint| (whose, hint);
+    let size = root.need(report, &raw.size, "size", ask("add a line such as: size = \"64GiB\""));
+    if let Some(size) = size {
+        judge_size(report, root.of(size), size.value);
+    }
+    let mut versions = BTreeMap::new();
+    for table in &raw.version {
+        judge_version(report, root, table, judged, &mut versions);
+    }
+    if raw.version.is_empty() && !root.excuses(report, "version") {
+        let hint = "add: [[version]] and below it name = \"1\" and source = \"file.raw\", or blank = true";
+        report.push(error(root.place(), format!("{whose} has no version")).hint(hint));
+    }
+    let named = judged.versions.first().map_or("2026-11", |(name, _)| name.as_str());
+    let hint = format!("add the line: current = \"{named}\"");
+    let current = root.need(report, &raw.current, "current", (whose, &hint));
+    if let Some(current) = current
+        && !judged.versions.is_empty()
+        && judged.versions.iter().all(|(name, _)| *name != current.value)
+    {
+        let known: Vec<&str> = judged.versions.iter().map(|(name, _)| name.as_str()).collect();
+        let guess = spelling::did_you_mean(current.value.as_str(), known.iter().copied());
+        let message = format!("{whose} has no version {}", current.value);
+        report.push(error(root.of(current), message).hint(format!("{guess}its versions: {}", known.join(", "))));
+    }
+    for entry in raw.data_disks.iter().flat_map(|list| &list.value) {
+        judged.data_disks.push((entry.value.clone(), root.of(entry)));
+    }
+    Some(Disk {
+        role: judged.role,
+        size: size?.value,
+        reset: raw.reset.as_ref().map_or(Reset::EveryBoot, |reset| reset.value),
+        current: current?.value.clone(),
+        data_disks: judged.data_disks.iter().map(|(name, _)| name.clone()).collect(),
+        versions,
+    })
+}
+
+fn judge_size(report: &mut Report<'_>, place: Place, size: Bytes) {
+    if size.0 < EXTENT || !size.0.is_multiple_of(EXTENT) {
+        let up = Bytes(size.0.div_ceil(EXTENT).max(1).saturating_mul(EXTENT));
+        let problem = error(place, format!("size {size} is not made of whole extents of LVM, {} each", Bytes(EXTENT)));
+        report.push(problem.hint(format!("the next size that is: \"{up}\"")));
+    } else if size > LARGEST {
+        let problem = error(place, format!("size {size} is larger than {LARGEST}, the most a thin volume takes"));
+        report.push(problem.hint("make it smaller, or add a data disk"));
+    }
+}
+
+fn judge_version(
+    report: &mut Report<'_>,
+    root: Table,
+    table: &At<VersionTable>,
+    judged: &mut Judged,
+    versions: &mut BTreeMap<VersionName, Version>,
+) {
+    let owner = Table::at(root.file(), table.start);
+    let VersionTable { name, source, blank, sha256 } = &table.value;
+    let name = owner.need(report, name, "name", ("a version", "add a line such as: name = \"2026-11\""));
+    if let Some(name) = name {
+        if let Some((_, first)) = judged.versions.iter().find(|(known, _)| *known == name.value) {
+            let hint = format!("the first is {}", report.show(*first));
+            report.push(error(owner.of(name), format!("version {} is there twice", name.value)).hint(hint));
+        }
+        judged.versions.push((name.value.clone(), owner.of(name)));
+    }
+    let blank_at = blank.as_ref().filter(|blank| blank.value);
+    let choice = "give exactly one of: source = \"file.raw\", or blank = true";
+    if let (Some(_), Some(blank)) = (source, blank_at) {
+        report.push(error(owner.of(blank), "a version with a source cannot be blank").hint(choice));
+    } else if let (Some(sha256), Some(_)) = (sha256, blank_at) {
+        report.push(error(owner.of(sha256), "a blank version has nothing that sha256 could be of").hint("remove sha256"));
+    } else if source.is_none() && blank_at.is_none() && !owner.excuses(report, "source") && !owner.excuses(report, "blank") {
+        report.push(error(owner.place(), "a version has neither source nor blank = true").hint(choice));
+    }
+    let filled = match (source, blank_at) {
+        (Some(source), _) => judge_source(report, owner.of(source), &source.value.to_string()).map(|format| Source::File {
+            path: source.value.to_string(),
+            format,
+            sha256: sha256.as_ref().map(|sha256| sha256.value.to_string()),
+        }),
+        (None, Some(_)) => Some(Source::Blank),
+        (None, None) => None,
+    };
+    if let (Some(name), Some(source)) = (name, filled) {
+        versions.insert(name.value.clone(), Version { name: name.value.clone(), source });
+    }
+}
+
+fn judge_source(report: &mut Report<'_>, place: Place, path: &str) -> Option<SourceFormat> {
+    let formats = [
+        (".raw", SourceFormat::Raw),
+        (".img", SourceFormat::Raw),
+        (".qcow2", SourceFormat::Qcow2),
+        (".vhdx", SourceFormat::Vhdx),
+    ];
+    let format = formats.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, format)| *format);
+    if format.is_none() {
+        let endings = "the ending says how it is read: .raw or .img, .qcow2, .vhdx";
+        let problem = match PACKED.iter().find(|ending| path.ends_with(**ending)) {
+            Some(ending) => error(place, format!("source {path:?}: compressed sources ({ending}) are not supported yet"))
+                .hint("unpack it in the image store and name the unpacked file"),
+            None => error(place, format!("source {path:?} has no ending that is known")).hint(endings),
+        };
+        report.push(problem);
+    }
+    format
+}
+
+fn judge_linux(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile) -> Option<Linux> {
+    let hint = "add a line such as: kernel = \"rescue/vmlinuz\"";
+    let kernel = root.need(report, &raw.kernel, "kernel", (whose, hint))?;
+    Some(Linux {
+        kernel: kernel.value.to_string(),
+        initrd: raw.initrd.iter().flat_map(|list| &list.value).map(|path| path.value.to_string()).collect(),
+        args: raw.args.as_ref().map_or_else(String::new, |args| args.value.to_string()),
+    })
+}
+
+/// Judges what one image says of others.
+pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
+    for (name, judged) in &images.by_name {
+        if let (Role::Data, Some((_, place))) = (judged.role, judged.data_disks.first()) {
+            let problem = error(*place, format!("image {name} has role = \"data\" and cannot have data disks of its own"));
+            report.push(problem.hint("list them in the image that is booted"));
+            continue;
+        }
+        let mut seen = BTreeMap::new();
+        for (disk, place) in &judged.data_disks {
+            if disk == name {
+                let problem = error(*place, format!("image {name} names itself as its data disk"));
+                report.push(problem.hint("name an image with role = \"data\""));
+            } else if let Some(first) = seen.insert(disk, *place) {
+                let hint = format!("the first is {}", report.show(first));
+                report.push(error(*place, format!("data disk {disk} is listed twice")).hint(hint));
+            } else {
+                images.judge_use(report, *place, disk, &Use::Data);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The way from a tree to a site: files are sorted and read, then judged in the order in which they depend on each other.
+//!
+//! **Invariant:** every step runs whatever the ones before it found, and none calls something missing or unknown whose own
+//! problem was reported already.
+
+use super::{
+    Finding, Network, Site, Tree,
+    files::{self, Files, Shelf},
+    images::{self, Images},
+    machines::{self, Machines, Surroundings},
+    moves::Moves,
+    networks::{self, Networks, Whole},
+    raw::{ImageFile, MachinesFile, NetworkFile, SiteFile},
+    read,
+    report::{FileId, Report, error},
+    settings::{self, Settings},
+};
+use crate::names::{ImageName, MachineName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a tree came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The site; `Some` if and only if no finding is an error.
+    pub site: Option<Site>,
+    /// Everything that is wrong or doubtful, in the order of its places.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads a site from the text of its files.
+pub fn load(tree: &Tree) -> Checked {
+    let mut report = Report::default();
+    let files = files::sort(&mut report, tree);
+    let site = judge(&mut report, files);
+    let site = if report.is_clean() { site } else { None };
+    Checked { site, findings: report.finish() }
+}
+
+fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
+    let (mut moved_images, mut moved_machines) = (Moves::default(), Moves::default());
+    let settings = read_settings(report, &files);
+    let mut networks = read_networks(report, &files.networks, &settings);
+    let images = read_images(report, &files.images, &mut moved_images);
+    images::judge_together(report, &images);
+    machines::judge_version_lengths(report, &settings, &images);
+    let around = Surroundings { settings: &settings, images: &images };
+    let machines = read_machines(report, &files.machines, &around, &mut networks, &mut moved_machines);
+    let server = settings.server.as_ref().zip(settings.server_place);
+    networks::judge_together(report, &mut networks, server);
+    if let Some(disk) = images.any_disk() {
+        settings.judge_for_disks(report, disk.as_str());
+    }
+    let moved_images = moved_images.judge(report, "image", |name| images.by_name.contains_key(name), images.whole);
+    let moved_machines = moved_machines.judge(report, "machine", |name| machines.names.contains_key(name), machines.whole);
+    judge_emptiness(report, &files, &settings, &machines);
+    assemble(settings, networks, images, machines, (moved_machines, moved_images), &files)
+}
+
+fn read_settings<'a>(report: &mut Report<'a>, files: &Files<'a>) -> Settings {
+    let Some(text) = &files.site else { return settings::judge(report, None, SiteFile::default()) };
+    let table = read::parse(report, text.file, text.text);
+    let raw = read::read_file(report, text.file, table);
+    settings::judge(report, Some(text.file), raw)
+}
+
+/// The parsed name of a file under `images/` or `network/`, which names what it holds.
+fn stem<N: std::str::FromStr<Err = crate::names::NameError>>(report: &mut Report<'_>, file: FileId, stem: &str) -> Option<N> {
+    match stem.parse() {
+        Ok(name) => Some(name),
+        Err(problem) => {
+            report.push(error(file.whole(), problem.to_string()).hint("rename the file: its name is the name"));
+            None
+        }
+    }
+}
+
+fn read_networks<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, settings: &Settings) -> Networks {
+    let mut networks = Networks::new(shelf.whole);
+    for text in &shelf.files {
+        let table = read::parse(report, text.file, text.text);
+        let raw: NetworkFile = read::read_file(report, text.file, table);
+        let judged = stem(report, text.file, text.stem)
+            .and_then(|name| networks::judge(report, text.file, name, &raw, settings.server.as_ref()));
+        match judged {
+            Some(judged) => networks.add(report, judged),
+            None => networks.whole = Whole::No,
+        }
+    }
+    networks
+}
+
+fn read_images<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, moves: &mut Moves<ImageName>) -> Images {
+    let mut images = Images::new(shelf.whole);
+    for text in &shelf.files {
+        let mut table = read::parse(report, text.file, text.text);
+        let (versions, moved) = (read::take_entries(&mut table, "version"), read::take_entries(&mut table, "moved"));
+        let mut raw: ImageFile = read::read_file(report, text.file, table);
+        raw.version = read::read_entries(report, text.file, versions);
+        raw.moved = read::read_entries(report, text.file, moved);
+        moves.read(report, text.file, &raw.moved);
+        match stem::<ImageName>(report, text.file, text.stem) {
+            Some(name) => {
+                let judged = images::judge(report, text.file, &name, &raw);
+                images.by_name.insert(name, judged);
+            }
+            None => images.whole = Whole::No,
+        }
+    }
+    images
+}
+
+fn read_machines<'a>(
+    report: &mut Report<'a>,
+    shelf: &Shelf<'a>,
+    around: &Surroundings<'_>,
+    networks: &mut Networks,
+    moves: &mut Moves<MachineName>,
+) -> Machines {
+    let mut machines = Machines::new(shelf.whole);
+    for text in &shelf.files {
+        let mut table = read::parse(report, text.file, text.text);
+        let (entries, moved) = (read::take_entries(&mut table, "machine"), read::take_entries(&mut table, "moved"));
+        let expected = entries.len();
+        let mut raw: MachinesFile = read::read_file(report, text.file, table);
+        raw.machine = read::read_entries(report, text.file, entries);
+        raw.moved = read::read_entries(report, text.file, moved);
+        if report.is_partial(text.file) || raw.machine.len() < expected {
+            machines.whole = Whole::No;
+        }
+        moves.read(report, text.file, &raw.moved);
+        let defaults = around.judge_defaults(report, text.file, raw.defaults.as_ref());
+        for entry in &raw.machine {
+            around.judge(report, (networks, &mut machines), (text.file, &defaults), entry);
+        }
+    }
+    machines
+}
+
+/// An empty checkout must never read as "destroy everything".
+fn judge_emptiness(report: &mut Report<'_>, files: &Files<'_>, settings: &Settings, machines: &Machines) {
+    let shelves = [&files.images, &files.machines];
+    let seen = machines.entries > 0 || !files.images.files.is_empty() || shelves.iter().any(|shelf| shelf.whole == Whole::No);
+    if let (Some(text), false, Whole::Yes, false) = (&files.site, seen, machines.whole, settings.permits_everything()) {
+        let problem = error(text.file.whole(), "empty site: there is no machine and no image");
+        report.push(problem.hint("to give up everything it owns, write [policy] and below it may-destroy = [\"*\"]"));
+    }
+}
+
+fn assemble(
+    settings: Settings,
+    networks: Networks,
+    images: Images,
+    machines: Machines,
+    (moved_machines, moved_images): (BTreeMap<MachineName, BTreeSet<MachineName>>, BTreeMap<ImageName, BTreeSet<ImageName>>),
+    files: &Files<'_>,
+) -> Option<Site> {
+    let image = |(name, judged): (ImageName, images::Judged)| judged.image.map(|image| (name, image));
+    let network = |judged: networks::Judged| -> Network { judged.network };
+    Some(Site {
+        name: settings.name?,
+        server: settings.server?,
+        storage: settings.storage,
+        iscsi: settings.iscsi,
+        boot: settings.boot,
+        policy: settings.policy,
+        networks: networks.by_name.into_iter().map(|(name, judged)| (name, network(judged))).collect(),
+        images: images.by_name.into_iter().map(image).collect::<Option<_>>()?,
+        machines: machines.by_name,
+        moved_machines,
+        moved_images,
+        templates: files.templates.files.iter().map(|text| (text.stem.to_owned(), text.text.to_owned())).collect(),
+    })
+}

@@ -1,0 +1,255 @@
+//! The rules of `machines/*.toml`: names and addresses that belong to one machine each, and what it boots.
+//!
+//! **Invariant:** the first that claims a name or an address has it; the second is the finding, and says where the first is.
+
+use super::{
+    Firmware, Machine,
+    images::{Images, Use},
+    networks::{self, Networks, Whole},
+    raw::{At, DefaultsTable, MachineTable},
+    report::{FileId, Place, Report, error},
+    settings::{self, Settings},
+    table::Table,
+};
+use crate::names::{ImageName, Interval, Iqn, MacAddr, MachineName, VgName};
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+/// The longest target or initiator name (RFC 7143 §4.2.7.1).
+const LONGEST_IQN: usize = 223;
+/// What a VG's and an LV's name may measure together (lvm(8)): they become one device-mapper name.
+const LONGEST_VOLUME: usize = 126;
+
+/// All machines of a site, and who has which name and address.
+#[derive(Default)]
+pub(super) struct Machines {
+    /// Machines without a problem of their own.
+    pub(super) by_name: BTreeMap<MachineName, Machine>,
+    /// Every name that is taken, also by machines with problems.
+    pub(super) names: BTreeMap<MachineName, Place>,
+    macs: BTreeMap<MacAddr, Place>,
+    addresses: BTreeMap<Ipv4Addr, Place>,
+    /// How many entries there are, good or not.
+    pub(super) entries: usize,
+    /// Whether every file and every machine's name was understood.
+    pub(super) whole: Whole,
+}
+
+impl Machines {
+    /// None yet, of files that were or were not all readable.
+    pub(super) fn new(whole: Whole) -> Self {
+        Self { whole, ..Self::default() }
+    }
+}
+
+/// What the machines of one file have unless they say otherwise.
+pub(super) struct Defaults<'f> {
+    boot: Option<&'f At<Vec<At<ImageName>>>>,
+    firmware: Option<Firmware>,
+    menu_timeout: Interval,
+    /// True if a boot list of defaults may stand on a line that was reported.
+    boot_is_excused: Excused,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excused {
+    Yes,
+    No,
+}
+
+/// What machines are judged against.
+pub(super) struct Surroundings<'s> {
+    pub(super) settings: &'s Settings,
+    pub(super) images: &'s Images,
+}
+
+impl Surroundings<'_> {
+    /// Reads a file's `[defaults]`, and reports what is wrong with them once for all of its machines.
+    pub(super) fn judge_defaults<'f>(
+        &self,
+        report: &mut Report<'_>,
+        file: FileId,
+        table: Option<&'f At<DefaultsTable>>,
+    ) -> Defaults<'f> {
+        let site = self.settings.boot.menu_timeout;
+        let excused = |owner: Table, report: &Report<'_>| if owner.excuses(report, "boot") { Excused::Yes } else { Excused::No };
+        let Some(at) = table else {
+            let root = Table::root(file);
+            let boot_is_excused = if root.excuses(report, "defaults") { Excused::Yes } else { Excused::No };
+            return Defaults { boot: None, firmware: None, menu_timeout: site, boot_is_excused };
+        };
+        let DefaultsTable { boot, firmware, menu_timeout } = &at.value;
+        let boot = boot.as_ref();
+        if let Some(list) = boot {
+            self.judge_boot(report, file, list);
+        }
+        Defaults {
+            boot,
+            firmware: firmware.as_ref().map(|firmware| firmware.value),
+            menu_timeout: menu_timeout.as_ref().map_or(site, |t| settings::judge_menu_timeout(report, file, t)),
+            boot_is_excused: excused(Table::at(file, at.start), report),
+        }
+    }
+
+    fn judge_boot(&self, report: &mut Report<'_>, file: FileId, list: &At<Vec<At<ImageName>>>) {
+        if list.value.is_empty() {
+            report.push(
+                error(file.at(list.start), "the boot list is empty").hint("name at least one image; the first is the default"),
+            );
+        }
+        let mut seen = BTreeMap::new();
+        for entry in &list.value {
+            let place = file.at(entry.start);
+            match seen.insert(&entry.value, place) {
+                Some(first) => {
+                    let hint = format!("the first is {}", report.show(first));
+                    report.push(error(place, format!("image {} is in the boot list twice", entry.value)).hint(hint));
+                }
+                None => self.images.judge_use(report, place, &entry.value, &Use::Boot),
+            }
+        }
+    }
+
+    /// Judges one machine and takes it in.
+    pub(super) fn judge(
+        &self,
+        report: &mut Report<'_>,
+        (networks, machines): (&mut Networks, &mut Machines),
+        (file, defaults): (FileId, &Defaults<'_>),
+        entry: &At<MachineTable>,
+    ) {
+        let owner = Table::at(file, entry.start);
+        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout } = &entry.value;
+        machines.entries += 1;
+        let hint = "add a line such as: name = \"pc01\"";
+        let named = owner.need(report, name, "name", ("a machine", hint));
+        let whose = named.map_or_else(|| "a machine".to_owned(), |name| format!("machine {}", name.value));
+        let fresh = match named {
+            Some(name) => claim(report, &mut machines.names, name.value.clone(), owner.of(name), "machine"),
+            None => {
+                machines.whole = Whole::No;
+                false
+            }
+        };
+        let macs = self.judge_macs(report, owner, &whose, &entry.value, machines);
+        if let Some(ip) = ip {
+            let place = owner.of(ip);
+            if claim(report, &mut machines.addresses, ip.value.0, place, "address") {
+                networks::judge_reservation(report, networks, self.settings.server.as_ref(), (place, ip.value.0));
+            }
+        }
+        if let Some(own) = boot {
+            self.judge_boot(report, file, own);
+        }
+        let list = boot.as_ref().or(defaults.boot);
+        if list.is_none() && defaults.boot_is_excused == Excused::No && !owner.excuses(report, "boot") {
+            let hint = "add boot = [\"…\"] to it, or to [defaults] of its file";
+            report.push(error(owner.place(), format!("{whose} has nothing to boot")).hint(hint));
+        }
+        let boot: Vec<ImageName> = list.iter().flat_map(|list| &list.value).map(|entry| entry.value.clone()).collect();
+        let firmware = firmware.as_ref().map(|firmware| firmware.value).or(defaults.firmware);
+        let menu_timeout =
+            menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
+        let Some(name) = named else { return };
+        self.judge_firmware(report, &name.value, firmware, &boot);
+        self.judge_lengths(report, owner.of(name), &name.value, &boot);
+        if fresh && !macs.is_empty() && !boot.is_empty() {
+            let ip = ip.as_ref().map(|ip| ip.value.0);
+            let name = name.value.clone();
+            machines.by_name.insert(name.clone(), Machine { name, macs, ip, firmware, boot, menu_timeout });
+        }
+    }
+
+    fn judge_macs(
+        &self,
+        report: &mut Report<'_>,
+        owner: Table,
+        whose: &str,
+        table: &MachineTable,
+        machines: &mut Machines,
+    ) -> Vec<MacAddr> {
+        let (mac, macs) = (table.mac.as_ref(), table.macs.as_ref());
+        let choice = "give exactly one of: mac = \"88:ae:dd:05:08:fa\", or macs = [\"…\", \"…\"]";
+        match (mac, macs) {
+            (Some(_), Some(macs)) => {
+                report.push(error(owner.of(macs), format!("{whose} has both mac and macs")).hint(choice));
+            }
+            (None, Some(macs)) if macs.value.is_empty() && !owner.excuses(report, "macs") => {
+                report.push(error(owner.of(macs), format!("{whose} has an empty list of macs")).hint(choice));
+            }
+            (None, None) if !owner.excuses(report, "mac") && !owner.excuses(report, "macs") => {
+                report.push(error(owner.place(), format!("{whose} has no mac")).hint(choice));
+            }
+            _ => {}
+        }
+        let all: Vec<&At<MacAddr>> = mac.into_iter().chain(macs.into_iter().flat_map(|list| &list.value)).collect();
+        for mac in &all {
+            claim(report, &mut machines.macs, mac.value, owner.of(mac), "MAC address");
+        }
+        all.into_iter().map(|mac| mac.value).collect()
+    }
+
+    fn judge_firmware(&self, report: &mut Report<'_>, name: &MachineName, firmware: Option<Firmware>, boot: &[ImageName]) {
+        for image in boot {
+            let (own, other, spelled, wanted) = match (firmware, self.images.firmware(image)) {
+                (Some(Firmware::Bios), Some((Firmware::Uefi, place))) => ("BIOS", place, "uefi", "uefi"),
+                (Some(Firmware::Uefi), Some((Firmware::Bios, place))) => ("UEFI", place, "bios", "bios"),
+                _ => continue,
+            };
+            let message = format!("machine {name} boots by {own}, but image {image} is firmware = \"{spelled}\"");
+            let hint = format!("set firmware = \"any\", or give {name} firmware = \"{wanted}\"");
+            report.push(error(other, message).hint(hint));
+        }
+    }
+
+    fn judge_lengths(&self, report: &mut Report<'_>, place: Place, name: &MachineName, boot: &[ImageName]) {
+        let (prefix, group) = self.settings.disk_names();
+        let machine = name.as_str().len();
+        for image in boot.iter().flat_map(|image| self.images.disks(image)) {
+            let image = image.as_str();
+            let iqn = prefix.map_or(0, |prefix| Iqn::as_str(prefix).len() + 1) + machine + 1 + image.len();
+            let volume = group.map_or(0, |group| VgName::as_str(group).len()) + "seat...a".len() + machine + image.len();
+            if iqn > LONGEST_IQN {
+                let message =
+                    format!("the target of {name} and {image} would have a name of {iqn} bytes; {LONGEST_IQN} are allowed");
+                report.push(error(place, message).hint("shorten the machine's name, the image's, or iqn-prefix"));
+            }
+            if volume > LONGEST_VOLUME {
+                let message = format!(
+                    "volume seat.{name}.{image}.a and its volume group would measure {volume} characters; LVM allows {LONGEST_VOLUME}"
+                );
+                report.push(error(place, message).hint("shorten the machine's name, the image's, or the volume group's"));
+            }
+        }
+    }
+}
+
+/// Judges the length of the volumes of images' versions.
+pub(super) fn judge_version_lengths(report: &mut Report<'_>, settings: &Settings, images: &Images) {
+    let (_, Some(group)) = settings.disk_names() else { return };
+    for (image, version, place) in images.versions() {
+        let volume = group.as_str().len() + "img..".len() + image.as_str().len() + version.as_str().len();
+        if volume > LONGEST_VOLUME {
+            let message = format!(
+                "volume img.{image}.{version} and its volume group would measure {volume} characters; LVM allows {LONGEST_VOLUME}"
+            );
+            report.push(error(place, message).hint("shorten the version's name, the image's, or the volume group's"));
+        }
+    }
+}
+
+/// Takes a name or an address for a machine; false, and a finding, if another has it.
+fn claim<K: Ord + std::fmt::Display>(
+    report: &mut Report<'_>,
+    taken: &mut BTreeMap<K, Place>,
+    key: K,
+    place: Place,
+    what: &str,
+) -> bool {
+    if let Some(first) = taken.get(&key) {
+        let hint = format!("the first is {}", report.show(*first));
+        report.push(error(place, format!("{what} {key} is there twice")).hint(hint));
+        return false;
+    }
+    taken.insert(key, place);
+    true
+}

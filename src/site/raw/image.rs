@@ -1,0 +1,94 @@
+//! `images/<name>.toml` as it is spelled.
+//!
+//! **Invariant:** holds the keys of every kind; which of them a kind takes is in [`Kind`]'s tables.
+
+use super::{AssetPath, At, KernelArgs, Move, Sha256, SourcePath, Title};
+use crate::{
+    names::{Bytes, ImageName, VersionName},
+    site::{Firmware, Reset, Role},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Something machines can boot or have attached. The file's name is the image's.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[schemars(title = "barista: images/<name>.toml")]
+pub(in crate::site) struct ImageFile {
+    /// What it is; the keys it takes depend on it.
+    #[schemars(required)]
+    pub(in crate::site) kind: Option<At<Kind>>,
+    /// What a menu calls it. Default: the image's name.
+    pub(in crate::site) title: Option<At<Title>>,
+    /// What firmware can boot it. Default: "any".
+    pub(in crate::site) firmware: Option<At<Firmware>>,
+    /// disk: whether machines boot from it or have it beside their system disk. Default: "system".
+    pub(in crate::site) role: Option<At<Role>>,
+    /// disk: the size of the disk, a multiple of 4 MiB.
+    pub(in crate::site) size: Option<At<Bytes>>,
+    /// disk: when a machine's clone is thrown away and made anew. Default: "every-boot".
+    pub(in crate::site) reset: Option<At<Reset>>,
+    /// disk: the version machines get.
+    pub(in crate::site) current: Option<At<VersionName>>,
+    /// disk: images with role = "data" attached as further LUNs, in order.
+    pub(in crate::site) data_disks: Option<At<Vec<At<ImageName>>>>,
+    /// disk: its versions.
+    #[serde(default)]
+    pub(in crate::site) version: Vec<At<VersionTable>>,
+    /// linux: the kernel, a file of the asset store.
+    pub(in crate::site) kernel: Option<At<AssetPath>>,
+    /// linux: initial RAM disks, files of the asset store, in order.
+    pub(in crate::site) initrd: Option<At<Vec<At<AssetPath>>>>,
+    /// linux: the kernel's command line.
+    pub(in crate::site) args: Option<At<KernelArgs>>,
+    /// Images that had another name before: keeps their data.
+    #[serde(default)]
+    pub(in crate::site) moved: Vec<At<Move<ImageName>>>,
+}
+
+/// What an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::site) enum Kind {
+    /// A disk that machines get a clone of.
+    Disk,
+    /// A kernel with its initial RAM disks, fetched over HTTP.
+    Linux,
+    /// The machine's own disk.
+    Local,
+}
+
+impl Kind {
+    /// How the kind is spelled.
+    pub(in crate::site) fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Linux => "linux",
+            Self::Local => "local",
+        }
+    }
+
+    /// The keys of this kind beside those of every kind.
+    pub(in crate::site) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Disk => &["role", "size", "reset", "current", "data-disks", "version"],
+            Self::Linux => &["kernel", "initrd", "args"],
+            Self::Local => &[],
+        }
+    }
+}
+
+/// One version of a disk image.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct VersionTable {
+    /// The version's name, such as "2026-11".
+    #[schemars(required)]
+    pub(in crate::site) name: Option<At<VersionName>>,
+    /// The file of the image store it is filled from: .raw or .img, .qcow2, .vhdx.
+    pub(in crate::site) source: Option<At<SourcePath>>,
+    /// Fill it from nothing: an empty disk. In place of source.
+    pub(in crate::site) blank: Option<At<bool>>,
+    /// The SHA-256 of the source, checked before it is used.
+    pub(in crate::site) sha256: Option<At<Sha256>>,
+}

@@ -1,0 +1,71 @@
+//! `machines/*.toml` as it is spelled.
+//!
+//! **Invariant:** `[defaults]` holds no key that must differ from machine to machine.
+
+use super::{Address, At};
+use crate::{
+    names::{ImageName, Interval, MacAddr, MachineName},
+    site::Firmware,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Any number of machines, with defaults for this file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[schemars(title = "barista: machines/*.toml")]
+pub(in crate::site) struct MachinesFile {
+    /// What the machines of this file have unless they say otherwise.
+    pub(in crate::site) defaults: Option<At<DefaultsTable>>,
+    /// The machines.
+    #[serde(default)]
+    pub(in crate::site) machine: Vec<At<MachineTable>>,
+    /// Machines that had another name before: keeps their data.
+    #[serde(default)]
+    pub(in crate::site) moved: Vec<At<Move<MachineName>>>,
+}
+
+/// What the machines of a file have unless they say otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct DefaultsTable {
+    /// What they can boot; the first is the default of the menu.
+    pub(in crate::site) boot: Option<At<Vec<At<ImageName>>>>,
+    /// What firmware they boot with. Without it no image is held against them.
+    pub(in crate::site) firmware: Option<At<Firmware>>,
+    /// How long their menu waits before it boots its default. Default: the site's.
+    pub(in crate::site) menu_timeout: Option<At<Interval>>,
+}
+
+/// One machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct MachineTable {
+    /// Its name; also its host name.
+    #[schemars(required)]
+    pub(in crate::site) name: Option<At<MachineName>>,
+    /// Its Ethernet address.
+    pub(in crate::site) mac: Option<At<MacAddr>>,
+    /// Its Ethernet addresses, in place of mac, if it may boot from more than one.
+    pub(in crate::site) macs: Option<At<Vec<At<MacAddr>>>>,
+    /// The address reserved for it: within a subnet, outside its range.
+    pub(in crate::site) ip: Option<At<Address>>,
+    /// What it can boot; the first is the default of the menu.
+    pub(in crate::site) boot: Option<At<Vec<At<ImageName>>>>,
+    /// What firmware it boots with.
+    pub(in crate::site) firmware: Option<At<Firmware>>,
+    /// How long its menu waits before it boots its default.
+    pub(in crate::site) menu_timeout: Option<At<Interval>>,
+}
+
+/// A rename that keeps the data.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table with from and to")]
+pub(in crate::site) struct Move<N> {
+    /// The name before.
+    #[schemars(required)]
+    pub(in crate::site) from: Option<At<N>>,
+    /// The name now.
+    #[schemars(required)]
+    pub(in crate::site) to: Option<At<N>>,
+}

@@ -1,0 +1,36 @@
+//! `network/<name>.toml` as it is spelled.
+//!
+//! **Invariant:** one subnet to a file; its name is the file's.
+
+use super::{Address, AddressRange, At, DomainName, InterfaceName, Relays, Subnet};
+use crate::{names::Interval, site::NetworkMode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One subnet, and how the server takes part in its DHCP. The file's name is the network's.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[schemars(title = "barista: network/<name>.toml")]
+pub(in crate::site) struct NetworkFile {
+    /// The server's interface this subnet is reached through.
+    #[schemars(required)]
+    pub(in crate::site) interface: Option<At<InterfaceName>>,
+    /// "server": barista is the DHCP server; "proxy": beside a router's DHCP; "off": it says nothing.
+    #[schemars(required)]
+    pub(in crate::site) mode: Option<At<NetworkMode>>,
+    /// The subnet.
+    #[schemars(required)]
+    pub(in crate::site) subnet: Option<At<Subnet>>,
+    /// First and last address for machines without a reservation.
+    pub(in crate::site) range: Option<At<AddressRange>>,
+    /// The router machines are told.
+    pub(in crate::site) router: Option<At<Address>>,
+    /// The name servers machines are told, in order.
+    pub(in crate::site) dns: Option<At<Vec<At<Address>>>>,
+    /// The domain machines are told.
+    pub(in crate::site) domain: Option<At<DomainName>>,
+    /// How long an address is leased. Default: "12h".
+    pub(in crate::site) lease_time: Option<At<Interval>>,
+    /// Relay agents that forward this subnet's requests: one address or a list.
+    pub(in crate::site) relay: Option<At<Relays>>,
+}

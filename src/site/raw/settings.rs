@@ -1,0 +1,98 @@
+//! `site.toml` as it is spelled.
+//!
+//! **Invariant:** says nothing about other files; what depends on them is judged where both are known.
+
+use super::{Address, At, Directory};
+use crate::{
+    names::{Interval, Iqn, LvName, Percent, Share, SiteName, VgName},
+    site::Consent,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What the café is called, where its server is reached, and what holds for every machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[schemars(title = "barista: site.toml")]
+pub(in crate::site) struct SiteFile {
+    /// The site's name. It goes into tags and into the names of disks on the wire, and is fixed for the site's life.
+    #[schemars(required)]
+    pub(in crate::site) name: Option<At<SiteName>>,
+    /// Where machines reach the server.
+    #[schemars(required)]
+    pub(in crate::site) server: Option<At<ServerTable>>,
+    /// Where volumes lie. Needed as soon as an image is a disk.
+    pub(in crate::site) storage: Option<At<StorageTable>>,
+    /// How disks are named on the wire. Needed as soon as an image is a disk.
+    pub(in crate::site) iscsi: Option<At<IscsiTable>>,
+    /// What every booting machine gets.
+    pub(in crate::site) boot: Option<At<BootTable>>,
+    /// What a plan may destroy.
+    pub(in crate::site) policy: Option<At<PolicyTable>>,
+}
+
+/// Where machines reach the server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct ServerTable {
+    /// The server's address; the three others default to it.
+    #[schemars(required)]
+    pub(in crate::site) address: Option<At<Address>>,
+    /// Where loaders are fetched by TFTP. Default: address.
+    pub(in crate::site) tftp_address: Option<At<Address>>,
+    /// Where scripts and assets are fetched by HTTP. Default: address.
+    pub(in crate::site) http_address: Option<At<Address>>,
+    /// Where disks are attached by iSCSI. Default: address.
+    pub(in crate::site) iscsi_address: Option<At<Address>>,
+}
+
+/// Where volumes lie.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct StorageTable {
+    /// The volume group. It must exist; barista never makes one.
+    pub(in crate::site) volume_group: Option<At<VgName>>,
+    /// The thin pool within the volume group. Default: "pool".
+    pub(in crate::site) thin_pool: Option<At<LvName>>,
+    /// Make the pool when it is absent, and only then. Default: false.
+    pub(in crate::site) create_pool: Option<At<bool>>,
+    /// The pool's size when it is made: of the volume group's free space, or a size. Default: "90%".
+    pub(in crate::site) pool_size: Option<At<Share>>,
+    /// Free space of the pool below which no new clone is made. Default: "10%".
+    pub(in crate::site) reserve: Option<At<Percent>>,
+    /// Where image sources lie. Default: images/ under the state directory.
+    pub(in crate::site) image_store: Option<At<Directory>>,
+}
+
+/// How disks are named on the wire.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct IscsiTable {
+    /// What the names of targets and initiators begin with: "iqn.", a year and month in which you held the domain, the
+    /// domain reversed. Changing it renames every disk.
+    pub(in crate::site) iqn_prefix: Option<At<Iqn>>,
+    /// The TCP port. Default: 3260.
+    pub(in crate::site) port: Option<At<u16>>,
+}
+
+/// What every booting machine gets.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct BootTable {
+    /// Port of the HTTP service. Default: 8080.
+    pub(in crate::site) http_port: Option<At<u16>>,
+    /// How long a menu waits before it boots its default. Default: "5s".
+    pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    /// The directory of undionly.kpxe, snponly.efi and ipxe.efi. Default: where the distribution puts them.
+    pub(in crate::site) loaders: Option<At<Directory>>,
+}
+
+/// What a plan may destroy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(in crate::site) struct PolicyTable {
+    /// A plan that destroys more volumes than this is held whole. Default: 5.
+    pub(in crate::site) max_destroy: Option<At<u32>>,
+    /// Written consent, item by item: "win11@2026-10" a version, "pc03.ubuntu" a machine's clone, "*" anything.
+    pub(in crate::site) may_destroy: Option<At<Vec<At<Consent>>>>,
+}

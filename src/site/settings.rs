@@ -1,0 +1,215 @@
+//! The rules of `site.toml`: addresses, storage, names on the wire, policy.
+//!
+//! **Invariant:** a default stands in one place, here; what is missing for the site's disks is asked for once, with the line
+//! to paste.
+
+use super::{
+    BootDefaults, Consent, Iscsi, Policy, Server, Storage,
+    raw::{Address, At, BootTable, IscsiTable, PolicyTable, ServerTable, SiteFile, StorageTable},
+    report::{FileId, Place, Report, error, warning},
+    table::Table,
+};
+use crate::names::{Interval, Iqn, LvName, Percent, Share, SiteName, VgName};
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+/// The port that RFC 7143 §5.1 registers.
+const ISCSI_PORT: u16 = 3260;
+const HTTP_PORT: u16 = 8080;
+const MENU_TIMEOUT: Interval = Interval::seconds(5);
+/// A menu that waits longer than this is a slip of the unit.
+const LONGEST_MENU: Interval = Interval::seconds(3600);
+const MAX_DESTROY: u32 = 5;
+
+/// What `site.toml` says; `None` where it does not say it well.
+pub(super) struct Settings {
+    file: Option<FileId>,
+    pub(super) name: Option<SiteName>,
+    pub(super) server: Option<Server>,
+    pub(super) storage: Option<Storage>,
+    pub(super) iscsi: Option<Iscsi>,
+    pub(super) boot: BootDefaults,
+    pub(super) policy: Policy,
+    /// Where `address` and its siblings stand.
+    pub(super) server_place: Option<Place>,
+    raw: SiteFile,
+}
+
+/// Judges `site.toml`; `None` for a site that has none, which is reported where the files are sorted.
+pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile) -> Settings {
+    let boot = BootDefaults { http_port: HTTP_PORT, menu_timeout: MENU_TIMEOUT, loaders: None };
+    let policy = Policy { max_destroy: MAX_DESTROY, may_destroy: BTreeSet::new() };
+    let mut settings =
+        Settings { file, name: None, server: None, storage: None, iscsi: None, boot, policy, server_place: None, raw };
+    let Some(file) = file else { return settings };
+    let raw = &settings.raw;
+    let root = Table::root(file);
+    let hint = "add a line such as: name = \"lucky-cat\"";
+    settings.name = root.need(report, &raw.name, "name", ("the site", hint)).map(|name| name.value.clone());
+    let hint = "add: [server] and below it address = \"192.168.1.2\"";
+    if let Some(table) = root.need(report, &raw.server, "[server]", ("the site", hint)) {
+        settings.server = judge_server(report, file, table);
+        settings.server_place = table.value.address.as_ref().map(|address| root.of(address));
+    }
+    settings.storage = raw.storage.as_ref().and_then(|table| judge_storage(report, file, table));
+    settings.iscsi = raw.iscsi.as_ref().and_then(|table| judge_iscsi(report, file, table));
+    if let Some(table) = &raw.boot {
+        settings.boot = judge_boot(report, file, table);
+    }
+    if let Some(table) = &raw.policy {
+        settings.policy = judge_policy(&table.value);
+    }
+    if let (Some(server), Some(iscsi), Some(table)) = (&settings.server, &settings.iscsi, &raw.iscsi)
+        && server.http_address == server.iscsi_address
+        && settings.boot.http_port == iscsi.port
+    {
+        let message = format!("port {} is asked for twice, by [boot] http-port and by [iscsi] port", iscsi.port);
+        report.push(error(Table::at(file, table.start).place(), message).hint("give one of them another port"));
+    }
+    settings
+}
+
+fn judge_server(report: &mut Report<'_>, file: FileId, table: &At<ServerTable>) -> Option<Server> {
+    let owner = Table::at(file, table.start);
+    let ServerTable { address, tftp_address, http_address, iscsi_address } = &table.value;
+    for field in [address, tftp_address, http_address, iscsi_address].into_iter().flatten() {
+        judge_server_address(report, owner.of(field), field.value.0);
+    }
+    let hint = "add a line such as: address = \"192.168.1.2\"";
+    let address = owner.need(report, address, "address", ("[server]", hint))?.value.0;
+    let or_address = |field: &Option<At<Address>>| field.as_ref().map_or(address, |field| field.value.0);
+    Some(Server {
+        address,
+        tftp_address: or_address(tftp_address),
+        http_address: or_address(http_address),
+        iscsi_address: or_address(iscsi_address),
+    })
+}
+
+fn judge_server_address(report: &mut Report<'_>, place: Place, address: Ipv4Addr) {
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+        let message = format!("{address} is no address a machine can reach the server at");
+        report.push(error(place, message).hint("write the address of the interface that faces the machines"));
+    }
+}
+
+fn judge_storage(report: &mut Report<'_>, file: FileId, table: &At<StorageTable>) -> Option<Storage> {
+    let owner = Table::at(file, table.start);
+    let StorageTable { volume_group, thin_pool, create_pool, pool_size, reserve, image_store } = &table.value;
+    let pool = thin_pool.as_ref().map(|pool| pool.value.clone());
+    if let Some(at) = thin_pool
+        && ["img.", "seat."].iter().any(|prefix| at.value.as_str().starts_with(prefix))
+    {
+        let message = format!("thin-pool {:?} begins like the volumes that barista makes", at.value.as_str());
+        report.push(error(owner.of(at), message).hint("names that begin with \"img.\" or \"seat.\" are images and clones"));
+    }
+    let may_create = create_pool.as_ref().is_some_and(|create| create.value);
+    if let (Some(size), false) = (pool_size, may_create) {
+        let problem = warning(owner.of(size), "pool-size has no effect without create-pool = true");
+        report.push(problem.hint("add create-pool = true, or remove pool-size"));
+    }
+    if let Some(size) = pool_size {
+        judge_pool_size(report, owner.of(size), size.value);
+    }
+    let size = pool_size.as_ref().map_or(Share::Percent(Percent::new(90)), |size| size.value);
+    Some(Storage {
+        volume_group: volume_group.as_ref()?.value.clone(),
+        thin_pool: pool.unwrap_or_else(|| "pool".parse::<LvName>().expect("\"pool\" is a legal name")),
+        create_pool: may_create.then_some(size),
+        reserve: reserve.as_ref().map_or(Percent::new(10), |reserve| reserve.value),
+        image_store: image_store.as_ref().map(|store| store.value.to_string()),
+    })
+}
+
+fn judge_pool_size(report: &mut Report<'_>, place: Place, size: Share) {
+    let zero = match size {
+        Share::Percent(percent) => percent.get() == 0,
+        Share::Size(bytes) => bytes.0 == 0,
+    };
+    if zero {
+        report.push(error(place, "pool-size is nothing").hint("write a part of the free space, \"90%\", or a size, \"500GiB\""));
+    }
+}
+
+fn judge_iscsi(report: &mut Report<'_>, file: FileId, table: &At<IscsiTable>) -> Option<Iscsi> {
+    let port = judge_port(report, file, table.value.port.as_ref(), ISCSI_PORT);
+    let iqn_prefix = table.value.iqn_prefix.as_ref()?.value.clone();
+    Some(Iscsi { iqn_prefix, port })
+}
+
+fn judge_boot(report: &mut Report<'_>, file: FileId, table: &At<BootTable>) -> BootDefaults {
+    let BootTable { http_port, menu_timeout, loaders } = &table.value;
+    BootDefaults {
+        http_port: judge_port(report, file, http_port.as_ref(), HTTP_PORT),
+        menu_timeout: menu_timeout.as_ref().map_or(MENU_TIMEOUT, |timeout| judge_menu_timeout(report, file, timeout)),
+        loaders: loaders.as_ref().map(|loaders| loaders.value.to_string()),
+    }
+}
+
+/// A menu's time to wait, reported if it is longer than anyone waits.
+pub(super) fn judge_menu_timeout(report: &mut Report<'_>, file: FileId, timeout: &At<Interval>) -> Interval {
+    if timeout.value > LONGEST_MENU {
+        let message = format!("menu-timeout {} is longer than an hour", timeout.value);
+        report.push(error(file.at(timeout.start), message).hint("write seconds, such as \"5s\""));
+    }
+    timeout.value
+}
+
+fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&At<u16>>, default: u16) -> u16 {
+    let Some(port) = field else { return default };
+    if port.value == 0 {
+        report.push(error(file.at(port.start), "port 0 is no port").hint(format!("write 1 to 65535; the default is {default}")));
+    }
+    port.value
+}
+
+fn judge_policy(table: &PolicyTable) -> Policy {
+    let consents = table.may_destroy.iter().flat_map(|list| list.value.iter());
+    Policy {
+        max_destroy: table.max_destroy.as_ref().map_or(MAX_DESTROY, |max| max.value),
+        may_destroy: consents.map(|consent| consent.value.clone()).collect(),
+    }
+}
+
+impl Settings {
+    /// True if the site says in writing that anything may go.
+    pub(super) fn permits_everything(&self) -> bool {
+        self.policy.may_destroy.contains(&Consent::Everything)
+    }
+
+    /// The prefix and the volume group, as far as they are known.
+    pub(super) fn disk_names(&self) -> (Option<&Iqn>, Option<&VgName>) {
+        let prefix = self.iscsi.as_ref().map(|iscsi| &iscsi.iqn_prefix);
+        (prefix, self.storage.as_ref().map(|storage| &storage.volume_group))
+    }
+
+    /// Asks for what a site with disks must say; `image` is one of its disks.
+    pub(super) fn judge_for_disks(&self, report: &mut Report<'_>, image: &str) {
+        let Some(file) = self.file else { return };
+        let root = Table::root(file);
+        let whose = |table: &str| format!("image {image} is a disk, and {table}");
+        let hint = "add a line such as: volume-group = \"cafe\"";
+        match &self.raw.storage {
+            Some(table) => {
+                let owner = Table::at(file, table.start);
+                owner.need(report, &table.value.volume_group, "volume-group", (&whose("[storage]"), hint));
+            }
+            None => {
+                let hint = "add: [storage] and below it volume-group = \"cafe\"";
+                root.need(report, &self.raw.storage, "[storage]", (&whose("the site"), hint));
+            }
+        }
+        let name = self.name.as_ref().map_or("my-cafe", SiteName::as_str);
+        let line = format!("iqn-prefix = \"iqn.2026-11.local.{name}\"");
+        match &self.raw.iscsi {
+            Some(table) => {
+                let owner = Table::at(file, table.start);
+                let hint = format!("add the line: {line}");
+                owner.need(report, &table.value.iqn_prefix, "iqn-prefix", (&whose("[iscsi]"), &hint));
+            }
+            None => {
+                let hint = format!("add: [iscsi] and below it {line}");
+                root.need(report, &self.raw.iscsi, "[iscsi]", (&whose("the site"), &hint));
+            }
+        }
+    }
+}
