@@ -3,6 +3,8 @@
 //! **Invariant:** a value of one of these types is legal wherever it may be printed (IQN, LVM, DNS, iPXE);
 //! nothing downstream escapes or checks it again.
 
+use std::{fmt, marker::PhantomData, str::FromStr};
+
 mod arch;
 mod bytes;
 mod interval;
@@ -41,6 +43,19 @@ impl NameError {
     }
 }
 
+/// Parses a text where the deserializer still knows its place, so that an error points at the text itself.
+pub(crate) struct TextVisitor<T>(pub(crate) PhantomData<T>);
+
+impl<T: FromStr<Err = NameError>> serde::de::Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 /// Derives the string forms (Display is the caller's): serde as a string, `TryFrom`, and a schema with a pattern.
 macro_rules! string_form {
     ($type:ident, $title:literal, $pattern:literal) => {
@@ -57,8 +72,7 @@ macro_rules! string_form {
         }
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(crate::names::TextVisitor(std::marker::PhantomData))
             }
         }
         impl schemars::JsonSchema for $type {

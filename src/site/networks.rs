@@ -7,6 +7,7 @@ use super::{
     Network, NetworkMode, Server,
     raw::{AddressRange, At, NetworkFile},
     report::{FileId, Place, Report, error, warning},
+    settings,
     table::Table,
 };
 use crate::names::{Interval, NetworkName};
@@ -142,7 +143,7 @@ fn judge_dns(report: &mut Report<'_>, root: Table, raw: &NetworkFile) -> Vec<Ipv
     let mut servers = Vec::new();
     for entry in &list.value {
         let address = entry.value.0;
-        if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+        if !settings::is_reachable(address) {
             let message = format!("{address} is no name server a machine can ask");
             report.push(error(root.of(entry), message).hint("write the server's or the router's address, or a public one"));
         } else if servers.contains(&address) {
@@ -252,7 +253,12 @@ pub(super) fn judge_together(report: &mut Report<'_>, networks: &mut Networks, s
         }
     }
     let Some((server, place)) = server else { return };
-    if networks.by_name.is_empty() || networks.whole == Whole::No {
+    if networks.whole == Whole::No {
+        return;
+    }
+    if networks.by_name.is_empty() {
+        let problem = warning(place, "the site has no network: no machine that asks for an address or a boot file is answered");
+        report.push(problem.hint("add network/lan.toml with interface, mode and subnet"));
         return;
     }
     let address = server.address;

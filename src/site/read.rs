@@ -173,12 +173,27 @@ fn explain(report: &Report<'_>, file: FileId, message: &str, span: &Range<usize>
         let hint = format!("{guess}legal here: {}", quoted.join(", "));
         return (error(place, format!("unknown value {written:?}")).hint(hint), None);
     }
-    let plain = message.replace("a sequence", "an array").replace(": sequence", ": array").replace(": map", ": table");
-    let problem = error(place, plain);
+    let problem = error(place, in_tomls_words(message));
     match type_hint(message) {
         Some(hint) => (problem.hint(hint), None),
         None => (problem, None),
     }
+}
+
+/// serde speaks of Rust's types; people who write TOML do not.
+fn in_tomls_words(message: &str) -> String {
+    let words = [
+        ("a sequence", "an array"),
+        (": sequence", ": array"),
+        (": map", ": table"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+    ];
+    words.into_iter().fold(message.to_owned(), |text, (word, ours)| match text.strip_suffix(word) {
+        Some(before) => format!("{before}{ours}"),
+        None if word.starts_with(':') => text.replacen(&format!("invalid type{word},"), &format!("invalid type{ours},"), 1),
+        None => text,
+    })
 }
 
 fn type_hint(message: &str) -> Option<&'static str> {

@@ -29,7 +29,7 @@ pub(super) struct Settings {
     pub(super) iscsi: Option<Iscsi>,
     pub(super) boot: BootDefaults,
     pub(super) policy: Policy,
-    /// Where `address` and its siblings stand.
+    /// Where `address` stands, if it is one that machines can reach.
     pub(super) server_place: Option<Place>,
     raw: SiteFile,
 }
@@ -48,7 +48,8 @@ pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile
     let hint = "add: [server] and below it address = \"192.168.1.2\"";
     if let Some(table) = root.need(report, &raw.server, "[server]", ("the site", hint)) {
         settings.server = judge_server(report, file, table);
-        settings.server_place = table.value.address.as_ref().map(|address| root.of(address));
+        let reachable = table.value.address.as_ref().filter(|address| is_reachable(address.value.0));
+        settings.server_place = reachable.map(|address| root.of(address));
     }
     settings.storage = raw.storage.as_ref().and_then(|table| judge_storage(report, file, table));
     settings.iscsi = raw.iscsi.as_ref().and_then(|table| judge_iscsi(report, file, table));
@@ -85,8 +86,13 @@ fn judge_server(report: &mut Report<'_>, file: FileId, table: &At<ServerTable>) 
     })
 }
 
+/// True if a machine can send to the address.
+pub(super) fn is_reachable(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast())
+}
+
 fn judge_server_address(report: &mut Report<'_>, place: Place, address: Ipv4Addr) {
-    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+    if !is_reachable(address) {
         let message = format!("{address} is no address a machine can reach the server at");
         report.push(error(place, message).hint("write the address of the interface that faces the machines"));
     }

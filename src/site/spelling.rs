@@ -12,8 +12,12 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::osa_distance(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
+        .filter_map(|candidate| {
+            let distance = strsim::osa_distance(&word, candidate);
+            let slip = distance <= allowed && distance < candidate.len();
+            let longer = candidate.len() >= 3 && word.starts_with(candidate);
+            (slip || longer).then_some((distance, candidate))
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -36,6 +40,7 @@ mod tests {
             ("menu_timeout", Some("menu-timeout")),
             ("Firmware", Some("firmware")),
             ("bot", Some("boot")),
+            ("mac-address", Some("mac")),
             ("colour", None),
             ("", None),
         ] {

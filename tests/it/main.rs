@@ -4,4 +4,5 @@
 mod deploy;
 mod git;
 mod layering;
+mod schemas;
 mod site;

@@ -15,7 +15,7 @@ use crate::{
         http::serve::{Shared, serve_http},
         tftp::serve::serve_tftp,
     },
-    site::NetworkMode,
+    desired::NetworkMode,
 };
 use nix::errno::Errno;
 use std::{

@@ -14,6 +14,16 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 #[schemars(title = "barista: images/<name>.toml")]
+#[schemars(extend("allOf" = [
+    { "if": { "properties": { "kind": { "const": "disk" } } },
+      "then": { "required": ["size", "current", "version"] },
+      "else": { "not": { "anyOf": [
+          { "required": ["role"] }, { "required": ["size"] }, { "required": ["reset"] }, { "required": ["current"] },
+          { "required": ["data-disks"] }, { "required": ["version"] }] } } },
+    { "if": { "properties": { "kind": { "const": "linux" } } },
+      "then": { "required": ["kernel"] },
+      "else": { "not": { "anyOf": [{ "required": ["kernel"] }, { "required": ["initrd"] }, { "required": ["args"] }] } } }
+]))]
 pub(in crate::site) struct ImageFile {
     /// What it is; the keys it takes depend on it.
     #[schemars(required)]
@@ -81,6 +91,7 @@ impl Kind {
 /// One version of a disk image.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[schemars(extend("anyOf" = [{ "required": ["source"] }, { "required": ["blank"] }]))]
 pub(in crate::site) struct VersionTable {
     /// The version's name, such as "2026-11".
     #[schemars(required)]

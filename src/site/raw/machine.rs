@@ -40,6 +40,7 @@ pub(in crate::site) struct DefaultsTable {
 /// One machine.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+#[schemars(extend("oneOf" = [{ "required": ["mac"] }, { "required": ["macs"] }]))]
 pub(in crate::site) struct MachineTable {
     /// Its name; also its host name.
     #[schemars(required)]
