@@ -4,6 +4,8 @@
 
 mod model;
 mod op;
+mod render_op;
 
 pub use model::*;
 pub use op::{ConfigFsOp, Op, Step};
+pub use render_op::render_op;
