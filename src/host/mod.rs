@@ -2,6 +2,22 @@
 //!
 //! **Invariant:** apply interprets a plan and chooses nothing; what was not read is said to be unreadable.
 
+mod activity;
+mod apply;
+mod kernel;
+mod lock;
+mod observe;
 mod ports;
+mod programs;
+mod store;
+mod system;
 
-pub use ports::{Command, CommandError, Commands, ConfigFs, Kind, Output};
+pub use activity::{Look, decide_activity, is_firmware, remember};
+pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Progress, Silent, apply};
+pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
+pub use lock::{Lock, LockError, lock};
+pub use observe::{Scope, observe};
+pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
+pub use programs::Programs;
+pub use store::write_atomically;
+pub use system::System;

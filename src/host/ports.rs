@@ -1,8 +1,10 @@
-//! The two ports to the host: programs and configfs.
+//! The ports to the host: programs, configfs, and a few facts about the running kernel.
 //!
-//! **Invariant:** nothing else in the house starts a program or touches configfs, so a fake of these two is a whole host.
+//! **Invariant:** nothing else in the house starts a program or touches configfs, so a fake of these is a whole host. They are
+//! shared with worker threads, because some effects block in the kernel and must be left behind.
 
-use std::{io, time::Duration};
+use jiff::Timestamp;
+use std::{io, ops::ControlFlow, time::Duration};
 
 /// A program that is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,14 @@ pub enum CommandError {
         /// The deadline.
         seconds: u64,
     },
+    /// Whoever watched it had it killed.
+    #[error("{argv} was stopped: {reason}")]
+    Stopped {
+        /// The command line.
+        argv: String,
+        /// Why.
+        reason: String,
+    },
     /// It ended with a failure.
     #[error("{argv} ended with status {status}: {stderr}")]
     Failed {
@@ -64,14 +74,77 @@ pub enum CommandError {
     },
 }
 
+impl Output {
+    /// Whether the program ended with status 0.
+    pub fn is_success(&self) -> bool {
+        self.status == Some(0)
+    }
+
+    /// The error that a status other than 0 stands for.
+    pub fn failure(&self, command: &Command) -> CommandError {
+        CommandError::Failed {
+            argv: command.argv.join(" "),
+            status: self.status.map_or_else(|| "signal".to_owned(), |status| status.to_string()),
+            stderr: tail(&self.stderr),
+        }
+    }
+}
+
+/// The last lines of what a program complained of, on one line: warnings stand first and the error last.
+fn tail(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let errors: Vec<&str> = lines.iter().copied().filter(|line| !line.starts_with("WARNING:")).collect();
+    let told = if errors.is_empty() { lines } else { errors };
+    told[told.len().saturating_sub(6)..].join("; ")
+}
+
+impl Command {
+    /// A command that reads nothing.
+    pub fn new(argv: impl IntoIterator<Item = impl Into<String>>, deadline: Duration) -> Self {
+        Self { argv: argv.into_iter().map(Into::into).collect(), stdin: Vec::new(), deadline }
+    }
+}
+
+/// Sees output as it comes, and may have the program stopped for a reason.
+pub type Watch<'a> = dyn FnMut(&str) -> ControlFlow<String> + 'a;
+
 /// Runs programs.
-pub trait Commands: Sync {
+pub trait Commands: Send + Sync {
     /// Runs a program to its end; any exit status is an `Ok`.
     fn run(&self, command: &Command) -> Result<Output, CommandError>;
+
+    /// The same, and hands on standard output as it comes; what breaks out of `watch` kills the program.
+    fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
+        let output = self.run(command)?;
+        match watch(&output.stdout) {
+            ControlFlow::Continue(()) => Ok(output),
+            ControlFlow::Break(reason) => Err(CommandError::Stopped { argv: command.argv.join(" "), reason }),
+        }
+    }
+
+    /// Runs a program to its end; any exit status but 0 is an error.
+    fn succeed(&self, command: &Command) -> Result<Output, CommandError> {
+        let output = self.run(command)?;
+        if output.is_success() { Ok(output) } else { Err(output.failure(command)) }
+    }
+}
+
+/// Facts about the running kernel and this process.
+pub trait Kernel: Send + Sync {
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// How long the host has been up.
+    fn uptime(&self) -> Duration;
+    /// Another one after every boot.
+    fn boot_id(&self) -> String;
+    /// Whether a filesystem of type configfs is mounted at `/sys/kernel/config`.
+    fn has_configfs(&self) -> bool;
+    /// Whether this process runs as root.
+    fn is_root(&self) -> bool;
 }
 
 /// The target subsystem's tree; paths are below `/sys/kernel/config/target`, without a leading slash.
-pub trait ConfigFs: Sync {
+pub trait ConfigFs: Send + Sync {
     /// Names in a directory, sorted, with what they are.
     fn list(&self, path: &str) -> io::Result<Vec<(String, Kind)>>;
     /// An attribute's text, without its final newline.

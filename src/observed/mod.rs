@@ -2,11 +2,20 @@
 //!
 //! **Invariant:** what could not be read is [`Seen::Unreadable`], never absent; every map is ordered; no field is a guess.
 
+mod configfs_text;
 mod lio;
 mod lvm;
+mod lvm_report;
+mod qemu_report;
 
+pub use configfs_text::{
+    BACKSTORE_ATTRIBUTES, TPG_ATTRIBUTES, TextError, parse_counter, parse_device, parse_flag, parse_lun_directory,
+    parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
+};
 pub use lio::{Acl, Backstore, Lio, MappedLun, Session, Target, Tpg, TpgLun};
 pub use lvm::{Hundredths, Lv, LvKind, Vg};
+pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, parse_data_percent, parse_lvs, parse_vg};
+pub use qemu_report::{DiskFileError, parse_disk_size};
 
 use crate::names::{Bytes, MachineName};
 use jiff::Timestamp;

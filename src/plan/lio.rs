@@ -22,10 +22,10 @@ const INQUIRY: [(&str, &str); 3] = [("vendor_id", "barista"), ("product_id", "se
 /// Portal group attributes: only the one ACL logs in, and nobody else sees the target.
 const TPG_ATTRIBUTES: [(&str, &str); 3] = [("authentication", "0"), ("demo_mode_discovery", "0"), ("generate_node_acls", "0")];
 
-/// Modules that must be there before anything is exported, and the directory that brings the iSCSI fabric in.
+/// Modules that must be there before anything is exported.
 pub(super) fn kernel_ops() -> Vec<Op> {
     let modprobe = ["modprobe", "-a", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
-    vec![Op::Run(modprobe.iter().map(|word| (*word).to_owned()).collect()), mkdir("iscsi".to_owned())]
+    vec![Op::Run(modprobe.iter().map(|word| (*word).to_owned()).collect())]
 }
 
 fn mkdir(path: String) -> Op {
@@ -180,7 +180,8 @@ pub(super) fn target_ops(
 ) -> Vec<Op> {
     let tpg = format!("iscsi/{name}/tpgt_{TPG}");
     let acl = format!("{tpg}/acls/{}", wanted.initiator);
-    let mut ops = vec![mkdir(format!("iscsi/{name}")), mkdir(tpg.clone())];
+    // The directory of the fabric is there once its module is; making it brings the module in.
+    let mut ops = vec![mkdir("iscsi".to_owned()), mkdir(format!("iscsi/{name}")), mkdir(tpg.clone())];
     ops.extend(TPG_ATTRIBUTES.iter().map(|(attribute, value)| write(format!("{tpg}/attrib/{attribute}"), *value)));
     for (lun, backstore) in &wanted.luns {
         let path = paths.get(&backstore.name).expect("every backstore of a target that is built stays or is built before it");

@@ -15,6 +15,7 @@ mod op;
 mod order;
 mod pool;
 mod render;
+mod render_op;
 mod seat;
 mod version;
 
@@ -22,4 +23,5 @@ pub use compute::{Prepared, compute, prepare};
 pub use glob::Targets;
 pub use model::*;
 pub use op::{ConfigFsOp, Op, Step};
-pub use render::{render_op, render_ops, render_text};
+pub use render::{render_ops, render_text};
+pub use render_op::render_op;

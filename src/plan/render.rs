@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** says nothing the plan does not hold, in the plan's order.
 
-use super::{Action, Change, ConfigFsOp, Gate, Hold, Op, Plan, Step, Subject};
+use super::{Action, Change, Gate, Hold, Plan, Step, Subject, render_op};
 use std::fmt::Write;
 
 /// The plan for people, as `plan` prints it.
@@ -102,23 +102,4 @@ pub fn render_ops(plan: &Plan) -> String {
 
 fn squeeze(subject: &Subject) -> String {
     subject.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// One operation on one line, as a shell would spell it; configfs paths are below `/sys/kernel/config/target`.
-pub fn render_op(op: &Op) -> String {
-    match op {
-        Op::Run(words) => words.join(" "),
-        Op::ConfigFs(ConfigFsOp::Mkdir(path)) => format!("mkdir {path}"),
-        Op::ConfigFs(ConfigFsOp::Rmdir(path)) => format!("rmdir {path}"),
-        Op::ConfigFs(ConfigFsOp::Write { path, value }) => format!("write {path} {value}"),
-        Op::ConfigFs(ConfigFsOp::Symlink { target, link }) => format!("ln -s {target} {link}"),
-        Op::ConfigFs(ConfigFsOp::Unlink(path)) => format!("rm {path}"),
-        Op::Verify { path, sha256 } => format!("verify {path} sha256 {sha256}"),
-        Op::Fill { path, format, vg, lv, size, reserve, .. } => {
-            format!("fill {vg}/{lv} ({size}) from {path} ({format}), stop at {reserve} of the pool free")
-        }
-        Op::RequireIdle { target, initiator, commands, .. } => {
-            format!("require no session of {initiator} on {target} and {commands} commands served")
-        }
-    }
 }

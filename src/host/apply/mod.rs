@@ -1,0 +1,138 @@
+//! Carries a plan out.
+//!
+//! **Invariant:** an interpreter: it runs the ops it was given in the order it was given them, and chooses nothing. What fails
+//! stops its own change and what waits for that, and nothing else; every change that was not held ends with an outcome.
+
+mod configfs;
+mod idle;
+mod image;
+mod ledger;
+mod lvm;
+mod lvm_effect;
+mod publish;
+
+use super::{System, lock::lock_out_other_tools};
+use crate::plan::{ChangeId, Op, Outcome, Plan, Report, Step, VERSION, render_op};
+use configfs::Worker;
+use ledger::Ledger;
+use std::{path::PathBuf, time::Duration};
+
+/// How long the kernel may take over one change in configfs. Removing an ACL waits for its client's commands, which a healthy
+/// disk answers within seconds; a full pool queues them for a minute (dm-thin `no_space_timeout`), and that is left behind.
+pub const CONFIGFS_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long one program of a plan may run: activating a large pool checks its metadata for minutes.
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Where apply finds and leaves files, and its patience.
+#[derive(Debug, Clone)]
+pub struct ApplyContext {
+    /// The state directory.
+    pub state: PathBuf,
+    /// The directory of image sources.
+    pub image_store: PathBuf,
+    /// How long the kernel may take over one change in configfs, [`CONFIGFS_DEADLINE`] but for tests.
+    pub configfs_deadline: Duration,
+}
+
+/// Told of how a plan comes along.
+pub trait Progress {
+    /// Work begins on a change, or on several at once.
+    fn begin(&mut self, change: Option<ChangeId>, label: &str);
+    /// So much of the work that began last is done: bytes, or commands.
+    fn advance(&mut self, done: u64, total: u64);
+    /// The work that began last has ended; of several changes, with the worst that became of one.
+    fn end(&mut self, outcome: &Outcome);
+}
+
+/// Progress that nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&mut self, _: Option<ChangeId>, _: &str) {}
+    fn advance(&mut self, _: u64, _: u64) {}
+    fn end(&mut self, _: &Outcome) {}
+}
+
+/// Carries a plan out, and says what became of each change. The caller holds the host's [`Lock`](super::Lock).
+pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mut dyn Progress) -> Report {
+    let touches_configfs = plan.steps.iter().any(|step| match step {
+        Step::Ops { ops, .. } => ops.iter().any(|op| matches!(op, Op::ConfigFs(_))),
+        Step::LvmBatch(_) | Step::LvmMany { .. } | Step::Publish { .. } => false,
+    });
+    let _locks = if touches_configfs { lock_out_other_tools() } else { Vec::new() };
+    let mut run = Run {
+        system,
+        context,
+        worker: Worker::new(system.configfs.clone(), context.configfs_deadline),
+        ledger: Ledger::new(plan),
+        progress,
+    };
+    for step in &plan.steps {
+        run.step(step);
+    }
+    Report { version: VERSION, revision: plan.revision.clone(), outcomes: run.ledger.into_outcomes() }
+}
+
+struct Run<'a> {
+    system: &'a System,
+    context: &'a ApplyContext,
+    worker: Worker,
+    ledger: Ledger<'a>,
+    progress: &'a mut dyn Progress,
+}
+
+impl Run<'_> {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Ops { change, ops } => {
+                if !self.ledger.may_go_ahead(*change) {
+                    return;
+                }
+                self.progress.begin(Some(*change), &self.ledger.label(*change));
+                let outcome = ops.iter().find_map(|op| self.op(op).err()).unwrap_or(Outcome::Done);
+                self.progress.end(&outcome);
+                self.ledger.settle(*change, outcome);
+            }
+            Step::LvmBatch(commands) => self.lvm_batch(commands),
+            Step::LvmMany { words, volumes } => self.lvm_many(words, volumes),
+            Step::Publish { change, table, otherwise } => self.publish(*change, table, otherwise),
+        }
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), Outcome> {
+        let line = render_op(op);
+        tracing::debug!(target: "barista::host", "op {line}");
+        let result = match op {
+            Op::Run(argv) => {
+                let command = super::Command::new(argv, PROGRAM_DEADLINE);
+                self.system.commands.succeed(&command).map(drop).map_err(|error| Outcome::Failed(chain(&error)))
+            }
+            Op::ConfigFs(op) => self.worker.perform(op),
+            Op::Verify { path, sha256 } => image::verify(self.context, path, sha256, self.progress).map_err(Outcome::Failed),
+            Op::RequireIdle { machine, target, initiator, commands } => {
+                idle::require_idle(self.system, machine, target, initiator, *commands)
+            }
+            Op::Fill { path, format, vg, lv, size, pool, reserve } => {
+                let target = image::Target { vg, lv, size: *size, pool, reserve: *reserve };
+                image::fill(self.system, self.context, path, format, &target, self.progress).map_err(Outcome::Failed)
+            }
+        };
+        if let Err(outcome) = &result {
+            tracing::warn!(target: "barista::host", ?outcome, "op {line}");
+        }
+        result
+    }
+}
+
+/// An error with all its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

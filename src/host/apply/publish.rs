@@ -1,0 +1,51 @@
+//! Publishes the boot table.
+//!
+//! **Invariant:** the table that is written speaks only of what came to be: a machine whose change did not is told what it was told
+//! before.
+
+use super::Run;
+use crate::boot::table::{BootMachine, BootTable, PATH};
+use crate::host::write_atomically;
+use crate::names::MachineName;
+use crate::plan::{ChangeId, Outcome};
+
+impl Run<'_> {
+    pub(super) fn publish(
+        &mut self,
+        change: Option<ChangeId>,
+        table: &BootTable,
+        otherwise: &[(ChangeId, MachineName, Option<BootMachine>)],
+    ) {
+        if change.is_some_and(|change| !self.ledger.may_go_ahead(change)) {
+            return;
+        }
+        let table = self.merge(table, otherwise);
+        self.progress.begin(change, "boot    table");
+        tracing::debug!(target: "barista::host", "op publish {PATH}, {} machines", table.machines.len());
+        let outcome = match write_atomically(&self.context.state.join(PATH), &table.render()) {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Failed(format!("{}: {error}", self.context.state.join(PATH).display())),
+        };
+        self.progress.end(&outcome);
+        if outcome != Outcome::Done {
+            // Nothing of the table stands, so nothing of it may be relied on by what comes after.
+            for boot in self.ledger.boot_changes() {
+                self.ledger.settle(boot, outcome.clone());
+            }
+        }
+    }
+
+    fn merge(&mut self, table: &BootTable, otherwise: &[(ChangeId, MachineName, Option<BootMachine>)]) -> BootTable {
+        let mut table = table.clone();
+        for (change, name, before) in otherwise {
+            if self.ledger.may_go_ahead(*change) {
+                continue;
+            }
+            match before {
+                Some(before) => drop(table.machines.insert(name.clone(), before.clone())),
+                None => drop(table.machines.remove(name)),
+            }
+        }
+        table
+    }
+}

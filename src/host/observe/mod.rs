@@ -1,0 +1,70 @@
+//! Looks at the host and writes down what is there.
+//!
+//! **Invariant:** changes nothing. What could not be read is `Unreadable` with the thing and the mend in its reason; absent is
+//! only what was looked for with success and is not there.
+
+mod files;
+mod lio;
+mod lvm;
+
+pub(super) use files::{read_disk_size, resolve_in_store};
+pub(super) use lio::read_target_now;
+
+use super::{System, activity};
+use crate::names::{Iqn, MacAddr, MachineName, SiteName, VgName};
+use crate::observed::{Observation, Seen};
+use crate::site::SourceFormat;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+/// What to look at: what the site owns, and the files that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The site; backstores whose name begins with it and a dot are its own.
+    pub site: SiteName,
+    /// The volume group; none when the site has no disks, and then neither LVM nor configfs is looked at.
+    pub vg: Option<VgName>,
+    /// What the names of the site's targets begin with, before a colon.
+    pub iqn_prefix: Option<Iqn>,
+    /// The directory of image sources.
+    pub image_store: PathBuf,
+    /// Files of the image store that some version still needs, by their path in the site.
+    pub sources: BTreeMap<String, SourceFormat>,
+    /// The directory of assets.
+    pub assets_dir: PathBuf,
+    /// Files of the asset store that scripts name.
+    pub assets: BTreeSet<String>,
+    /// Each machine's Ethernet addresses, by which the transcript knows it.
+    pub macs: BTreeMap<MachineName, Vec<MacAddr>>,
+    /// The state directory.
+    pub state: PathBuf,
+}
+
+/// Looks at the host once.
+pub fn observe(system: &System, scope: &Scope) -> Observation {
+    let then = activity::load(&scope.state);
+    let (vg, mut lio) = match (&scope.vg, &scope.iqn_prefix) {
+        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix)),
+        _ => (Seen::Absent, Seen::Absent),
+    };
+    let at = system.kernel.now();
+    let boot_id = system.kernel.boot_id();
+    let fetched = files::observe_script_fetches(scope);
+    let activity = activity::look(&then, &scope.macs, &fetched, &lio, at, &boot_id);
+    if let Seen::Present(lio) = &mut lio {
+        activity::date_sessions(lio, &activity);
+    }
+    Observation {
+        at,
+        uptime_seconds: system.kernel.uptime().as_secs(),
+        boot_id,
+        vg,
+        lio,
+        published: files::observe_published(&scope.state),
+        sources: files::observe_sources(system, scope),
+        assets: files::observe_assets(scope),
+        activity,
+    }
+}
