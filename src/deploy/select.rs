@@ -110,7 +110,7 @@ pub fn select(head: &Head, tried: Option<&Tried>, now: Timestamp) -> Selection {
     }
 }
 
-/// When a commit that failed so often in a row, last at `at`, gets another attempt: pauses double up to [`LONGEST_PAUSE`].
+/// When a commit that failed so often in a row, last at `at`, gets another attempt: pauses double up to ten minutes.
 pub fn after_pause(at: Timestamp, failures: u32) -> Timestamp {
     let doubled = FIRST_PAUSE.checked_mul(1_i32 << failures.saturating_sub(1).min(10)).unwrap_or(LONGEST_PAUSE);
     at.checked_add(doubled.min(LONGEST_PAUSE)).unwrap_or(Timestamp::MAX)
