@@ -124,7 +124,7 @@ impl<'a> Running<'a> {
         let waiting = keep.map(|keep| keep.to_string());
         if waiting != self.status.waiting {
             if let Some(why) = &waiting {
-                tracing::warn!("the last good commit stays: {why}");
+                tracing::info!("nothing new is applied: {why}");
             }
             self.status.waiting = waiting;
         }

@@ -8,6 +8,7 @@ use super::{
 use crate::agent::converge::on_one_line;
 use crate::agent::presence;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
+use jiff::Timestamp;
 use std::fmt::Write as _;
 
 /// Arguments of `status`.
@@ -54,13 +55,13 @@ fn render(status: &Status, presence: presence::Presence) -> String {
         "agent",
         match presence {
             presence::Presence::Running => {
-                format!("{} runs since {}, process {}", status.agent.version, status.agent.since, status.agent.pid)
+                format!("{} runs since {}, process {}", status.agent.version, moment(status.agent.since), status.agent.pid)
             }
-            presence::Presence::Gone => format!("does not run; last word at {}", status.at),
+            presence::Presence::Gone => format!("does not run; last word at {}", moment(status.at)),
         },
     );
     match &status.serving {
-        Some(serving) => line("cafe", format!("at {} since {}", describe(&serving.revision), serving.since)),
+        Some(serving) => line("cafe", format!("at {} since {}", describe(&serving.revision), moment(serving.since))),
         None => line("cafe", "at no commit yet".to_owned()),
     }
     if let Some(last) = &status.last {
@@ -73,7 +74,7 @@ fn render(status: &Status, presence: presence::Presence) -> String {
         line("head", waiting.clone());
     }
     for held in &status.held {
-        line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, held.since));
+        line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, moment(held.since)));
     }
     text
 }
@@ -90,8 +91,13 @@ pub(super) fn render_attempt(attempt: &Attempt) -> String {
             format!("failed: {} of {} changes", failures.len(), failures.len() as u32 + done)
         }
     };
-    let when = attempt.ended.unwrap_or(attempt.began);
-    format!("{} {what}, {when}", describe(&attempt.revision))
+    let when = moment(attempt.ended.unwrap_or(attempt.began));
+    format!("{} {what} ({when})", describe(&attempt.revision))
+}
+
+/// A moment to the second.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Findings or failures of an attempt, line by line.

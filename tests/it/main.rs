@@ -1,8 +1,11 @@
 //! The one integration binary: whatever needs the house as a whole, or files beside it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
+mod cafe;
+mod cli;
 mod deploy;
 mod git;
 mod layering;
+mod push;
 mod schemas;
 mod site;
