@@ -74,9 +74,8 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
     if published.is_none_or(|published| !same_but_for_machines(published, table)) {
         let reason = if published.is_some() { "networks, addresses or assets changed" } else { "nothing is published yet" };
         let action = if published.is_some() { Action::Alter } else { Action::Create };
-        let networks = table.networks.len();
-        draft
-            .add(Subject::Table, Drafted::new(action, format!("{networks} networks, {} machines", table.machines.len()), reason));
+        let detail = format!("{}, {}", counted(table.networks.len(), "network"), counted(table.machines.len(), "machine"));
+        draft.add(Subject::Table, Drafted::new(action, detail, reason));
     }
 }
 
