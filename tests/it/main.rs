@@ -1,0 +1,5 @@
+//! The one integration binary.
+
+mod serve;
+mod serve_http;
+mod serve_tftp;
