@@ -2,4 +2,5 @@
 
 mod serve;
 mod serve_http;
+mod serve_netns;
 mod serve_tftp;
