@@ -14,8 +14,8 @@ use super::{
 use crate::names::{Bytes, ImageName, VersionName};
 use std::collections::BTreeMap;
 
-/// LVM's extent: volumes are made of whole ones, so any other size would never match what was asked for.
-const EXTENT: u64 = 4 << 20;
+/// A disk is made of whole sectors; LVM rounds up to its own extents by itself.
+const SECTOR: u64 = 512;
 /// A thin pool with chunks of 64 KiB addresses 15.88 TiB in all.
 const LARGEST: Bytes = Bytes(15 << 40);
 /// Data disks of one image: Windows has no letters for more disks than C to Z.
@@ -214,10 +214,9 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
 }
 
 fn judge_size(report: &mut Report<'_>, place: Place, size: Bytes) {
-    if size.0 < EXTENT || !size.0.is_multiple_of(EXTENT) {
-        let up = Bytes(size.0.div_ceil(EXTENT).max(1).saturating_mul(EXTENT));
-        let problem = error(place, format!("size {size} is not made of whole extents of LVM, {} each", Bytes(EXTENT)));
-        report.push(problem.hint(format!("the next size that is: \"{up}\"")));
+    if size.0 == 0 || !size.0.is_multiple_of(SECTOR) {
+        let problem = error(place, format!("size {size} is not made of whole sectors, {} each", Bytes(SECTOR)));
+        report.push(problem.hint("use a larger unit, such as 64GiB"));
     } else if size > LARGEST {
         let problem = error(place, format!("size {size} is larger than {LARGEST}, the most a thin volume takes"));
         report.push(problem.hint("make it smaller, or add a data disk"));
