@@ -21,6 +21,18 @@ const UNITS: [(&str, u64); 10] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Bytes(pub u64);
 
+impl Bytes {
+    /// For people: in the largest unit that leaves a whole part, with one decimal; not to be read back.
+    pub fn rounded(self) -> String {
+        let (unit, size) = UNITS[..4].iter().find(|(_, size)| self.0 >= *size).unwrap_or(&("B", 1));
+        let tenths = u128::from(self.0) * 10 / u128::from(*size);
+        match tenths % 10 {
+            0 => format!("{} {unit}", tenths / 10),
+            tenth => format!("{}.{tenth} {unit}", tenths / 10),
+        }
+    }
+}
+
 impl FromStr for Bytes {
     type Err = NameError;
 
@@ -65,6 +77,8 @@ mod tests {
             assert_eq!((size.0, size.to_string().as_str()), (bytes, shown));
             assert_eq!(shown.parse::<Bytes>(), Ok(size));
         }
+        assert_eq!(Bytes(3_958_240_182_272).rounded(), "3.5 TiB");
+        assert_eq!((Bytes(64 << 30).rounded(), Bytes(0).rounded()), ("64 GiB".into(), "0 B".into()));
         for bad in ["", "64", "GiB", "6.4GiB", "-1GiB", "64G", "99999999999TiB"] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad} passed");
         }

@@ -1,12 +1,13 @@
 //! The boot table: what is published against what should be.
 //!
-//! **Invariant:** a machine is never told of a target that does not exist: its entry waits for its targets, and until then
-//! the one published before stands.
+//! **Invariant:** a machine's default is never a target that does not exist: its entry waits for that target, and until then
+//! the one published before stands. Another entry of its menu may not be there yet, and its script says so and tries again.
 
 use super::draft::{Draft, Drafted};
+use super::render::counted;
 use super::{Action, Hold, Subject};
 use crate::boot::table::BootTable;
-use crate::desired::Desired;
+use crate::desired::{Desired, EntryKind};
 use crate::names::MachineName;
 use crate::observed::{Observation, Seen};
 use similar::TextDiff;
@@ -58,10 +59,10 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
             }
             (None, None) => continue,
         };
-        for (name, target) in desired.storage.iter().flat_map(|storage| &storage.targets) {
-            let subject = Subject::Target(name.to_string());
-            let is_new = draft.changes.get(&subject).is_some_and(|change| change.action == Action::Create);
-            if target.machine == *machine && is_new {
+        let default = desired.room.machines.get(machine).and_then(|seat| seat.entries.first());
+        if let Some(EntryKind::Disk { target, .. }) = default.map(|entry| &entry.kind) {
+            let subject = Subject::Target(target.to_string());
+            if draft.changes.get(&subject).is_some_and(|change| change.action == Action::Create) {
                 change.after.insert(subject);
             }
         }
@@ -73,9 +74,8 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
     if published.is_none_or(|published| !same_but_for_machines(published, table)) {
         let reason = if published.is_some() { "networks, addresses or assets changed" } else { "nothing is published yet" };
         let action = if published.is_some() { Action::Alter } else { Action::Create };
-        let networks = table.networks.len();
-        draft
-            .add(Subject::Table, Drafted::new(action, format!("{networks} networks, {} machines", table.machines.len()), reason));
+        let detail = format!("{}, {}", counted(table.networks.len(), "network"), counted(table.machines.len(), "machine"));
+        draft.add(Subject::Table, Drafted::new(action, detail, reason));
     }
 }
 

@@ -8,6 +8,7 @@ use super::glob::{Targets, narrow};
 use super::lio::{is_our_hba, kernel_ops};
 use super::order::arrange;
 use super::pool::{gate_vg_metadata, plan_pool};
+use super::render::counted;
 use super::seat::plan_seats;
 use super::version::{plan_version_ends, plan_versions};
 use super::{Action, Disruption, Gate, Hold, Plan, Revision, Subject, VERSION};
@@ -123,8 +124,9 @@ fn hold_storage(storage: &Storage, hold: Hold, draft: &mut Draft) {
         draft.note(format!("volume group {}", storage.vg), hold.to_string());
         return;
     }
-    let count =
-        format!("{} versions, {} clones, {} targets", storage.versions.len(), storage.clones.len(), storage.targets.len());
+    let count = [(storage.versions.len(), "version"), (storage.clones.len(), "clone"), (storage.targets.len(), "target")]
+        .map(|(count, noun)| counted(count, noun))
+        .join(", ");
     let mut change = Drafted::new(Action::Alter, count, "nothing is known of what is there");
     change.hold(hold);
     let pool = Subject::Pool(storage.vg.clone(), storage.pool.clone());

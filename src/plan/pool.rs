@@ -101,7 +101,8 @@ pub(super) fn gate_vg_metadata(context: &Context<'_>, new_volumes: u64) -> Optio
         reason: format!(
             "volume group {} has {} of metadata area free, too little for {new_volumes} more volumes; \
              make the group with vgcreate --metadatasize 16m or larger",
-            context.storage.vg, context.vg.metadata_free
+            context.storage.vg,
+            context.vg.metadata_free.rounded()
         ),
     })
 }
@@ -122,12 +123,12 @@ fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, pool: &
     let subject = Subject::Pool(storage.vg.clone(), storage.pool.clone());
     let mut change = Drafted::new(
         Action::Create,
-        format!("{} of {} free, chunks of {}", Bytes(size), context.vg.free, Bytes(chunk)),
+        format!("{} of {} free, chunks of {}", Bytes(size).rounded(), context.vg.free.rounded(), Bytes(chunk)),
         "it is absent and create-pool is true",
     );
     if size < extent {
         change.hold(Hold::Pool {
-            reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, context.vg.free),
+            reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, context.vg.free.rounded()),
         });
     }
     let words = [

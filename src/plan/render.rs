@@ -3,7 +3,7 @@
 //! **Invariant:** says nothing the plan does not hold, in the plan's order.
 
 use super::{Action, Change, Gate, Hold, Plan, Step, Subject, render_op};
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// The plan for people, as `plan` prints it.
 pub fn render_text(plan: &Plan) -> String {
@@ -18,8 +18,12 @@ pub fn render_text(plan: &Plan) -> String {
     let subject = if plan.revision.subject.is_empty() { String::new() } else { format!(" {:?}", plan.revision.subject) };
     _ = writeln!(text, "Plan for {} at {revision}{subject}", plan.site);
     let width = shown.iter().map(|change| change.subject.to_string().chars().count()).max().unwrap_or(0).min(72);
+    let waiting = waiting(&shown);
     for change in &shown {
-        line(change, width, &mut text);
+        if !matches!(change.gate, Gate::Held(Hold::After { .. })) {
+            line(change, width, &mut text);
+            followers(waiting.get(&change.subject.to_string()), width, &mut text);
+        }
     }
     notes(plan, &mut text);
     _ = writeln!(text, "{}", summary(plan));
@@ -48,6 +52,58 @@ fn line(change: &Change, width: usize, text: &mut String) {
     }
     for line in &change.diff {
         _ = writeln!(text, "        {line}");
+    }
+}
+
+/// Changes that wait for a held one, by what holds them in the end.
+fn waiting<'a>(shown: &[&'a Change]) -> BTreeMap<String, Vec<&'a Change>> {
+    let held: BTreeMap<String, &'a Change> =
+        shown.iter().filter(|change| !change.is_open()).map(|change| (change.subject.to_string(), *change)).collect();
+    let mut waiting: BTreeMap<String, Vec<&'a Change>> = BTreeMap::new();
+    for change in held.values() {
+        let mut root = *change;
+        // A chain of waiting ends at a change that is held for itself; the bound is for a chain that would not.
+        for _ in 0..held.len() {
+            match &root.gate {
+                Gate::Held(Hold::After { subject }) => match held.get(subject) {
+                    Some(next) => root = next,
+                    None => break,
+                },
+                _ => break,
+            }
+        }
+        if root.subject != change.subject {
+            waiting.entry(root.subject.to_string()).or_default().push(change);
+        }
+    }
+    waiting
+}
+
+/// A few that wait are named, many are counted: two hundred seats that wait for one image are one fact.
+fn followers(waiting: Option<&Vec<&Change>>, width: usize, text: &mut String) {
+    let Some(waiting) = waiting else { return };
+    if waiting.len() <= 4 {
+        for change in waiting {
+            _ = writeln!(text, "  !   {:width$}  waits for it ({})", change.subject.to_string(), change.reason);
+        }
+        return;
+    }
+    let nouns = [("volume", "volume"), ("target", "target"), ("boot", "boot entry")];
+    let counts: Vec<String> = nouns
+        .iter()
+        .map(|(word, noun)| (waiting.iter().filter(|change| change.subject.to_string().starts_with(word)).count(), noun))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, noun)| counted(count, noun))
+        .collect();
+    _ = writeln!(text, "  !   {} wait for it", counts.join(", "));
+}
+
+/// A number with its noun: `1 network`, `2 networks`, `3 boot entries`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {noun}s"),
     }
 }
 

@@ -13,6 +13,7 @@ use super::lio::{
 };
 use super::op::Op;
 use super::pool::Pool;
+use super::render::counted;
 use super::version::words;
 use super::{Action, Disruption, Hold, Subject};
 use crate::desired::{self, Mark};
@@ -292,8 +293,7 @@ fn build_targets(
             continue;
         }
         let subject = Subject::Target(name.to_string());
-        let count = wanted.luns.len();
-        let detail = format!("{count} LUN{}, initiator {}", if count == 1 { "" } else { "s" }, wanted.initiator);
+        let detail = format!("{}, initiator {}", counted(wanted.luns.len(), "LUN"), wanted.initiator);
         let mut change = match difference {
             Some(difference) => Drafted::new(Action::Replace, detail, difference.clone()),
             None if stands => Drafted::new(Action::Replace, detail, "it cannot be brought up to date yet"),

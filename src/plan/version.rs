@@ -115,7 +115,8 @@ fn gate_source(context: &Context<'_>, base: &BaseVolume, pool: &Pool, change: &m
                 Some(format!("the disk in {path} measures {disk} and the image's size is {}", base.size))
             }
             Seen::Present(_) => pool.spare.filter(|spare| file.allocated > *spare).map(|spare| {
-                format!("source {path} takes {} and the thin pool has {spare} to spare above its reserve", file.allocated)
+                let (takes, spare) = (file.allocated.rounded(), spare.rounded());
+                format!("source {path} takes {takes} and the thin pool has {spare} to spare above its reserve")
             }),
         },
     };

@@ -51,7 +51,8 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
     for (path, entry) in &tree.entries {
         if !is_sound(path) {
             let hint = "a path has parts between single '/', none of them '.' or '..', and no control characters";
-            report.push_path(path, Severity::Error, format!("path {path:?} is not one a site may hold"), hint);
+            let shown = if path.is_empty() { "." } else { path };
+            report.push_path(shown, Severity::Error, format!("path {path:?} is not one a site may hold"), hint);
             continue;
         }
         if is_ignored(path) {
@@ -116,8 +117,8 @@ fn is_ignored(path: &str) -> bool {
 
 /// Reports a file that stands where no such file is read; false if it is read.
 fn is_stranger(report: &mut Report<'_>, directory: &str, name: &str, entry: &Entry) -> bool {
-    if !matches!(entry, Entry::File(_)) {
-        // Links and what could not be read are reported as such. A directory that could not be read looks like a file.
+    // A link is reported as such wherever it is. A directory that could not be read looks like a file of its name.
+    if matches!(entry, Entry::Symlink(_)) || (directory.is_empty() && DIRECTORIES.contains(&name)) {
         return false;
     }
     let path = if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
@@ -154,6 +155,15 @@ fn is_stranger(report: &mut Report<'_>, directory: &str, name: &str, entry: &Ent
 /// A file's text; `None`, and a finding, if it has none that can be used.
 fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<(FileId, &'a str)> {
     let bytes = match entry {
+        Entry::File(_) if DIRECTORIES.contains(&path) => {
+            report.push_path(
+                path,
+                Severity::Error,
+                "this is a file, and must be a directory",
+                "move it into a directory of this name",
+            );
+            return None;
+        }
         Entry::File(bytes) => bytes,
         Entry::Symlink(target) => {
             let message = match leads_out(path, target) {

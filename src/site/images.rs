@@ -14,10 +14,12 @@ use super::{
 use crate::names::{Bytes, ImageName, VersionName};
 use std::collections::BTreeMap;
 
-/// LVM's extent: volumes are made of whole ones, so any other size would never match what was asked for.
-const EXTENT: u64 = 4 << 20;
+/// A disk is made of whole sectors; LVM rounds up to its own extents by itself.
+const SECTOR: u64 = 512;
 /// A thin pool with chunks of 64 KiB addresses 15.88 TiB in all.
 const LARGEST: Bytes = Bytes(15 << 40);
+/// Data disks of one image: Windows has no letters for more disks than C to Z.
+const MOST_DATA_DISKS: usize = 23;
 /// Keys of every kind.
 const COMMON: [&str; 4] = ["kind", "title", "firmware", "moved"];
 /// What a packed source's name ends in.
@@ -32,7 +34,7 @@ pub(super) struct Judged {
     role: Role,
     firmware: Option<(Firmware, Place)>,
     data_disks: Vec<(ImageName, Place)>,
-    versions: Vec<(VersionName, Place)>,
+    versions: BTreeMap<VersionName, Place>,
 }
 
 /// All images of a site.
@@ -60,7 +62,12 @@ impl Images {
     /// Reports an image that is named where it cannot serve.
     pub(super) fn judge_use(&self, report: &mut Report<'_>, place: Place, name: &ImageName, wanted: &Use) {
         let Some(judged) = self.by_name.get(name) else {
-            if self.whole == Whole::Yes {
+            if self.whole == Whole::No {
+                return;
+            }
+            if report.is_full(place) {
+                report.push(error(place, format!("there is no image {name}")));
+            } else {
                 let known: Vec<&str> = self.by_name.keys().map(ImageName::as_str).collect();
                 let guess = spelling::did_you_mean(name.as_str(), known.iter().copied());
                 let hint = match known.len() {
@@ -120,7 +127,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
     let kind = root.need(report, &raw.kind, "kind", (&whose, hint)).map(|kind| kind.value);
     let firmware = raw.firmware.as_ref().map(|firmware| (firmware.value, report.start_of_line(root.of(firmware))));
     let role = raw.role.as_ref().map_or(Role::System, |role| role.value);
-    let mut judged = Judged { image: None, kind, role, firmware, data_disks: Vec::new(), versions: Vec::new() };
+    let mut judged = Judged { image: None, kind, role, firmware, data_disks: Vec::new(), versions: BTreeMap::new() };
     let Some(kind) = kind else { return judged };
     refuse_foreign_keys(report, file, kind, raw);
     let what = match kind {
@@ -177,19 +184,23 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
         let hint = "add: [[version]] and below it name = \"1\" and source = \"file.raw\", or blank = true";
         report.push(error(root.place(), format!("{whose} has no version")).hint(hint));
     }
-    let named = judged.versions.first().map_or("2026-11", |(name, _)| name.as_str());
+    let named = judged.versions.keys().next_back().map_or("2026-11", VersionName::as_str);
     let hint = format!("add the line: current = \"{named}\"");
     let current = root.need(report, &raw.current, "current", (whose, &hint));
     if let Some(current) = current
         && !judged.versions.is_empty()
-        && judged.versions.iter().all(|(name, _)| *name != current.value)
+        && !judged.versions.contains_key(&current.value)
     {
-        let known: Vec<&str> = judged.versions.iter().map(|(name, _)| name.as_str()).collect();
+        let known: Vec<&str> = judged.versions.keys().map(VersionName::as_str).collect();
         let guess = spelling::did_you_mean(current.value.as_str(), known.iter().copied());
         let message = format!("{whose} has no version {}", current.value);
         report.push(error(root.of(current), message).hint(format!("{guess}its versions: {}", known.join(", "))));
     }
-    for entry in raw.data_disks.iter().flat_map(|list| &list.value) {
+    if let Some(list) = raw.data_disks.as_ref().filter(|list| list.value.len() > MOST_DATA_DISKS) {
+        let message = format!("{whose} has {} data disks; {MOST_DATA_DISKS} are the most", list.value.len());
+        report.push(error(root.of(list), message).hint("put what belongs together on one disk"));
+    }
+    for entry in raw.data_disks.iter().flat_map(|list| &list.value).take(MOST_DATA_DISKS) {
         judged.data_disks.push((entry.value.clone(), root.of(entry)));
     }
     Some(Disk {
@@ -203,10 +214,9 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
 }
 
 fn judge_size(report: &mut Report<'_>, place: Place, size: Bytes) {
-    if size.0 < EXTENT || !size.0.is_multiple_of(EXTENT) {
-        let up = Bytes(size.0.div_ceil(EXTENT).max(1).saturating_mul(EXTENT));
-        let problem = error(place, format!("size {size} is not made of whole extents of LVM, {} each", Bytes(EXTENT)));
-        report.push(problem.hint(format!("the next size that is: \"{up}\"")));
+    if size.0 == 0 || !size.0.is_multiple_of(SECTOR) {
+        let problem = error(place, format!("size {size} is not made of whole sectors, {} each", Bytes(SECTOR)));
+        report.push(problem.hint("use a larger unit, such as 64GiB"));
     } else if size > LARGEST {
         let problem = error(place, format!("size {size} is larger than {LARGEST}, the most a thin volume takes"));
         report.push(problem.hint("make it smaller, or add a data disk"));
@@ -224,11 +234,16 @@ fn judge_version(
     let VersionTable { name, source, blank, sha256 } = &table.value;
     let name = owner.need(report, name, "name", ("a version", "add a line such as: name = \"2026-11\""));
     if let Some(name) = name {
-        if let Some((_, first)) = judged.versions.iter().find(|(known, _)| *known == name.value) {
-            let hint = format!("the first is {}", report.show(*first));
-            report.push(error(owner.of(name), format!("version {} is there twice", name.value)).hint(hint));
+        match judged.versions.get(&name.value) {
+            Some(first) => {
+                report.push(
+                    error(owner.of(name), format!("version {} is there twice", name.value)).hint_at("the first is", *first),
+                );
+            }
+            None => {
+                judged.versions.insert(name.value.clone(), owner.of(name));
+            }
         }
-        judged.versions.push((name.value.clone(), owner.of(name)));
     }
     let blank_at = blank.as_ref().filter(|blank| blank.value);
     let choice = "give exactly one of: source = \"file.raw\", or blank = true";
@@ -297,8 +312,7 @@ pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
                 let problem = error(*place, format!("image {name} names itself as its data disk"));
                 report.push(problem.hint("name an image with role = \"data\""));
             } else if let Some(first) = seen.insert(disk, *place) {
-                let hint = format!("the first is {}", report.show(first));
-                report.push(error(*place, format!("data disk {disk} is listed twice")).hint(hint));
+                report.push(error(*place, format!("data disk {disk} is listed twice")).hint_at("the first is", first));
             } else {
                 images.judge_use(report, *place, disk, &Use::Data);
             }

@@ -59,7 +59,8 @@ fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
 fn read_settings<'a>(report: &mut Report<'a>, files: &Files<'a>) -> Settings {
     let Some(text) = &files.site else { return settings::judge(report, None, SiteFile::default()) };
     let table = read::parse(report, text.file, text.text);
-    let raw = read::read_file(report, text.file, table);
+    let sections = ["server", "storage", "iscsi", "boot", "policy"];
+    let raw = read::read_file(report, text.file, table, &sections);
     settings::judge(report, Some(text.file), raw)
 }
 
@@ -78,7 +79,7 @@ fn read_networks<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, settings: &Sett
     let mut networks = Networks::new(shelf.whole);
     for text in &shelf.files {
         let table = read::parse(report, text.file, text.text);
-        let raw: NetworkFile = read::read_file(report, text.file, table);
+        let raw: NetworkFile = read::read_file(report, text.file, table, &[]);
         let judged = stem(report, text.file, text.stem)
             .and_then(|name| networks::judge(report, text.file, name, &raw, settings.server.as_ref()));
         match judged {
@@ -94,7 +95,7 @@ fn read_images<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, moves: &mut Moves
     for text in &shelf.files {
         let mut table = read::parse(report, text.file, text.text);
         let (versions, moved) = (read::take_entries(&mut table, "version"), read::take_entries(&mut table, "moved"));
-        let mut raw: ImageFile = read::read_file(report, text.file, table);
+        let mut raw: ImageFile = read::read_file(report, text.file, table, &[]);
         raw.version = read::read_entries(report, text.file, versions);
         raw.moved = read::read_entries(report, text.file, moved);
         moves.read(report, text.file, &raw.moved);
@@ -121,7 +122,7 @@ fn read_machines<'a>(
         let mut table = read::parse(report, text.file, text.text);
         let (entries, moved) = (read::take_entries(&mut table, "machine"), read::take_entries(&mut table, "moved"));
         let expected = entries.len();
-        let mut raw: MachinesFile = read::read_file(report, text.file, table);
+        let mut raw: MachinesFile = read::read_file(report, text.file, table, &["defaults"]);
         raw.machine = read::read_entries(report, text.file, entries);
         raw.moved = read::read_entries(report, text.file, moved);
         if report.is_partial(text.file) || raw.machine.len() < expected {

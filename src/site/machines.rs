@@ -16,6 +16,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The longest target or initiator name (RFC 7143 §4.2.7.1).
 const LONGEST_IQN: usize = 223;
+/// Entries of one menu: what two screens of 25 lines hold.
+const LONGEST_MENU: usize = 40;
 /// What a VG's and an LV's name may measure together (lvm(8)): they become one device-mapper name.
 const LONGEST_VOLUME: usize = 126;
 
@@ -96,13 +98,19 @@ impl Surroundings<'_> {
                 error(file.at(list.start), "the boot list is empty").hint("name at least one image; the first is the default"),
             );
         }
+        if list.value.len() > LONGEST_MENU {
+            let message = format!("the boot list has {} entries; {LONGEST_MENU} are the most", list.value.len());
+            report.push(error(file.at(list.start), message).hint("nobody finds an entry in a longer menu; leave some out"));
+            return;
+        }
         let mut seen = BTreeMap::new();
         for entry in &list.value {
             let place = file.at(entry.start);
             match seen.insert(&entry.value, place) {
                 Some(first) => {
-                    let hint = format!("the first is {}", report.show(first));
-                    report.push(error(place, format!("image {} is in the boot list twice", entry.value)).hint(hint));
+                    report.push(
+                        error(place, format!("image {} is in the boot list twice", entry.value)).hint_at("the first is", first),
+                    );
                 }
                 None => self.images.judge_use(report, place, &entry.value, &Use::Boot),
             }
@@ -145,7 +153,8 @@ impl Surroundings<'_> {
             let hint = "add boot = [\"…\"] to it, or to [defaults] of its file";
             report.push(error(owner.place(), format!("{whose} has nothing to boot")).hint(hint));
         }
-        let boot: Vec<ImageName> = list.iter().flat_map(|list| &list.value).map(|entry| entry.value.clone()).collect();
+        let entries = list.iter().flat_map(|list| &list.value).take(LONGEST_MENU);
+        let boot: Vec<ImageName> = entries.map(|entry| entry.value.clone()).collect();
         let firmware = firmware.as_ref().map(|firmware| firmware.value).or(defaults.firmware);
         let menu_timeout =
             menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
@@ -246,10 +255,47 @@ fn claim<K: Ord + std::fmt::Display>(
     what: &str,
 ) -> bool {
     if let Some(first) = taken.get(&key) {
-        let hint = format!("the first is {}", report.show(*first));
-        report.push(error(place, format!("{what} {key} is there twice")).hint(hint));
+        report.push(error(place, format!("{what} {key} is there twice")).hint_at("the first is", *first));
         return false;
     }
     taken.insert(key, place);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::names::{ImageName, Iqn, LvName, MachineName, VersionName, VgName};
+    use std::collections::BTreeSet;
+
+    /// Device-mapper's name of a volume: `-` doubled within VG and LV, one between (lvm2 `dm_build_dm_name`).
+    fn mapped(group: &VgName, volume: &LvName) -> String {
+        format!("{}-{}", group.as_str().replace('-', "--"), volume.as_str().replace('-', "--"))
+    }
+
+    #[test]
+    fn no_two_objects_share_a_volume_a_mapping_or_a_name_on_the_wire() {
+        let labels = ["a", "b", "a-b", "a--b", "b-a", "img", "seat", "1", "a-1"];
+        let versions = ["1", "1.0", "a", "a.b", "a-b", "1.a", "b.a"];
+        let groups = ["cafe", "cafe-img", "c.a", "cafe--x"].map(|group| group.parse::<VgName>().expect("legal"));
+        let prefix: Iqn = "iqn.2026-11.example.x".parse().expect("legal");
+        let (mut volumes, mut wire) = (BTreeSet::new(), BTreeSet::new());
+        for image in labels.map(|name| name.parse::<ImageName>().expect("legal")) {
+            for version in versions.map(|name| name.parse::<VersionName>().expect("legal")) {
+                for group in &groups {
+                    let volume: LvName = format!("img.{image}.{version}").parse().expect("legal");
+                    assert!(volumes.insert(mapped(group, &volume)), "{volume}");
+                }
+            }
+            for machine in labels.map(|name| name.parse::<MachineName>().expect("legal")) {
+                for (group, side) in groups.iter().flat_map(|group| ["a", "b"].map(|side| (group, side))) {
+                    let volume: LvName = format!("seat.{machine}.{image}.{side}").parse().expect("legal");
+                    assert!(volumes.insert(mapped(group, &volume)), "{volume}");
+                }
+                assert!(wire.insert(prefix.join(&format!("{machine}.{image}")).expect("legal")));
+            }
+        }
+        for machine in labels {
+            assert!(wire.insert(prefix.join(machine).expect("legal")), "a machine's initiator is no target");
+        }
+    }
 }

@@ -57,8 +57,7 @@ impl<N: Ord + Clone + Display> Moves<N> {
                 };
                 report.push(error(from_place, format!("{what} {from} still exists")).hint(hint));
             } else if let Some(first) = old.get(&from) {
-                let hint = format!("the first is {}", report.show(*first));
-                report.push(error(from_place, format!("{what} {from} was moved twice")).hint(hint));
+                report.push(error(from_place, format!("{what} {from} was moved twice")).hint_at("the first is", *first));
             } else if !exists(&to) && whole == Whole::Yes {
                 let hint = match next.get(&to) {
                     Some(end) => format!("{to} was itself moved: write to = \"{end}\" here"),

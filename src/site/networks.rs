@@ -41,6 +41,8 @@ pub(super) struct Networks {
     /// True while every file was understood: only then is an address outside all subnets surely wrong.
     pub(super) whole: Whole,
     by_subnet: BTreeMap<(u8, Ipv4Addr), NetworkName>,
+    /// Prefix lengths in use.
+    prefixes: BTreeSet<u8>,
 }
 
 /// Whether everything of a kind was understood.
@@ -61,10 +63,9 @@ impl Networks {
 
     /// The network that holds an address; the narrowest if several do.
     pub(super) fn find(&mut self, address: Ipv4Addr) -> Option<&mut Judged> {
-        let prefixes: BTreeSet<u8> = self.by_subnet.keys().map(|(prefix, _)| *prefix).collect();
-        let name = prefixes.into_iter().rev().find_map(|prefix| {
-            let subnet = Ipv4Net::new(address, prefix).ok()?.network();
-            self.by_subnet.get(&(prefix, subnet))
+        let name = self.prefixes.iter().rev().find_map(|prefix| {
+            let subnet = Ipv4Net::new(address, *prefix).ok()?.network();
+            self.by_subnet.get(&(*prefix, subnet))
         })?;
         self.by_name.get_mut(name)
     }
@@ -77,9 +78,10 @@ impl Networks {
             let both = [&judged, other].iter().all(|network| network.network.mode == NetworkMode::Server);
             let what = if both { "is served twice: it meets" } else { "meets" };
             let message = format!("subnet {subnet} {what} {} of network {}", other.network.subnet, other.network.name);
-            let hint = format!("every address belongs to one network; the other is {}", report.show(other.subnet_place));
-            report.push(error(judged.subnet_place, message).hint(hint));
+            let hint = "every address belongs to one network; the other is";
+            report.push(error(judged.subnet_place, message).hint_at(hint, other.subnet_place));
         }
+        self.prefixes.insert(subnet.prefix_len());
         self.by_subnet.insert((subnet.prefix_len(), subnet.network()), judged.network.name.clone());
         self.by_name.insert(judged.network.name.clone(), judged);
     }
@@ -140,13 +142,13 @@ fn judge_lease(report: &mut Report<'_>, root: Table, field: Option<&At<Interval>
 
 fn judge_dns(report: &mut Report<'_>, root: Table, raw: &NetworkFile) -> Vec<Ipv4Addr> {
     let Some(list) = &raw.dns else { return Vec::new() };
-    let mut servers = Vec::new();
+    let (mut servers, mut seen) = (Vec::new(), BTreeSet::new());
     for entry in &list.value {
         let address = entry.value.0;
         if !settings::is_reachable(address) {
             let message = format!("{address} is no name server a machine can ask");
             report.push(error(root.of(entry), message).hint("write the server's or the router's address, or a public one"));
-        } else if servers.contains(&address) {
+        } else if !seen.insert(address) {
             report.push(error(root.of(entry), format!("name server {address} is listed twice")).hint("remove one of them"));
         } else {
             servers.push(address);
@@ -230,8 +232,8 @@ pub(super) fn judge_reservation(
         && (*first..=*last).contains(&address)
     {
         let message = format!("address {address} lies in the dynamic range {first}-{last} of network {name}");
-        let hint = format!("reserve an address outside of it, or shorten the range at {}", report.show(at));
-        report.push(error(place, message).hint(hint));
+        let hint = "reserve an address outside of it, or shorten the range at";
+        report.push(error(place, message).hint_at(hint, at));
     }
     let own = [(subnet.network(), "the network"), (subnet.broadcast(), "the broadcast")];
     let router = router.map(|router| (router, "the router's"));

@@ -16,7 +16,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// How often one table is read again before the rest of its problems waits for the next check.
-const ATTEMPTS: usize = 200;
+const ATTEMPTS: usize = 50;
 
 /// Parses a file; what is not TOML is reported, the rest of the file is read all the same.
 pub(super) fn parse<'a>(report: &mut Report<'a>, file: FileId, text: &'a str) -> DeTable<'a> {
@@ -56,8 +56,21 @@ pub(super) fn take_entries<'a>(table: &mut DeTable<'a>, key: &str) -> Vec<Spanne
     }
 }
 
-/// Reads a file's table; `T::default()` if nothing of it can be read.
-pub(super) fn read_file<T: DeserializeOwned + Default>(report: &mut Report<'_>, file: FileId, table: DeTable<'_>) -> T {
+/// Reads a file's table; `T::default()` if nothing of it can be read. `sections` are its keys that are tables.
+pub(super) fn read_file<T: DeserializeOwned + Default>(
+    report: &mut Report<'_>,
+    file: FileId,
+    mut table: DeTable<'_>,
+    sections: &[&str],
+) -> T {
+    // serde's derived types would take an array for a table, its values by position.
+    for section in sections {
+        let Some(value) = table.get(*section).filter(|value| !value.get_ref().is_table()) else { continue };
+        let problem = error(file.at(value.span().start as u32), format!("{section} must be a table"));
+        report.push(problem.hint(format!("write [{section}] in single brackets, and its keys below it")));
+        report.mark_broken(file, 0, section);
+        table.remove(*section);
+    }
     read(report, file, Spanned::new(0..0, DeValue::Table(table))).unwrap_or_default()
 }
 
@@ -71,6 +84,12 @@ pub(super) fn read_entries<T: DeserializeOwned>(
         .into_iter()
         .filter_map(|entry| {
             let start = entry.span().start as u32;
+            if !entry.get_ref().is_table() {
+                report.push(
+                    error(file.at(start), "each entry of this list must be a table").hint("write [[name]] in double brackets"),
+                );
+                return None;
+            }
             read(report, file, entry).map(|value| At { value, start })
         })
         .collect()
@@ -88,6 +107,7 @@ fn read<T: DeserializeOwned>(report: &mut Report<'_>, file: FileId, mut value: S
         report.push(problem);
         let start = value.span().start as u32;
         let Cut::Entry { table, key } = cut(value.get_mut(), start, &span) else {
+            report.give_up(file);
             return None;
         };
         report.mark_broken(file, table, &key);
@@ -97,6 +117,7 @@ fn read<T: DeserializeOwned>(report: &mut Report<'_>, file: FileId, mut value: S
     }
     let rule = format!("more than {ATTEMPTS} problems in one table; the rest is not listed");
     report.push(error(file.at(value.span().start as u32), rule).hint("mend the ones listed and check again"));
+    report.give_up(file);
     None
 }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** whatever a commit holds, at most [`LISTED`] findings a file and one more that counts the rest; text from
 //! the commit never reaches a terminal with control characters in it.
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, networks::Whole};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Findings listed for one file: more than anyone reads at a time, few enough for a pusher's terminal.
@@ -43,22 +43,29 @@ pub(super) struct Problem {
     severity: Severity,
     message: String,
     hint: Option<String>,
+    /// A place the hint ends with.
+    other: Option<Place>,
 }
 
 /// A problem for which the commit is refused.
 pub(super) fn error(place: Place, message: impl Into<String>) -> Problem {
-    Problem { place, severity: Severity::Error, message: message.into(), hint: None }
+    Problem { place, severity: Severity::Error, message: message.into(), hint: None, other: None }
 }
 
 /// A problem the operator is told about.
 pub(super) fn warning(place: Place, message: impl Into<String>) -> Problem {
-    Problem { place, severity: Severity::Warning, message: message.into(), hint: None }
+    Problem { place, severity: Severity::Warning, message: message.into(), hint: None, other: None }
 }
 
 impl Problem {
     /// What to do about it.
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// What to do about it, ending with another place: "the first is …".
+    pub(super) fn hint_at(self, hint: impl Into<String>, other: Place) -> Self {
+        Self { other: Some(other), ..self.hint(hint) }
     }
 }
 
@@ -67,6 +74,8 @@ struct Source<'a> {
     text: &'a str,
     /// The byte offset at which each line begins.
     lines: Vec<u32>,
+    /// Whether the file was read to its end, or given up as having too many problems.
+    read: Whole,
     /// Lines on which TOML itself is broken: what such a line seems to say is not judged as well.
     unreadable: BTreeSet<u32>,
     /// Keys that are there but wrong, by their table's offset: such a key is not reported as missing too.
@@ -78,6 +87,15 @@ struct Rest {
     listed: usize,
     errors: usize,
     warnings: usize,
+}
+
+impl Rest {
+    fn count(&mut self, severity: Severity) {
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+    }
 }
 
 /// The findings so far, and the files they are about.
@@ -94,13 +112,20 @@ impl<'a> Report<'a> {
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
         let lines = std::iter::once(0).chain(starts).collect();
         let id = FileId(self.sources.len() as u32);
-        self.sources.push(Source { path, text, lines, unreadable: BTreeSet::new(), broken: BTreeSet::new() });
+        self.sources.push(Source { path, text, lines, read: Whole::Yes, unreadable: BTreeSet::new(), broken: BTreeSet::new() });
         id
     }
 
     /// Records a problem.
     pub(super) fn push(&mut self, problem: Problem) {
         let source = &self.sources[problem.place.file.0 as usize];
+        // A full list costs nothing more: finding a place in a file of one long line is not cheap.
+        if let Some(rest) = self.rest.get_mut(source.path)
+            && rest.listed >= LISTED
+        {
+            rest.count(problem.severity);
+            return;
+        }
         let (line, column, text) = match problem.place.offset {
             Some(offset) => source.locate(offset),
             None => (0, 0, None),
@@ -109,8 +134,18 @@ impl<'a> Report<'a> {
             return;
         }
         let file = source.path.to_owned();
-        let Problem { severity, message, hint, .. } = problem;
+        let Problem { severity, message, hint, other, .. } = problem;
+        let hint = match other {
+            Some(other) => hint.map(|hint| format!("{hint} {}", self.show(other))),
+            None => hint,
+        };
         self.keep(Finding { file, line, column, severity, message, text, hint });
+    }
+
+    /// True if no more findings of a place's file are listed: then its hint need not be worked out.
+    pub(super) fn is_full(&self, place: Place) -> bool {
+        let path = self.sources[place.file.0 as usize].path;
+        self.rest.get(path).is_some_and(|rest| rest.listed >= LISTED)
     }
 
     /// Records that a line is not TOML.
@@ -137,10 +172,7 @@ impl<'a> Report<'a> {
     fn keep(&mut self, finding: Finding) {
         let rest = self.rest.entry(finding.file.clone()).or_default();
         if rest.listed >= LISTED {
-            match finding.severity {
-                Severity::Error => rest.errors += 1,
-                Severity::Warning => rest.warnings += 1,
-            }
+            rest.count(finding.severity);
             return;
         }
         let message = printable(&finding.message);
@@ -155,19 +187,25 @@ impl<'a> Report<'a> {
         self.sources[file.0 as usize].broken.insert((table, key.to_owned()));
     }
 
+    /// Remembers that the rest of a file was not read.
+    pub(super) fn give_up(&mut self, file: FileId) {
+        self.sources[file.0 as usize].read = Whole::No;
+    }
+
     /// True if a key that seems missing is there and was reported already, or may stand on a line that is not TOML.
     pub(super) fn is_excused(&self, file: FileId, table: u32, key: &str) -> bool {
         let source = &self.sources[file.0 as usize];
-        !source.unreadable.is_empty() || source.broken.contains(&(table, key.to_owned()))
+        self.is_partial(file) || source.broken.contains(&(table, key.to_owned()))
     }
 
-    /// True if some line of the file is not TOML, so that something it says may be unknown.
+    /// True if some line of the file is not TOML, or was not read, so that something it says may be unknown.
     pub(super) fn is_partial(&self, file: FileId) -> bool {
-        !self.sources[file.0 as usize].unreadable.is_empty()
+        let source = &self.sources[file.0 as usize];
+        source.read == Whole::No || !source.unreadable.is_empty()
     }
 
     /// `file:line:column` of a place, for the hint of another finding.
-    pub(super) fn show(&self, place: Place) -> String {
+    fn show(&self, place: Place) -> String {
         let source = &self.sources[place.file.0 as usize];
         match place.offset {
             Some(offset) => {

@@ -41,7 +41,7 @@ impl Table {
         self.file.at(value.start)
     }
 
-    /// The value of a key that must be there; `whose` names what it belongs to.
+    /// The value of a key that must be there, shown as `key` or `[key]`; `whose` names what it belongs to.
     pub(super) fn need<'f, T>(
         self,
         report: &mut Report<'_>,
@@ -57,6 +57,6 @@ impl Table {
 
     /// True if a key that seems missing was reported already.
     pub(super) fn excuses(self, report: &Report<'_>, key: &str) -> bool {
-        report.is_excused(self.file, self.start, key)
+        report.is_excused(self.file, self.start, key.trim_matches(['[', ']']))
     }
 }

@@ -8,4 +8,8 @@ mod git;
 mod layering;
 mod push;
 mod schemas;
+mod serve;
+mod serve_http;
+mod serve_netns;
+mod serve_tftp;
 mod site;

@@ -89,3 +89,234 @@ fn invalid_sites_are_answered_with_exactly_their_findings() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The example with one entry more, or another in its place, and what is found.
+fn example_with(path: &str, entry: Entry) -> String {
+    let mut tree = tree_of(&house().join("site-example"));
+    tree.entries.insert(path.to_owned(), entry);
+    printed(&load(&tree))
+}
+
+#[test]
+fn what_cannot_be_read_is_never_taken_as_absent() {
+    let denied = || Entry::Unreadable("permission denied".to_owned());
+    for path in
+        ["site.toml", "machines", "machines/row-a.toml", "images/games.toml", "network/lan.toml", "templates/machine.ipxe"]
+    {
+        let found = example_with(path, denied());
+        assert!(found.starts_with(&format!("error: {path}: this cannot be read: permission denied\n")), "{path}: {found}");
+        assert_eq!(found.matches("error: ").count(), 1, "nothing is called missing for it: {found}");
+    }
+    let found = example_with("images/win11.raw", Entry::Unreadable("larger than 1 MiB".to_owned()));
+    assert!(found.starts_with("warning: images/win11.raw: this file is not part of a site"), "{found}");
+    assert_eq!(example_with("photo.jpg", denied()), "", "what is never read need not be readable");
+}
+
+#[test]
+fn a_path_stays_within_the_site() {
+    for path in ["../site.toml", "images/../site.toml", "/site.toml", "images//a.toml", "images/a\u{1b}.toml", "machines/.", ""] {
+        let found = example_with(path, Entry::File(Vec::new()));
+        assert!(found.contains("is not one a site may hold"), "{path:?}: {found}");
+    }
+    let found = example_with("templates", Entry::File(Vec::new()));
+    assert!(found.starts_with("error: templates: this is a file, and must be a directory"), "{found}");
+}
+
+#[test]
+fn a_file_may_measure_one_mebibyte_and_no_more() {
+    let comment = |size: usize| Entry::File([b"kind = \"local\" #".as_slice(), "x".repeat(size - 16).as_bytes()].concat());
+    assert_eq!(example_with("images/other.toml", comment(1 << 20)), "");
+    let found = example_with("images/other.toml", comment((1 << 20) + 1));
+    assert!(found.starts_with("error: images/other.toml: this file has 1048577 bytes and is larger than 1 MiB"), "{found}");
+}
+
+/// A source of numbers that is the same on every run (Numerical Recipes' LCG, high bits).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
+}
+
+/// What mutations put in: what TOML, names, scripts and terminals are sensitive to.
+const SHARDS: [&[u8]; 24] = [
+    b"\"",
+    b"'",
+    b"[",
+    b"]",
+    b"[[",
+    b"=",
+    b"\n",
+    b"\\u0000",
+    b"${x}",
+    b"..",
+    b"/",
+    b"\xff",
+    b"\xe2\x80\xae",
+    b"{",
+    b"}",
+    b",",
+    b"-1",
+    b"1e9",
+    b"2026-11-14",
+    b"true",
+    b"\"\"\"",
+    b"\r",
+    b".a.b.c = 1\n",
+    b"#",
+];
+
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    let at = dice.below(bytes.len() + 1);
+    match dice.below(5) {
+        0 => {
+            let end = (at + dice.below(12)).min(bytes.len());
+            bytes.drain(at..end);
+        }
+        1 => {
+            let shard = SHARDS[dice.below(SHARDS.len())];
+            bytes.splice(at..at, shard.iter().copied());
+        }
+        2 => {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = dice.below(256) as u8;
+            }
+        }
+        3 => {
+            // A line twice: duplicate keys, duplicate tables.
+            let mut lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+            if !lines.is_empty() {
+                let line = lines[dice.below(lines.len())];
+                lines.insert(dice.below(lines.len()), line);
+                *bytes = lines.concat();
+            }
+        }
+        _ => {
+            // Two lines change places: keys move to other tables.
+            let mut lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+            if !lines.is_empty() {
+                let (a, b) = (dice.below(lines.len()), dice.below(lines.len()));
+                lines.swap(a, b);
+                *bytes = lines.concat();
+            }
+        }
+    }
+}
+
+/// What holds for every tree whatever is in it.
+fn assert_sound(tree: &Tree) {
+    let checked = load(tree);
+    let refused = checked.findings.iter().any(|finding| finding.severity == Severity::Error);
+    assert_eq!(checked.site.is_none(), refused, "{}", printed(&checked));
+    assert!(checked.findings.is_sorted());
+    for finding in &checked.findings {
+        assert!(!finding.file.is_empty() && !finding.message.is_empty());
+        assert_eq!(finding.line == 0, finding.column == 0, "{finding}");
+        let shown = finding.to_string();
+        assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
+        if let (Some(Entry::File(bytes)), 1..) = (tree.entries.get(&finding.file), finding.line) {
+            let line = bytes.split(|byte| *byte == b'\n').nth(finding.line as usize - 1);
+            let line = line.unwrap_or_else(|| panic!("{finding}: the file has no such line"));
+            assert!(finding.column as usize <= line.len() + 1, "{finding}: the line has no such column");
+        }
+    }
+    assert_eq!(load(tree), checked, "the same tree, the same answer");
+}
+
+#[test]
+fn a_damaged_site_is_answered_and_never_believed() {
+    let mut dice = Dice(7);
+    let mut sites = cases("valid");
+    sites.push(house().join("site-example"));
+    for site in sites {
+        let whole = tree_of(&site);
+        for _ in 0..200 {
+            let mut tree = whole.clone();
+            for _ in 0..=dice.below(4) {
+                let pick = dice.below(tree.entries.len());
+                if let Some(Entry::File(bytes)) = tree.entries.values_mut().nth(pick) {
+                    mutate(bytes, &mut dice);
+                }
+            }
+            assert_sound(&tree);
+        }
+    }
+}
+
+#[test]
+fn noise_is_answered_in_bounded_time_and_bounded_words() {
+    let mut dice = Dice(11);
+    let whole = tree_of(&house().join("site-example"));
+    let letters = |alphabet: &[u8], size: usize, dice: &mut Dice| -> Vec<u8> {
+        (0..size).map(|_| alphabet[dice.below(alphabet.len())]).collect()
+    };
+    let any: Vec<u8> = (0..=255).collect();
+    // The largest file that is read; an unoptimized build is given less of it.
+    let size = if cfg!(debug_assertions) { 1 << 16 } else { (1 << 20) - 1 };
+    let noises = [
+        letters(&any, size, &mut dice),
+        letters(b"[]{}=.,\"'# \nab1", size, &mut dice),
+        letters(b"[", size, &mut dice),
+        letters(b"[\n", size, &mut dice),
+        letters(b"a=\n", size, &mut dice),
+        letters(b"\"", size, &mut dice),
+        b"[[machine]]\n".repeat(size / 12),
+        b"a.b.c.d.e.f.g.h=1\n".repeat(size / 18),
+        [b"x = ", b"[".repeat(size - 10).as_slice()].concat(),
+        [b"boot = [", b"1,".repeat(size / 2 - 10).as_slice(), b"]"].concat(),
+        [b"[defaults]\nboot = [", b"\"win11\",".repeat(size / 8 - 10).as_slice(), b"]"].concat(),
+        (0..size / 12).flat_map(|n| format!("k{n:07} = 1\n").into_bytes()).collect(),
+        (0..size / 12).flat_map(|n| format!("[t{n:07}]\n").into_bytes()).collect(),
+    ];
+    for (index, noise) in noises.into_iter().enumerate() {
+        for path in ["site.toml", "machines/row-a.toml", "images/win11.toml", "network/lan.toml"] {
+            let mut tree = whole.clone();
+            tree.entries.insert(path.to_owned(), Entry::File(noise.clone()));
+            let start = std::time::Instant::now();
+            let checked = load(&tree);
+            let taken = start.elapsed();
+            assert!(checked.site.is_none(), "noise {index} in {path} made a site");
+            assert!(checked.findings.len() < 500, "noise {index} in {path}: {} findings", checked.findings.len());
+            assert!(printed(&checked).len() < 1_000_000, "noise {index} in {path}");
+            // Far above what it takes, far below what a pusher would wait; the machine may be busy.
+            assert!(taken.as_secs() < 30, "noise {index} in {path} took {taken:?}");
+        }
+    }
+}
+
+/// A site of so many machines: `machines/` files of 5,000 each, every machine with an address and two images.
+fn crowd(machines: u32) -> Tree {
+    let mut tree = tree_of(&house().join("site-example"));
+    tree.entries.retain(|path, _| !path.starts_with("machines/"));
+    let lan = "interface = \"eno1\"\nmode = \"server\"\nsubnet = \"10.0.0.0/8\"\nrouter = \"10.255.0.1\"\n";
+    tree.entries.insert("network/lan.toml".to_owned(), Entry::File(lan.into()));
+    for first in (0..machines).step_by(5000) {
+        let mut text = String::from("[defaults]\nboot = [\"win11\", \"ubuntu\"]\nfirmware = \"uefi\"\n");
+        for n in first..machines.min(first + 5000) {
+            let [_, a, b, c] = n.to_be_bytes();
+            let (octet, last) = (n / 250, n % 250 + 1);
+            let ip = format!("10.{}.{}.{last}", octet / 256, octet % 256);
+            text += &format!("[[machine]]\nname = \"pc{n:06}\"\nmac = \"88:ae:dd:{a:02x}:{b:02x}:{c:02x}\"\nip = \"{ip}\"\n");
+        }
+        tree.entries.insert(format!("machines/row-{first:06}.toml"), Entry::File(text.into_bytes()));
+    }
+    tree
+}
+
+#[test]
+fn two_thousand_machines_load() {
+    let checked = load(&crowd(2000));
+    assert_eq!(checked.site.map(|site| site.machines.len()), Some(2000), "{:?}", checked.findings.first());
+}
+
+#[test]
+#[ignore = "a hundred thousand machines are for an optimized build"]
+fn a_hundred_thousand_machines_load_in_seconds() {
+    let tree = crowd(100_000);
+    let start = std::time::Instant::now();
+    let checked = load(&tree);
+    assert!(start.elapsed().as_secs() < 10, "took {:?}", start.elapsed());
+    assert_eq!(checked.site.map(|site| site.machines.len()), Some(100_000), "{:?}", checked.findings.first());
+}

@@ -89,7 +89,8 @@ fn whole(method: &Method, status: StatusCode, kind: &'static str, body: Bytes) -
 
 async fn asset<B: Send + 'static>(request: Request<B>, path: &str, source: Source<'_>) -> Response<Body> {
     let method = request.method().clone();
-    let mut inner = Request::builder().method(method.clone()).uri(path).body(()).unwrap_or_default();
+    let missing = || text(&method, StatusCode::NOT_FOUND, "no such asset\n".to_owned());
+    let Ok(mut inner) = Request::builder().method(method.clone()).uri(path).body(()) else { return missing() };
     *inner.headers_mut() = request.headers().clone();
     if let Some(condition) = inner.headers_mut().remove(IF_RANGE)
         && !still_holds(&condition, path, source.assets).await
@@ -99,6 +100,7 @@ async fn asset<B: Send + 'static>(request: Request<B>, path: &str, source: Sourc
     }
     let mut response = match files(source.assets).try_call(inner).await {
         Ok(response) => response.map(|body| body.boxed_unsync()),
+        Err(error) if is_absence(error.kind()) => return missing(),
         Err(error) => {
             tracing::warn!(path, %error, "an asset cannot be read");
             return text(&method, StatusCode::INTERNAL_SERVER_ERROR, "the asset cannot be read\n".to_owned());
@@ -106,12 +108,18 @@ async fn asset<B: Send + 'static>(request: Request<B>, path: &str, source: Sourc
     };
     if response.status() == StatusCode::NOT_FOUND {
         tracing::info!(peer = %source.peer, path, "asked for an asset that is not there");
-        return text(&method, StatusCode::NOT_FOUND, "no such asset\n".to_owned());
+        return missing();
     }
     if path.to_ascii_lowercase().ends_with(".efi") {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/efi"));
     }
     response
+}
+
+/// Whether a path names nothing that can be sent; the file service reports some of these as failures.
+fn is_absence(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound};
+    matches!(kind, NotFound | IsADirectory | NotADirectory | InvalidFilename | InvalidInput)
 }
 
 fn files(assets: &Path) -> ServeDir {

@@ -32,7 +32,9 @@ pub fn route(method: &Method, path: &str) -> Route {
         return Route::MethodNotAllowed;
     }
     // Assets keep their encoding: the file service decodes them itself, and checks what comes out.
-    if let Some(asset) = path.strip_prefix("/assets/").filter(|asset| !asset.is_empty()) {
+    if let Some(asset) =
+        path.strip_prefix("/assets/").map(|asset| asset.trim_start_matches('/')).filter(|asset| !asset.is_empty())
+    {
         return Route::Asset(format!("/{asset}"));
     }
     let Some(path) = decode(path) else { return Route::NotFound };
@@ -92,6 +94,7 @@ mod tests {
             ("/machines/pc01/boot.ipxe", Route::NoSuchMac("pc01".into())),
             ("/loaders/ipxe.efi", Route::Loader("ipxe.efi".into())),
             ("/assets/rescue/vmlinuz", Route::Asset("/rescue/vmlinuz".into())),
+            ("/assets//rescue/vmlinuz", Route::Asset("/rescue/vmlinuz".into())),
             ("/assets/..%2f..%2fetc/passwd", Route::Asset("/..%2f..%2fetc/passwd".into())),
         ] {
             assert_eq!(route(&Method::GET, path), expected, "{path}");

@@ -6,7 +6,7 @@
 
 use super::{
     request::{Opening, ReadRequest, Refusal, loader_name, parse_opening},
-    session::{Next, Outcome, Session},
+    session::{Next, Outcome, Session, Step},
 };
 use crate::boot::serve::{Recorder, Served};
 use hyper::body::Bytes;
@@ -20,7 +20,7 @@ use std::{
 use tokio::{
     net::UdpSocket,
     sync::{oneshot, watch},
-    task::{AbortHandle, Id, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -33,11 +33,25 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Longer than any request; RFC 2347 keeps requests to 512 bytes.
 const LONGEST: usize = 2048;
 
+/// A request that came while the same machine's last transfer was ending is good for this long.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// A transfer that runs.
 struct Running {
     task: Id,
     file: String,
     abort: AbortHandle,
+    /// The same request once more: a duplicate, or the real one of a ROM that asked for the size first, whose end of the
+    /// probe is still on its way to the other socket.
+    again: Option<(Instant, ReadRequest, Bytes)>,
+}
+
+/// All transfers.
+struct Transfers {
+    tasks: JoinSet<Option<Outcome>>,
+    running: BTreeMap<SocketAddr, Running>,
+    local: IpAddr,
+    recorder: Arc<Recorder>,
 }
 
 /// Answers until told to stop, then lets running transfers end.
@@ -49,54 +63,76 @@ pub async fn serve_tftp(
     recorder: Arc<Recorder>,
     mut stop: oneshot::Receiver<()>,
 ) {
-    let mut transfers = JoinSet::new();
-    let mut running: BTreeMap<SocketAddr, Running> = BTreeMap::new();
+    let local = match socket.local_addr() {
+        Ok(address) => address.ip(),
+        Err(error) => return tracing::error!(%error, "the TFTP socket has no address"),
+    };
+    let mut transfers = Transfers { tasks: JoinSet::new(), running: BTreeMap::new(), local, recorder };
     let mut datagram = [0; LONGEST];
     loop {
         tokio::select! {
+            biased;
             _ = &mut stop => break,
-            Some(ended) = transfers.join_next_with_id() => {
-                let task = match ended {
-                    Ok((task, ())) => task,
-                    Err(error) => error.id(),
-                };
-                running.retain(|_, transfer| transfer.task != task);
+            Some(ended) = transfers.tasks.join_next_with_id() => {
+                let largest_block = served.borrow().largest_block;
+                transfers.end(ended, largest_block);
             }
             heard = socket.recv_from(&mut datagram) => match heard {
                 // A port that was closed meanwhile shows as an error of the next call, and means nothing here.
                 Err(error) => tracing::debug!(%error, "TFTP socket"),
                 Ok((length, peer)) => {
                     let served = served.borrow().clone();
-                    if let Some((request, file)) = open(&socket, &datagram[..length], peer, &served, &recorder).await
-                        && may_start(&mut running, peer, &request.name)
-                    {
-                        let transfer = transfer(socket.local_addr(), peer, request.clone(), file, served.largest_block, recorder.clone());
-                        let abort = transfers.spawn(transfer);
-                        running.insert(peer, Running { task: abort.id(), file: request.name, abort });
+                    if let Some((request, file)) = open(&socket, &datagram[..length], peer, &served, &transfers.recorder).await {
+                        transfers.ask(peer, request, file, served.largest_block);
                     }
                 }
             },
         }
     }
-    let drained = async { while transfers.join_next().await.is_some() {} };
+    let drained = async { while transfers.tasks.join_next().await.is_some() {} };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("TFTP transfers were cut off at the end of the service");
     }
 }
 
-/// Whether a transfer may start; a machine that asks for the same file again already has it coming.
-fn may_start(running: &mut BTreeMap<SocketAddr, Running>, peer: SocketAddr, file: &str) -> bool {
-    match running.get(&peer) {
-        Some(transfer) if transfer.file == file => return false,
-        Some(transfer) => transfer.abort.abort(),
-        None => {}
+impl Transfers {
+    /// Starts a transfer, unless the machine already has this file coming or there are too many.
+    fn ask(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
+        match self.running.get_mut(&peer) {
+            Some(running) if running.file == request.name => running.again = Some((Instant::now(), request, file)),
+            Some(running) => {
+                running.abort.abort();
+                self.start(peer, request, file, largest_block);
+            }
+            None => {
+                let of_peer = self.running.keys().filter(|known| known.ip() == peer.ip()).count();
+                match self.running.len() < MOST_TRANSFERS && of_peer < MOST_FOR_ONE {
+                    true => self.start(peer, request, file, largest_block),
+                    false => tracing::warn!(%peer, "too many TFTP transfers; this one waits until it asks again"),
+                }
+            }
+        }
     }
-    let of_peer = running.keys().filter(|known| known.ip() == peer.ip()).count();
-    let may = running.len() < MOST_TRANSFERS && of_peer < MOST_FOR_ONE;
-    if !may {
-        tracing::warn!(%peer, file, running = running.len(), "too many TFTP transfers; this one waits until it asks again");
+
+    fn start(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
+        let name = request.name.clone();
+        let abort = self.tasks.spawn(transfer(self.local, peer, request, file, largest_block, self.recorder.clone()));
+        self.running.insert(peer, Running { task: abort.id(), file: name, abort, again: None });
     }
-    may
+
+    fn end(&mut self, ended: Result<(Id, Option<Outcome>), JoinError>, largest_block: usize) {
+        let (task, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), None),
+        };
+        let Some(peer) = self.running.iter().find(|(_, running)| running.task == task).map(|(peer, _)| *peer) else { return };
+        let again = self.running.remove(&peer).and_then(|running| running.again);
+        if let (Some(Outcome::Probe | Outcome::Aborted), Some((at, request, file))) = (outcome, again)
+            && at.elapsed() < FRESH
+        {
+            self.start(peer, request, file, largest_block);
+        }
+    }
 }
 
 /// The request and the file of a first datagram; whatever it cannot have is refused at once.
@@ -125,36 +161,40 @@ async fn open(
 }
 
 async fn transfer(
-    local: io::Result<SocketAddr>,
+    local: IpAddr,
     peer: SocketAddr,
     request: ReadRequest,
     file: Bytes,
     largest_block: usize,
     recorder: Arc<Recorder>,
-) {
+) -> Option<Outcome> {
     let begun = Instant::now();
     let (mut session, step) = Session::open(&request, &file, largest_block);
     drop(file);
     let name = shown(&request.name);
-    match run(local, peer, &mut session, step).await {
-        Ok(Outcome::Complete) => {
+    let outcome = match run(local, peer, &mut session, step).await {
+        Ok(outcome) => outcome,
+        // Its port is closed: it is gone, or has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Outcome::Aborted,
+        Err(error) => {
+            tracing::warn!(%peer, name, %error, "a TFTP transfer failed");
+            return None;
+        }
+    };
+    match outcome {
+        Outcome::Complete => {
             let (size, seconds) = (session.size(), begun.elapsed().as_secs_f32());
             record(&recorder, peer.ip(), format!("fetched {name}: {size} bytes in {seconds:.1} s"));
         }
-        Ok(Outcome::Probe) => tracing::debug!(%peer, name, "asked for the size"),
-        Ok(Outcome::Aborted) => record(&recorder, peer.ip(), format!("broke off {name}")),
-        Ok(Outcome::GaveUp) => record(&recorder, peer.ip(), format!("went silent during {name}")),
-        Err(error) => tracing::warn!(%peer, name, %error, "a TFTP transfer failed"),
+        Outcome::Probe => tracing::debug!(%peer, name, "asked for the size"),
+        Outcome::Aborted => record(&recorder, peer.ip(), format!("broke off {name}")),
+        Outcome::GaveUp => record(&recorder, peer.ip(), format!("went silent during {name}")),
     }
+    Some(outcome)
 }
 
-async fn run(
-    local: io::Result<SocketAddr>,
-    peer: SocketAddr,
-    session: &mut Session,
-    mut step: super::session::Step,
-) -> io::Result<Outcome> {
-    let socket = UdpSocket::bind(SocketAddr::new(local?.ip(), 0)).await?;
+async fn run(local: IpAddr, peer: SocketAddr, session: &mut Session, mut step: Step) -> io::Result<Outcome> {
+    let socket = UdpSocket::bind(SocketAddr::new(local, 0)).await?;
     socket.connect(peer).await?;
     let mut datagram = [0; LONGEST];
     let mut deadline = Instant::now();

@@ -34,7 +34,7 @@ pub(in crate::site) struct ImageFile {
     pub(in crate::site) firmware: Option<At<Firmware>>,
     /// disk: whether machines boot from it or have it beside their system disk. Default: "system".
     pub(in crate::site) role: Option<At<Role>>,
-    /// disk: the size of the disk, a multiple of 4 MiB.
+    /// disk: the size of the disk; volumes round it up to LVM's extents.
     pub(in crate::site) size: Option<At<Bytes>>,
     /// disk: when a machine's clone is thrown away and made anew. Default: "every-boot".
     pub(in crate::site) reset: Option<At<Reset>>,

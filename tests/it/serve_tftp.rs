@@ -1,0 +1,237 @@
+//! TFTP on the wire: another implementation's client, hostile datagrams, and a network that loses packets.
+
+use crate::serve::{DEADLINE, Service};
+use std::{
+    fs,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tftpd::{Client, ClientConfig, ErrorCode, Packet};
+
+fn bytes(length: usize) -> Vec<u8> {
+    (0..length as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+/// Fetches a file with tftpd's own client.
+fn fetch(server: SocketAddr, name: &str, blksize: u16, windowsize: u16) -> Vec<u8> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = ClientConfig {
+        remote_ip_address: server.ip(),
+        port: server.port(),
+        receive_directory: directory.path().to_owned(),
+        file_path: name.into(),
+        ..ClientConfig::default()
+    };
+    config.opt_common.block_size = blksize;
+    config.opt_common.window_size = windowsize;
+    config.opt_common.timeout = Duration::from_secs(2);
+    Client::new(&config).expect("a client").run().expect("it runs");
+    fs::read(directory.path().join(name)).expect("it is there")
+}
+
+fn request(name: &str, options: &[(&str, &str)]) -> Vec<u8> {
+    let mut packet = vec![0, 1];
+    let words = [name, "octet"].into_iter().chain(options.iter().flat_map(|(name, value)| [*name, *value]));
+    words.for_each(|word| packet.extend([word.as_bytes(), &[0]].concat()));
+    packet
+}
+
+fn peer() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    socket
+}
+
+fn hear(socket: &UdpSocket) -> (Packet, SocketAddr) {
+    let mut datagram = [0; 2048];
+    let (length, from) = socket.recv_from(&mut datagram).expect("an answer");
+    (Packet::deserialize(&datagram[..length]).expect("a packet"), from)
+}
+
+#[test]
+fn every_size_arrives_to_the_byte() {
+    let sizes = [0, 1, 511, 512, 513, 1468, 2936, 100_000];
+    let files: Vec<_> = sizes.iter().map(|size| (format!("f{size}.efi"), bytes(*size))).collect();
+    let loaders: Vec<_> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let service = Service::start(&loaders);
+    for (name, bytes) in &files {
+        for (blksize, windowsize) in [(512, 1), (1468, 1), (1468, 8), (65464, 64)] {
+            assert!(fetch(service.tftp, name, blksize, windowsize) == *bytes, "{name} {blksize} {windowsize}");
+        }
+    }
+    service.stop();
+}
+
+#[test]
+fn block_numbers_wrap_and_the_file_goes_on() {
+    let file = bytes(8 * 70_000 + 3);
+    let service = Service::start(&[("ipxe.efi", &file)]);
+    assert!(fetch(service.tftp, "ipxe.efi", 8, 64) == file);
+    service.stop();
+}
+
+#[test]
+fn what_is_not_there_is_refused_at_once_and_without_a_path() {
+    let service = Service::start(&[("ipxe.efi", b"loader")]);
+    fs::write(service.state.path().join("secret"), "x").expect("it is written");
+    for name in ["autoexec.ipxe", "../secret", "/etc/passwd", "..\\secret", "loaders/ipxe.efi", "", "."] {
+        let socket = peer();
+        let begun = Instant::now();
+        socket.send_to(&request(name, &[("tsize", "0")]), service.tftp).expect("it is sent");
+        let expected = Packet::Error { code: ErrorCode::FileNotFound, msg: "no such file".into() };
+        assert_eq!(hear(&socket).0, expected, "{name}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{name}");
+    }
+    let socket = peer();
+    socket.send_to(b"\0\x02ipxe.efi\0octet\0", service.tftp).expect("it is sent");
+    assert_eq!(hear(&socket).0, Packet::Error { code: ErrorCode::AccessViolation, msg: "this server is read-only".into() });
+    socket.send_to(b"\0\x01ipxe.efi\0octet\0blksize\0abc\0", service.tftp).expect("it is sent");
+    assert_eq!(hear(&socket).0, Packet::Error { code: ErrorCode::IllegalOperation, msg: "malformed request".into() });
+    service.stop();
+}
+
+#[test]
+fn firmware_that_asks_for_the_size_first_gets_the_file_from_the_same_port() {
+    let file = bytes(5000);
+    let service = Service::start(&[("ipxe.efi", &file)]);
+    let socket = peer();
+    let ask = request("\\IPXE.EFI", &[("tsize", "0"), ("blksize", "1468"), ("windowsize", "4")]);
+    socket.send_to(&ask, service.tftp).expect("it is sent");
+    let (oack, transfer) = hear(&socket);
+    let Packet::Oack(options) = oack else { panic!("{oack:?} is no OACK") };
+    assert!(options.iter().any(|option| option.value == 5000));
+    socket.send_to(&[0, 5, 0, 8, b'x', 0], transfer).expect("it is sent");
+    let begun = Instant::now();
+    loop {
+        socket.send_to(&ask, service.tftp).expect("it is sent");
+        let (packet, second) = hear(&socket);
+        if second != transfer {
+            assert!(matches!(packet, Packet::Oack(_)));
+            break;
+        }
+        assert!(begun.elapsed() < DEADLINE, "the ended transfer never made room");
+    }
+    service.stop();
+}
+
+#[test]
+fn a_lost_option_answer_comes_again() {
+    let service = Service::start(&[("ipxe.efi", &bytes(5000))]);
+    let socket = peer();
+    socket.send_to(&request("ipxe.efi", &[("blksize", "1468")]), service.tftp).expect("it is sent");
+    let (first, from) = hear(&socket);
+    let (again, also) = hear(&socket);
+    assert_eq!((first, from), (again, also));
+    service.stop();
+}
+
+#[test]
+fn a_request_sent_twice_is_one_transfer() {
+    let service = Service::start(&[("ipxe.efi", &bytes(5000))]);
+    let socket = peer();
+    for _ in 0..5 {
+        socket.send_to(&request("ipxe.efi", &[("blksize", "1468")]), service.tftp).expect("it is sent");
+    }
+    let (_, transfer) = hear(&socket);
+    socket.send_to(&[0, 4, 0, 0], transfer).expect("it is sent");
+    socket.set_read_timeout(Some(Duration::from_millis(700))).expect("a time-out");
+    let mut datagram = [0; 2048];
+    let (mut others, mut blocks) = (0, 0);
+    while let Ok((_, from)) = socket.recv_from(&mut datagram) {
+        if from == transfer { blocks += 1 } else { others += 1 }
+    }
+    assert_eq!((others, blocks), (0, 1), "one block, from one transfer");
+    service.stop();
+}
+
+#[test]
+fn a_greedy_wish_is_cut_and_allocates_nothing() {
+    let service = Service::start(&[("ipxe.efi", &bytes(500_000))]);
+    let socket = peer();
+    let greedy = [("blksize", "65464"), ("windowsize", "65535"), ("tsize", "0"), ("timeout", "255")];
+    socket.send_to(&request("ipxe.efi", &greedy), service.tftp).expect("it is sent");
+    let (oack, _) = hear(&socket);
+    let Packet::Oack(options) = oack else { panic!("{oack:?} is no OACK") };
+    let values: Vec<_> = options.iter().map(|option| option.value).collect();
+    assert_eq!(values, [1468, 500_000, 255, 64]);
+    service.stop();
+}
+
+#[test]
+fn a_room_of_machines_fetches_at_once() {
+    let file = bytes(300_000);
+    let service = Service::start(&[("ipxe.efi", &file)]);
+    let server = service.tftp;
+    // One address may have sixteen transfers at once, and 127.0.0.0/8 has addresses enough.
+    let machines: Vec<_> = (0..12).map(|_| thread::spawn(move || fetch(server, "ipxe.efi", 1468, 4))).collect();
+    for machine in machines {
+        assert!(machine.join().expect("no panic") == file);
+    }
+    service.stop();
+}
+
+/// Passes datagrams between a client and a server, and drops one in `every` of each direction.
+struct LossyLink {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl LossyLink {
+    fn to(server: SocketAddr, every: usize) -> Self {
+        let front = peer();
+        let address = front.local_addr().expect("an address");
+        let (stop, dropped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let link = Self { address, stop: stop.clone(), dropped: dropped.clone() };
+        thread::spawn(move || {
+            let back = peer();
+            for socket in [&front, &back] {
+                socket.set_read_timeout(Some(Duration::from_micros(200))).expect("a time-out");
+            }
+            let (mut client, mut transfer, mut count) = (None, server, 0usize);
+            let mut datagram = [0; 2048];
+            while !stop.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = front.recv_from(&mut datagram) {
+                    client = Some(from);
+                    count += 1;
+                    match count % every {
+                        0 => drop(dropped.fetch_add(1, Ordering::Relaxed)),
+                        _ => drop(back.send_to(&datagram[..length], transfer)),
+                    }
+                }
+                while let Ok((length, from)) = back.recv_from(&mut datagram) {
+                    transfer = from;
+                    count += 1;
+                    match count % every {
+                        0 => drop(dropped.fetch_add(1, Ordering::Relaxed)),
+                        _ => drop(client.map(|client| front.send_to(&datagram[..length], client))),
+                    }
+                }
+            }
+        });
+        link
+    }
+}
+
+impl Drop for LossyLink {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_network_that_loses_one_packet_in_twenty_delivers_the_file() {
+    let file = bytes(60_000);
+    let service = Service::start(&[("ipxe.efi", &file)]);
+    for windowsize in [1, 8] {
+        let link = LossyLink::to(service.tftp, 20);
+        assert!(fetch(link.address, "ipxe.efi", 1468, windowsize) == file, "windowsize {windowsize}");
+        assert!(link.dropped.load(Ordering::Relaxed) >= 2, "the link lost nothing");
+    }
+    service.stop();
+}
