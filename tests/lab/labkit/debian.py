@@ -1,12 +1,13 @@
 """Unpacks Debian packages: the server's root and the kernel both VMs run.
 
-It must never install a package on the host or run a maintainer script.
+It must never run a maintainer script of what it unpacks, nor install on the host what tests/lab/packages does not name.
 """
 
 from __future__ import annotations
 
 import lzma
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,19 @@ def wanted(name: str) -> list[str]:
     """The packages of a list file, without its comments."""
     lines = (LAB / name).read_text().splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def install_missing() -> None:
+    """Installs the host packages that are not there, and says which."""
+    missing = []
+    for package in wanted("packages"):
+        state = subprocess.run(["dpkg-query", "-W", "-f=${db:Status-Status}", package], capture_output=True, text=True, check=False)
+        if state.stdout != "installed" and not shutil.which(package):
+            missing.append(package)
+    if missing:
+        print(f"# installing {' '.join(missing)}", flush=True)
+        subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *missing],
+                       check=True, stdout=subprocess.DEVNULL)
 
 
 def apt(*arguments: str, archives: str = "archives") -> str:

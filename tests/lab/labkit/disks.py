@@ -62,7 +62,8 @@ def server_disks() -> Path:
         (staged / "lab").mkdir()
         shutil.copy(GUEST / "server-init", staged / "lab/init")
         (staged / "lab/init").chmod(0o755)
-        shutil.copy(GUEST / "agent.py", staged / "lab/agent.py")
+        for name in ("agent.py", "cut.py"):
+            shutil.copy(GUEST / name, staged / "lab" / name)
         (staged / "etc/lvm/lvmlocal.conf").write_text("activation { udev_sync=0 udev_rules=0 }\n")
         (staged / "etc/hosts").write_text("127.0.0.1 localhost cafe\n")
         shutil.rmtree(staged / "usr/share/doc", ignore_errors=True)
@@ -70,7 +71,7 @@ def server_disks() -> Path:
         make_ext4(into / "root.ext4", staged, 700)
         shutil.rmtree(staged)
 
-    recipe = (Path(__file__), GUEST / "initramfs", GUEST / "server-init", GUEST / "agent.py")
+    recipe = (Path(__file__), GUEST / "initramfs", GUEST / "server-init", GUEST / "agent.py", GUEST / "cut.py")
     return cached("server", key_of(tree.name, system.root.name, *recipe), build)
 
 

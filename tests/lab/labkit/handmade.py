@@ -22,18 +22,26 @@ def target(server: Server, number: int, device: str, iqn: str, initiator: str) -
         echo -n 0 > $t/attrib/authentication; echo -n 1 > $t/enable""")
 
 
-def dnsmasq(server: Server, initiators: str, roots: dict[str, str], proxy: bool = False) -> None:
-    """dnsmasq as DHCP (or no boot server at all, with `proxy`), TFTP and script server; `roots` maps a MAC to its target."""
-    lines = [f"interface={BRIDGE}", "bind-interfaces", "port=0", "log-dhcp", "no-ping", "leasefile-ro",
-             "dhcp-range=192.168.77.100,192.168.77.150,255.255.255.0,1h"]
-    if not proxy:
-        server.must("mkdir -p /tftp && cp /usr/lib/ipxe/undionly.kpxe /usr/lib/ipxe/*.efi /tftp")
-        lines += ["enable-tftp", "tftp-root=/tftp", "dhcp-match=set:ipxe,175", "dhcp-match=set:efi,option:client-arch,7",
-                  "dhcp-boot=tag:!ipxe,tag:!efi,undionly.kpxe", "dhcp-boot=tag:!ipxe,tag:efi,ipxe.efi",
-                  "dhcp-boot=tag:ipxe,boot.ipxe"]
-        script = "#!ipxe\n" + "".join(
-            f"iseq ${{net0/mac}} {mac} && set initiator-iqn {initiators} && sanboot iscsi:{ADDRESS}::::{iqn} ||\n"
-            for mac, iqn in roots.items())
-        server.put("/tftp/boot.ipxe", script)
-    server.put("/run/lab/dnsmasq.conf", "\n".join(lines) + "\n")
-    server.spawn("dnsmasq --keep-in-foreground --log-facility=- --user=root -C /run/lab/dnsmasq.conf")
+def dnsmasq(server: Server, initiators: str, roots: dict[str, str]) -> None:
+    """dnsmasq as DHCP, TFTP and script server; `roots` maps a MAC to its target."""
+    server.must("mkdir -p /tftp && cp /usr/lib/ipxe/undionly.kpxe /usr/lib/ipxe/*.efi /tftp")
+    lines = [f"interface={BRIDGE}", "dhcp-range=192.168.77.100,192.168.77.150,255.255.255.0,1h",
+             "enable-tftp", "tftp-root=/tftp", "dhcp-match=set:ipxe,175", "dhcp-match=set:efi,option:client-arch,7",
+             "dhcp-boot=tag:!ipxe,tag:!efi,undionly.kpxe", "dhcp-boot=tag:!ipxe,tag:efi,ipxe.efi", "dhcp-boot=tag:ipxe,boot.ipxe"]
+    script = "#!ipxe\n" + "".join(
+        f"iseq ${{net0/mac}} {mac} && set initiator-iqn {initiators} && sanboot iscsi:{ADDRESS}::::{iqn} ||\n"
+        for mac, iqn in roots.items())
+    server.put("/tftp/boot.ipxe", script)
+    _start(server, lines, "")
+
+
+def router(server: Server, namespace: str, interface: str, mac: str, ip: str) -> None:
+    """dnsmasq as a router's DHCP server, in a network namespace: addresses and nothing about booting."""
+    lines = [f"interface={interface}", "dhcp-range=192.168.77.100,192.168.77.150,255.255.255.0,1h", f"dhcp-host={mac},{ip}"]
+    _start(server, lines, f"ip netns exec {namespace} ")
+
+
+def _start(server: Server, lines: list[str], where: str) -> None:
+    common = ["bind-interfaces", "port=0", "log-dhcp", "no-ping", "leasefile-ro"]
+    server.put("/run/lab/dnsmasq.conf", "\n".join(common + lines) + "\n")
+    server.spawn(f"{where}dnsmasq --keep-in-foreground --log-facility=- --user=root -C /run/lab/dnsmasq.conf")

@@ -22,6 +22,14 @@ def barista_binary() -> Path:
     return Path(os.environ.get("BARISTA", TARGET / "release/barista"))
 
 
+def integration_binary() -> Path | None:
+    """The Rust integration tests: BARISTA_IT, or the newest ones built."""
+    if given := os.environ.get("BARISTA_IT"):
+        return Path(given)
+    built = [p for p in TARGET.glob("*/deps/it-*") if not p.suffix and os.access(p, os.X_OK)]
+    return max(built, key=lambda p: p.stat().st_mtime, default=None)
+
+
 def key() -> Path:
     """The ssh key pushes are made with; it opens nothing but the server VM."""
     path = WORK / "ssh/lab"
@@ -39,8 +47,8 @@ def share() -> Path:
         (root / "bin").mkdir()
         (root / "ssh").mkdir()
         shutil.copy(key().with_suffix(".pub"), root / "ssh/lab.pub")
-        for source, name in ((barista_binary(), "barista"), (os.environ.get("BARISTA_IT"), "it")):
-            if source and Path(source).exists():
+        for source, name in ((barista_binary(), "barista"), (integration_binary(), "it")):
+            if source and source.exists():
                 shutil.copy(source, root / "bin" / name)
         size = sum(f.stat().st_size for f in root.rglob("*") if f.is_file()) // disks.MIB
         disks.make_ext4(path, root, size * 11 // 10 + 16, "-O", "^has_journal")
@@ -65,8 +73,6 @@ class Lab:
         made.start()
         if volume_group:
             made.must(f"vgcreate -q --metadatasize 16m {volume_group} /dev/lab/data")
-        if (self.logs / "server.log").exists():
-            made.run("ln -sf /lab/share/bin/barista /usr/local/bin/barista")
         return made
 
     def client(self, name: str, port: Port, firmware: str, mac: str, mode: str = "off") -> qemu.Qemu:

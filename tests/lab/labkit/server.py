@@ -20,7 +20,7 @@ from .failure import Failed
 from .qemu import Qemu, free_port, wait_for
 
 MODULES = ("dm_thin_pool", "dm_snapshot", "target_core_mod", "target_core_iblock", "target_core_file",
-           "iscsi_target_mod", "loop", "iscsi_tcp", "bridge", "af_packet")
+           "iscsi_target_mod", "loop", "iscsi_tcp", "sd_mod", "bridge", "veth")
 BRIDGE, ADDRESS = "br0", "192.168.77.1"
 
 
