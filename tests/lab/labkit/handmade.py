@@ -17,7 +17,7 @@ def target(server: Server, number: int, device: str, iqn: str, initiator: str) -
         echo -n udev_path={device} > $b/control; echo -n 1 > $b/enable; echo -n {device} > $b/udev_path
         echo -n handmade-{number} > $b/wwn/vpd_unit_serial
         t={T}/iscsi/{iqn}/tpgt_1; mkdir -p {T}/iscsi; mkdir {T}/iscsi/{iqn}; mkdir $t; mkdir $t/lun/lun_0
-        ln -s $b $t/lun/lun_0/link; mkdir $t/np/0.0.0.0:3260; mkdir $t/acls/{initiator}
+        ln -s $b $t/lun/lun_0/link; mkdir $t/np/{ADDRESS}:3260; mkdir $t/acls/{initiator}
         mkdir $t/acls/{initiator}/lun_0; ln -s $t/lun/lun_0 $t/acls/{initiator}/lun_0/link
         echo -n 0 > $t/attrib/authentication; echo -n 1 > $t/enable""")
 

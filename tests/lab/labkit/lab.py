@@ -85,6 +85,8 @@ class Lab:
             raise Failed(f"{sentence}\n{detail}")
         self.proofs += 1
         print(f"ok - {sentence}", flush=True)
+        with (self.logs / "proofs").open("a") as proofs:
+            proofs.write(f"{time.monotonic() - self.started:6.1f} s  {sentence}\n")
 
     def note(self, text: str) -> None:
         """A measured time or another remark; never a proof."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from labkit.cafe import Cafe
 from labkit.initiator import Initiator, scribble, scribbled
 from labkit.lab import Lab
-from labkit.qemu import wait_for
 from labkit.site import ALPHA, BETA, Image, Machine, Site
 
 PROVES = "a change that would drop a live session waits for it, changes nothing meanwhile, and is applied afterwards"
@@ -37,6 +36,7 @@ def run(lab: Lab) -> None:
     lab.proves("plan still names what waits", "held" in pending.out, pending.out)
 
     seat.logout()
-    wait_for(lambda: cafe.apply(expect=(0, 3)).rc == 0, 150, "the held change is applied after the session ended", 10)
+    tries = cafe.apply_until(lambda done: done.rc == 0, 150, "the held change is applied after the session ended")
+    lab.note(f"applied at try {tries}")
     lab.proves("after it left, the seat is replaced", cafe.read_file("seat.pc01.alpha.a", "name").strip() == "beta")
     lab.proves("and nothing is left to do", "No changes." in cafe.apply().out)
