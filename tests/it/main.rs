@@ -10,6 +10,7 @@ mod layering;
 mod push;
 mod schemas;
 mod serve;
+mod serve_fuzz;
 mod serve_http;
 mod serve_netns;
 mod serve_tftp;
