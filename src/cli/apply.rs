@@ -60,6 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     show(arguments, &proposal.plan)?;
     if proposal.plan.is_converged() {
+        proposal.remember(state);
         return finish(arguments, None, &proposal.plan);
     }
     consent(arguments)?;
@@ -115,6 +116,7 @@ fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> 
         let error = anyhow::anyhow!("the host changed while the plan was shown, so nothing was changed");
         return Err(Failure::hinted(error, "run it again"));
     }
+    fresh.remember(errand.state);
     let mut progress = progress::Shown::new();
     Ok(errand.carry_out(&fresh, &lock, &mut progress))
 }

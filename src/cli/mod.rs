@@ -48,7 +48,7 @@ enum Command {
     /// Answers booting machines: DHCP, TFTP and HTTP
     Serve(serve::Arguments),
     /// Agent and serve in one process
-    Run(run::Arguments),
+    Run(agent::Arguments),
     /// Says at which commit the café is, and what is held
     Status(status::Arguments),
     /// Prints the JSON Schemas of the site's files and of barista's documents
@@ -107,4 +107,14 @@ fn start_log(command: &Command) {
     } else {
         log.with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never).try_init()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_subcommand_is_put_together_rightly() {
+        super::Arguments::command().debug_assert();
+    }
 }

@@ -11,17 +11,10 @@ use super::{
 use crate::agent::bell::Bell;
 use tokio::sync::watch;
 
-/// Arguments of `run`: those of `agent`.
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    agent: agent::Arguments,
-}
-
 /// Runs both until one ends or it is told to stop.
-pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &agent::Arguments) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(both(&arguments.agent))
+    runtime.block_on(both(arguments))
 }
 
 async fn both(arguments: &agent::Arguments) -> Result<Exit, Failure> {

@@ -64,8 +64,13 @@ impl Cafe {
 
     /// Starts an agent on the repository and waits until it has looked.
     pub fn agent(&self) -> Agent {
+        self.start("agent")
+    }
+
+    /// Starts `agent`, or `run`, which is one too, and waits until it has looked.
+    pub fn start(&self, service: &str) -> Agent {
         let repository = self.repository.to_str().unwrap();
-        let child = self.command(&["agent", "--repo", repository]).stderr(Stdio::null()).spawn().expect("the agent starts");
+        let child = self.command(&[service, "--repo", repository]).stderr(Stdio::null()).spawn().expect("the service starts");
         let agent = Agent(child);
         self.until("the agent has looked", || self.state.join("status.json").exists());
         agent

@@ -3,6 +3,7 @@
 
 mod cafe;
 mod cli;
+mod converge;
 mod deploy;
 mod git;
 mod layering;

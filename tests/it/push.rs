@@ -117,3 +117,21 @@ fn two_agents_never_share_a_state_directory() {
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second.stderr).contains("another agent already runs on"), "{}", text(&second.stderr));
 }
+
+#[test]
+fn agent_and_serve_in_one_process_end_together_and_in_order() {
+    let cafe = Cafe::with_repository();
+    let both = cafe.start("run");
+    cafe.work.commit("open the café");
+    let (went, told) = cafe.push("HEAD:main");
+    assert!(went && told.contains("\"open the café\" applied; "), "{told}");
+    cafe.until("the transcript is kept by serve", || cafe.state.join("serve").exists());
+    assert_eq!(both.stop(), Some(0));
+
+    // What serve needs cannot be had: the agent must not go on alone as if nothing were wrong.
+    fs::remove_dir_all(cafe.state.join("serve")).unwrap();
+    fs::write(cafe.state.join("serve"), "in the way").unwrap();
+    let ended = cafe.barista(&["run", "--repo", cafe.repository.to_str().unwrap()]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).contains("error: the service cannot keep its files"), "{}", text(&ended.stderr));
+}
