@@ -1,4 +1,40 @@
-//! barista: a directory of TOML becomes a room of diskless machines.
+//! barista: a directory of TOML in a git repository becomes a room of diskless machines.
+//!
+//! # The rooms
+//!
+//! ```text
+//! commit ──deploy──► Tree ──site──► Site ──desired──► Desired ──boot (pure half)──► BootTable ─┐
+//!                                                        │                                     │
+//! host ──host::observe──► Observation (observed) ────────┴──────────────► plan ◄───────────────┘
+//!                                                                           │
+//!                                     Plan: changes, gates, steps ◄─────────┘
+//!                                       │
+//!                                       └──host::apply──► LVM, LIO, <state>/boot/table.json ──► boot (serving half)
+//! ```
+//!
+//! | room | is | may use |
+//! |---|---|---|
+//! | [`names`] | newtypes with one parser each | nothing |
+//! | [`site`] | pure: text of a commit to [`site::Site`], or every finding at once | names |
+//! | [`desired`] | pure: every object that should exist, with its final name | site |
+//! | [`observed`] | pure: raw tool output and configfs listings to facts | names |
+//! | [`boot`], pure half | pure: scripts from templates, the boot table, the transcript | desired |
+//! | [`plan`] | pure: desired against observed; gates, order, operations, text | boot's pure half, observed |
+//! | [`host`] | effects: the ports to LVM and configfs, observing, applying; fakes with the kernel's rules | plan |
+//! | [`boot`], serving half | effects: DHCP, TFTP and HTTP from the published table alone | boot's pure half |
+//! | [`deploy`] | effects: trees from commits and directories, the hooks; pure: which commit | site, plan |
+//! | [`agent`] | pure: the state machine; effects: its loop, the status document | host, deploy, serving half |
+//! | [`cli`] | one file per subcommand, errors with hints, output streams | everything |
+//!
+//! The edges are checked by a test that prints the offending line.
+//!
+//! # What is deliberately absent
+//!
+//! - **A state file.** What exists is read from LVM and configfs each time; ownership is a mark on the object itself.
+//! - **A decision outside [`plan`].** Apply interprets steps; verification is the planner run again.
+//! - **A way to change what is not ours.** Nothing without our mark reaches a step.
+//! - **A clock, randomness, a file or a socket in a pure room.** `clippy.toml` fences them; each effect room opens the fence once.
+//! - **A packet parser that runs as root.** Serving reads the published table and nothing else.
 
 pub mod agent;
 pub mod boot;

@@ -1,4 +1,4 @@
-//! The schemas of a site's files: what is committed in `schemas/` is what the types say. `UPDATE_SCHEMAS=1` rewrites.
+//! The schemas of a site's files and of the documents: what is committed in `schemas/` is what the types say. `UPDATE_SCHEMAS=1` rewrites.
 
 use crate::site::house;
 use barista::site::schemas;
@@ -6,16 +6,26 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 #[test]
 fn committed_schemas_are_the_generated_ones() {
+    let generated = tempfile::tempdir().expect("a directory");
+    let program = env!("CARGO_BIN_EXE_barista");
+    let status = std::process::Command::new(program).args(["schema", "--write"]).arg(generated.path()).status().expect("runs");
+    assert!(status.success());
     let directory = house().join("schemas");
-    for (name, schema) in schemas() {
-        let generated = format!("{}\n", serde_json::to_string_pretty(&schema).expect("a schema is JSON"));
-        let file = directory.join(name);
-        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-            fs::write(&file, &generated).expect("writable");
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        for name in names(generated.path()) {
+            fs::copy(generated.path().join(&name), directory.join(&name)).expect("writable");
         }
-        let committed = fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(committed, generated, "{name} has drifted: run the tests with UPDATE_SCHEMAS=1");
     }
+    assert_eq!(names(&directory), names(generated.path()));
+    for name in names(&directory) {
+        let text = |directory: &Path| fs::read_to_string(directory.join(&name)).expect("UTF-8");
+        assert_eq!(text(&directory), text(generated.path()), "{name} has drifted: run the tests with UPDATE_SCHEMAS=1");
+    }
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8")).collect()
 }
 
 /// Each file of the example names its schema in its first line, by a path that leads there.
