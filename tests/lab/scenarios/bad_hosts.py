@@ -28,7 +28,11 @@ def run(lab: Lab) -> None:
 
     server.must("chmod 755 /root /root/site && chmod -R a+rX /root/site")
     refused("not root", cafe.barista("apply --yes --state /tmp/state", before="setpriv --reuid 65534 --regid 65534 --clear-groups"), "root")
-    refused("no tools on PATH", server.run(f"PATH=/nowhere /usr/local/bin/barista apply --site {SITE} --yes"), "lvm", "lvs", "vgs")
+    for tool, package in (("lvm", "lvm2"), ("qemu-img", "qemu-utils")):
+        away = server.must(f"command -v {tool}").strip()
+        server.must(f"mv $(readlink -f {away}) /root/away/")
+        refused(f"{tool} missing", cafe.barista("apply --yes"), package, tool)
+        server.must(f"mv /root/away/* {away}")
     cafe.write(GOOD.with_(volume_group="nosuch"))
     refused("no volume group", cafe.barista("apply --yes"), "nosuch")
     cafe.write(GOOD)
