@@ -4,10 +4,12 @@
 
 mod activity;
 mod apply;
+pub mod fake;
 mod kernel;
 mod lock;
 mod observe;
 mod ports;
+mod preflight;
 mod programs;
 mod store;
 mod system;
@@ -18,6 +20,7 @@ pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
 pub use lock::{Lock, LockError, lock};
 pub use observe::{Scope, observe};
 pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
+pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;
 pub use store::write_atomically;
 pub use system::System;

@@ -3,9 +3,14 @@
 
 mod cafe;
 mod cli;
+mod contract;
+mod contract_lvm;
 mod converge;
 mod deploy;
 mod git;
+mod host_apply;
+mod host_ground;
+mod host_observe;
 mod layering;
 mod push;
 mod schemas;

@@ -62,6 +62,10 @@ fn perform(configfs: &dyn ConfigFs, op: &ConfigFsOp) -> io::Result<()> {
         ConfigFsOp::Write { path, value } => write(configfs, path, value),
         ConfigFsOp::Symlink { target, link } => match configfs.symlink(target, link) {
             Err(error) if is(&error, Errno::EEXIST) => match configfs.read_link(link) {
+                Ok(there) if there == *target && is_dead(configfs, link) => {
+                    configfs.unlink(link)?;
+                    configfs.symlink(target, link)
+                }
                 Ok(there) if there == *target => Ok(()),
                 _ => Err(error),
             },
@@ -81,6 +85,13 @@ fn write(configfs: &dyn ConfigFs, path: &str, value: &str) -> io::Result<()> {
         return Err(io::Error::other("the backstore is not enabled, and this write would crash the kernel"));
     }
     configfs.write(path, value)
+}
+
+/// A mapped LUN whose portal group's LUN lost its link maps nothing, even after that one is linked anew: the kernel then prints an
+/// empty line for its `write_protect`. Such a link counts as not being there.
+fn is_dead(configfs: &dyn ConfigFs, link: &str) -> bool {
+    let directory = link.rsplit_once('/').map_or("", |(directory, _)| directory);
+    configfs.read(&format!("{directory}/write_protect")).is_ok_and(|text| text.is_empty())
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {

@@ -30,17 +30,21 @@ pub(super) fn is_in_effect(words: &[String], volume: Option<&str>, lvs: &BTreeMa
 }
 
 fn is_changed(rest: &[String], lv: &Lv) -> bool {
+    let ignores_skip = rest.iter().any(|word| word == "-K");
     let mut words = rest.iter().map(String::as_str);
     while let Some(word) = words.next() {
-        let as_said = match word {
-            "--addtag" => words.next().is_some_and(|tag| lv.tags.contains(tag)),
-            "--deltag" => words.next().is_some_and(|tag| !lv.tags.contains(tag)),
-            "-pr" => lv.read_only,
-            "-prw" => !lv.read_only,
-            "-ay" => lv.active || lv.skip_activation,
-            "-an" => !lv.active,
-            "-kn" => !lv.skip_activation,
-            "-ky" => lv.skip_activation,
+        // `-p r` and `-pr` are the same to LVM.
+        let (option, value) = match word {
+            "--addtag" | "--deltag" | "-p" | "-a" | "-k" => (word, words.next().unwrap_or_default()),
+            _ => word.split_at_checked(2).unwrap_or((word, "")),
+        };
+        let as_said = match (option, value) {
+            ("--addtag", tag) => lv.tags.contains(tag),
+            ("--deltag", tag) => !lv.tags.contains(tag),
+            ("-p", permission) => lv.read_only == (permission == "r"),
+            ("-a", "n") => !lv.active,
+            ("-a", _) => lv.active || (lv.skip_activation && !ignores_skip),
+            ("-k", skip) => lv.skip_activation == (skip == "y"),
             _ => true,
         };
         if !as_said {
@@ -107,6 +111,10 @@ mod tests {
             ("lvrename cafe a b", Some(false)),
             ("lvchange --addtag barista -pr cafe/a", Some(true)),
             ("lvchange --deltag barista cafe/a", Some(false)),
+            ("lvchange -y -p r --addtag barista cafe/a", Some(true)),
+            ("lvchange -y -p rw cafe/a", Some(false)),
+            ("lvchange -y -k n cafe/a", Some(true)),
+            ("lvchange -y -a y -K cafe/a", Some(true)),
             ("lvchange -an cafe/a", Some(false)),
             ("lvchange -ay cafe/b", Some(false)),
             ("lvextend -L 1000000000b cafe/a", Some(true)),

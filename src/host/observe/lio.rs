@@ -10,6 +10,7 @@ use crate::observed::{
     Acl, BACKSTORE_ATTRIBUTES, Backstore, Lio, MappedLun, Seen, TPG_ATTRIBUTES, Target, Tpg, TpgLun, parse_counter, parse_device,
     parse_flag, parse_lun_directory, parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
 };
+use nix::errno::Errno;
 use std::{collections::BTreeMap, io, sync::mpsc::channel, thread, time::Duration};
 
 /// Reading blocks while a directory is being removed and the kernel waits for a client's commands; a healthy tree of a thousand
@@ -221,9 +222,20 @@ fn read_mapped_lun(tree: &Tree<'_>, path: &str) -> Read<MappedLun> {
     let lun = parse_lun_directory(lun).map_err(|error| unreadable(path, &error))?;
     Ok(MappedLun {
         link: Some((name, lun)),
-        write_protect: tree.parsed(&format!("{path}/write_protect"), parse_flag)?,
-        commands: tree.parsed(&format!("{path}/statistics/scsi_auth_intr/num_cmds"), parse_counter)?,
+        // A link whose LUN lost its own maps nothing any more: the kernel prints an empty line here and has no counters.
+        write_protect: match tree.text(&format!("{path}/write_protect"))?.as_str() {
+            "" => false,
+            text => parse_flag(text).map_err(|error| unreadable(path, &error))?,
+        },
+        commands: read_mapped_commands(tree, &format!("{path}/statistics/scsi_auth_intr/num_cmds"))?,
     })
+}
+
+fn read_mapped_commands(tree: &Tree<'_>, path: &str) -> Read<u64> {
+    match tree.configfs.read(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(0),
+        _ => tree.parsed(path, parse_counter),
+    }
 }
 
 fn lun_directories(tree: &Tree<'_>, path: &str) -> Read<Vec<(Lun, String)>> {

@@ -1,0 +1,106 @@
+//! The fake's side of the ports: configfs and the kernel's facts.
+//!
+//! **Invariant:** every change is counted before it is tried, so that the n-th effect is the same with and without faults.
+
+use super::lio::Lio;
+use super::tree::Node;
+use super::{FakeHost, World};
+use crate::host::{ConfigFs, Kernel, Kind};
+use jiff::Timestamp;
+use nix::errno::Errno;
+use std::{io, sync::PoisonError, time::Duration};
+
+impl FakeHost {
+    /// Carries out one change of the tree, once nothing blocks it.
+    fn change(&self, what: &str, path: &str, change: impl FnOnce(&mut World) -> Result<(), Errno>) -> io::Result<()> {
+        let mut world = self.world();
+        while world.blocked.iter().any(|blocked| path.starts_with(blocked.as_str())) {
+            world = self.shared.unblocked.wait(world).unwrap_or_else(PoisonError::into_inner);
+        }
+        world.tree_effect(&format!("{what} {path}"))?;
+        Ok(change(&mut world)?)
+    }
+
+    fn lio<T>(&self, read: impl FnOnce(&Lio) -> Result<T, Errno>) -> io::Result<T> {
+        let world = self.world();
+        Ok(world.lio.as_ref().ok_or(Errno::ENOENT).and_then(read)?)
+    }
+}
+
+fn loaded(world: &mut World) -> Result<&mut Lio, Errno> {
+    world.lio.as_mut().ok_or(Errno::ENOENT)
+}
+
+impl ConfigFs for FakeHost {
+    fn list(&self, path: &str) -> io::Result<Vec<(String, Kind)>> {
+        let kind = |node: &Node| match node {
+            Node::Directory(_) => Kind::Directory,
+            Node::Attribute(_) => Kind::Attribute,
+            Node::Link(_) => Kind::Link,
+        };
+        self.lio(|lio| Ok(lio.tree.directory(path)?.children.iter().map(|(name, node)| (name.clone(), kind(node))).collect()))
+    }
+
+    fn read(&self, path: &str) -> io::Result<String> {
+        if let Some(errno) = self.world().forbidden.get(path) {
+            return Err((*errno).into());
+        }
+        self.lio(|lio| lio.read(path))
+    }
+
+    fn read_link(&self, path: &str) -> io::Result<String> {
+        self.lio(|lio| match lio.tree.node(path)? {
+            Node::Link(target) => Ok(target.clone()),
+            _ => Err(Errno::EINVAL),
+        })
+    }
+
+    fn mkdir(&self, path: &str) -> io::Result<()> {
+        self.change("mkdir", path, |world| loaded(world)?.mkdir(path))
+    }
+
+    fn rmdir(&self, path: &str) -> io::Result<()> {
+        self.change("rmdir", path, |world| {
+            let World { lio: Some(lio), lvm, .. } = world else { return Err(Errno::ENOENT) };
+            lio.rmdir(path, lvm)
+        })
+    }
+
+    fn write(&self, path: &str, value: &str) -> io::Result<()> {
+        self.change("write", path, |world| {
+            let World { lio: Some(lio), lvm, .. } = world else { return Err(Errno::ENOENT) };
+            lio.write(path, value, lvm)
+        })
+    }
+
+    fn symlink(&self, target: &str, link: &str) -> io::Result<()> {
+        self.change("symlink", link, |world| loaded(world)?.symlink(target, link))
+    }
+
+    fn unlink(&self, path: &str) -> io::Result<()> {
+        self.change("unlink", path, |world| loaded(world)?.unlink(path))
+    }
+}
+
+impl Kernel for FakeHost {
+    fn now(&self) -> Timestamp {
+        self.world().now
+    }
+
+    fn uptime(&self) -> Duration {
+        let world = self.world();
+        Duration::try_from(world.now.duration_since(world.booted)).unwrap_or_default()
+    }
+
+    fn boot_id(&self) -> String {
+        format!("fake-boot-{}", self.world().boots)
+    }
+
+    fn has_configfs(&self) -> bool {
+        self.world().has_configfs
+    }
+
+    fn is_root(&self) -> bool {
+        self.world().is_root
+    }
+}

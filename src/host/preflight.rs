@@ -1,0 +1,206 @@
+//! Looks whether this host can do what a site asks, before anything is planned.
+//!
+//! **Invariant:** changes nothing; every problem names the thing and the mend.
+
+use super::{Command, CommandError, System};
+use crate::names::{LvName, VgName};
+use crate::observed::{LV_FIELDS, LvKind, REPORT_OPTIONS, parse_lvs};
+use crate::site::SourceFormat;
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+/// All of these only look.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The oldest LVM whose reports and activation skip behave as barista expects: JSON reports and `lv_check_needed` are older, and
+/// no distribution that is still maintained has less (Debian 11: 2.03.11, RHEL 8: 2.03.14).
+const OLDEST_LVM: [u32; 3] = [2, 3, 11];
+
+/// What the kernel must be able to load.
+const MODULES: [&str; 4] = ["dm_thin_pool", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+
+/// What a site asks of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// The volume group and thin pool of a site with disks.
+    pub pool: Option<(VgName, LvName)>,
+    /// The formats of source files that versions are filled from.
+    pub formats: BTreeSet<SourceFormat>,
+}
+
+/// Something that stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is the matter.
+    pub what: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.mend)
+    }
+}
+
+fn problem(what: impl Into<String>, mend: impl Into<String>) -> Problem {
+    Problem { what: what.into(), mend: mend.into() }
+}
+
+/// Everything that stands in the way, in the order in which it is best mended; empty when nothing does.
+pub fn preflight(system: &System, needs: &Needs) -> Vec<Problem> {
+    let Some((vg, pool)) = &needs.pool else {
+        return Vec::new();
+    };
+    let mut problems = Vec::new();
+    if !system.kernel.is_root() {
+        problems.push(problem("this process is not root", "run it with sudo; LVM and LIO are root's only"));
+    }
+    problems.extend(check_lvm(system));
+    problems.extend(check_tool(system, &["dmsetup", "version"], "dmsetup"));
+    if !needs.formats.is_empty() {
+        problems.extend(check_tool(system, &["qemu-img", "--version"], "qemu-utils"));
+    }
+    problems.extend(check_modules(system));
+    if !system.kernel.has_configfs() {
+        let mend = "run `modprobe configfs` and `mount -t configfs configfs /sys/kernel/config`";
+        problems.push(problem("configfs is not mounted at /sys/kernel/config", mend));
+    }
+    // What follows would only say once more what has been said.
+    if problems.is_empty() {
+        problems.extend(check_pool(system, vg, pool));
+    }
+    problems
+}
+
+/// Whether a tool can be started; some end with a failure when they are not root, which is another problem.
+fn check_tool(system: &System, argv: &[&str], package: &str) -> Option<Problem> {
+    match system.commands.run(&Command::new(argv.iter().copied(), DEADLINE)) {
+        Err(error @ CommandError::Missing { .. }) => Some(problem(error.to_string(), format!("install the package {package}"))),
+        Err(error) => Some(problem(error.to_string(), "see that it runs by hand")),
+        Ok(_) => None,
+    }
+}
+
+fn check_lvm(system: &System) -> Option<Problem> {
+    let command = Command::new(["lvm", "version"], DEADLINE);
+    let output = match system.commands.run(&command) {
+        Ok(output) => output,
+        Err(_) => return check_tool(system, &["lvm", "version"], "lvm2"),
+    };
+    match parse_lvm_version(&output.stdout) {
+        Some(version) if version >= OLDEST_LVM => None,
+        Some([major, minor, patch]) => {
+            Some(problem(format!("LVM is version {major}.{minor:02}.{patch}"), "install lvm2 2.03.11 or later"))
+        }
+        None => Some(problem("`lvm version` does not tell its version", "see that `lvm version` runs by hand")),
+    }
+}
+
+/// Reads `  LVM version:     2.03.16(2) (2022-05-18)`.
+fn parse_lvm_version(text: &str) -> Option<[u32; 3]> {
+    let (_, rest) = text.split_once("LVM version:")?;
+    let mut numbers = rest.trim_start().split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
+
+/// Modules that are neither loaded nor there to be loaded. Kernels with LIO built in have them in `modules.builtin`, which modprobe
+/// knows.
+fn check_modules(system: &System) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for module in MODULES {
+        match system.commands.run(&Command::new(["modprobe", "-n", module], DEADLINE)) {
+            Err(error @ CommandError::Missing { .. }) => {
+                return vec![problem(error.to_string(), "install the package kmod")];
+            }
+            Err(error) => problems.push(problem(error.to_string(), "see that it runs by hand")),
+            Ok(output) if output.is_success() => {}
+            Ok(_) => {
+                let mend = "boot a kernel that has it; in containers, load it on the host";
+                problems.push(problem(format!("this kernel has no module {module}"), mend));
+            }
+        }
+    }
+    problems
+}
+
+fn check_pool(system: &System, vg: &VgName, pool: &LvName) -> Option<Problem> {
+    let argv = ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(["-o", LV_FIELDS, vg.as_str()]);
+    // A volume group that is not there, or not readable, is the observation's to tell.
+    let output = system.commands.succeed(&Command::new(argv, DEADLINE)).ok()?;
+    let lvs = parse_lvs(&output.stdout).ok()?;
+    match &lvs.get(pool.as_str())?.kind {
+        LvKind::ThinPool { needs_check: true, .. } => Some(problem(
+            format!("thin pool {vg}/{pool} needs a check"),
+            format!("take every seat down, then run `lvchange -an {vg}` and `lvconvert --repair {vg}/{pool}`"),
+        )),
+        LvKind::ThinPool { health, .. } if health == "metadata_read_only" || health == "failed" => Some(problem(
+            format!("thin pool {vg}/{pool} is in state {health}"),
+            format!("take every seat down, then run `lvchange -an {vg}` and `lvconvert --repair {vg}/{pool}`"),
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Output, fake::FakeHost};
+
+    fn needs() -> Needs {
+        let pool = ("cafe".parse().expect("legal"), "pool".parse().expect("legal"));
+        Needs { pool: Some(pool), formats: [SourceFormat::Qcow2].into() }
+    }
+
+    fn host() -> FakeHost {
+        let host = FakeHost::new();
+        host.add_vg("cafe", 8 << 30).add_pool("cafe", "pool", 4 << 30);
+        host
+    }
+
+    fn told(host: &FakeHost) -> String {
+        preflight(&host.system(), &needs()).iter().map(|problem| format!("{problem}\n")).collect()
+    }
+
+    #[test]
+    fn a_good_host_has_no_problem_and_a_site_without_disks_asks_nothing() {
+        assert_eq!(told(&host()), "");
+        let bare = FakeHost::new();
+        bare.become_user();
+        bare.uninstall("lvm");
+        assert_eq!(preflight(&bare.system(), &Needs::default()), []);
+    }
+
+    #[test]
+    fn every_problem_names_the_thing_and_the_mend() {
+        let host = host();
+        host.become_user();
+        host.unmount_configfs();
+        for program in ["lvm", "dmsetup", "qemu-img", "modprobe"] {
+            host.uninstall(program);
+        }
+        let told = told(&host);
+        for expected in [
+            "this process is not root: run it with sudo",
+            "lvm is not installed: install the package lvm2",
+            "dmsetup is not installed: install the package dmsetup",
+            "qemu-img is not installed: install the package qemu-utils",
+            "modprobe is not installed: install the package kmod",
+            "configfs is not mounted at /sys/kernel/config: run",
+        ] {
+            assert!(told.contains(expected), "{expected} is not in:\n{told}");
+        }
+    }
+
+    #[test]
+    fn an_old_lvm_and_a_kernel_without_thin_pools_are_told() {
+        let host = host();
+        let says = |stdout: &str| Output { status: Some(0), stdout: stdout.into(), stderr: String::new() };
+        host.answer("lvm", says("  LVM version:     2.02.168(2) (2016-11-30)\n"));
+        host.answer("modprobe", Output { status: Some(1), ..Output::default() });
+        let told = told(&host);
+        assert!(told.contains("LVM is version 2.02.168: install lvm2 2.03.11"), "{told}");
+        assert!(told.contains("this kernel has no module dm_thin_pool"), "{told}");
+        host.answer("lvm", says("no"));
+        assert!(self::told(&host).contains("`lvm version` does not tell its version"));
+    }
+}

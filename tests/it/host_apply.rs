@@ -1,0 +1,1 @@
+//! Carrying a plan out: what a failure stops and what it does not.

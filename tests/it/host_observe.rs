@@ -1,0 +1,1 @@
+//! Observing a host: what is absent, what is unreadable.
