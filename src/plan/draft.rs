@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Work {
     /// Before any seat is touched: the kernel's modules, the pool, the filling of versions.
     pub early: Vec<Op>,
+    /// LVM commands that write down on a clone that it was used, before its counters go.
+    pub admits: Vec<Vec<String>>,
     /// Takes targets and backstores down.
     pub teardown: Vec<Op>,
     /// LVM commands that give a volume another name.

@@ -58,6 +58,7 @@ fn lower(changes: &[Change], mut works: Vec<Work>, table: &BootTable, published:
     let mut steps = Vec::new();
     each(&mut steps, &mut works, |work| std::mem::take(&mut work.early));
     steps.extend(withdraw(changes, published));
+    batch(&mut steps, &mut works, |work| std::mem::take(&mut work.admits));
     each(&mut steps, &mut works, |work| std::mem::take(&mut work.teardown));
     batch(&mut steps, &mut works, |work| std::mem::take(&mut work.renames));
     many(&mut steps, &mut works, &["lvremove", "-f", "-y"], |work| std::mem::take(&mut work.removes));

@@ -119,7 +119,7 @@ fn plan_seat(
     let leader =
         changes.iter_mut().find(|(subject, change)| change.is_open() && disturbs(subject, change)).map(|(subject, change)| {
             change.work.teardown = teardown_ops(seat, &down);
-            change.work.creates.splice(0..0, admit_use(context, &down, seat));
+            change.work.admits = admit_use(context, &down, seat);
             subject.clone()
         });
     for (subject, mut change) in changes {
@@ -261,7 +261,8 @@ fn teardown_ops(seat: &Seat<'_>, down: &Down<'_>) -> Vec<Op> {
     ops
 }
 
-/// Takes the witness "made in this boot" off a clone that stays while its counters go: it was used.
+/// Takes the witness "made in this boot" off a used clone before its counters go: should the run be cut off in between, the
+/// next one would take it for unused.
 fn admit_use(context: &Context<'_>, down: &Down<'_>, seat: &Seat<'_>) -> Vec<Vec<String>> {
     let used = down.backstores.iter().filter_map(|path| seat.backstores.get(path)).filter(|backstore| backstore.commands > 0);
     let mut commands = Vec::new();

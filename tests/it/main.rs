@@ -1,5 +1,7 @@
 //! The one integration binary: whatever needs the house as a whole, or files beside it.
 
+mod converge;
+mod room;
 mod schemas;
 mod serve;
 mod serve_http;
