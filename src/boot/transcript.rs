@@ -109,3 +109,42 @@ impl Transcript {
         oldest.map(|mac| self.machines.remove(&mac));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mac(last: u16) -> MacAddr {
+        let [high, low] = last.to_be_bytes();
+        MacAddr::from_octets([2, 0, 0, 0, high, low]).expect("a unicast address")
+    }
+
+    fn event(second: i64) -> Event {
+        let at = Timestamp::from_second(second).expect("a time");
+        Event { at, service: "dhcp".into(), what: second.to_string() }
+    }
+
+    #[test]
+    fn an_address_belongs_to_whoever_was_seen_with_it_last() {
+        let mut transcript = Transcript::empty();
+        let address = Some(Ipv4Addr::new(10, 0, 0, 9));
+        transcript.record(mac(1), address, event(1));
+        transcript.record(mac(2), address, event(2));
+        transcript.record(mac(2), None, event(3));
+        assert_eq!(transcript.machine_at(Ipv4Addr::new(10, 0, 0, 9)), Some(mac(2)));
+        assert_eq!(Transcript::parse(&transcript.render()).expect("it reads"), transcript);
+    }
+
+    #[test]
+    fn a_flood_of_machines_and_events_has_an_end_and_the_newest_are_kept() {
+        let mut transcript = Transcript::empty();
+        (0..100).for_each(|second| transcript.record(mac(9), None, event(second)));
+        let kept = &transcript.machines[&mac(9)].events;
+        assert_eq!((kept.len(), kept[0].what.as_str()), (EVENTS_KEPT, "60"));
+        for n in 0..MACHINES_KEPT as u16 + 10 {
+            transcript.record(mac(n), None, event(1000 + i64::from(n)));
+        }
+        assert_eq!(transcript.machines.len(), MACHINES_KEPT);
+        assert!(!transcript.machines.contains_key(&mac(0)) && transcript.machines.contains_key(&mac(MACHINES_KEPT as u16 + 9)));
+    }
+}

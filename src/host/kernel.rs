@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** one value is one write(2) without a newline: LIO takes each write as a whole value, and a trailing newline
 //! becomes part of some of them.
+#![expect(clippy::disallowed_methods, reason = "effect room: configfs, /proc and the clock")]
 
 use super::ports::{ConfigFs, Kernel, Kind};
 use jiff::Timestamp;

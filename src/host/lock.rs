@@ -1,6 +1,7 @@
 //! One writer per host, and the locks of the tools that share LIO with us.
 //!
 //! **Invariant:** whatever applies a plan holds [`Lock`]; the kernel lets go of it when the process ends, however it ends.
+#![expect(clippy::disallowed_methods, reason = "effect room: lock files")]
 
 use super::store::create_directory;
 use nix::fcntl::{Flock, FlockArg};

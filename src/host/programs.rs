@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a program never outlives its deadline nor blocks on a full pipe; it runs in a process group of its own, so that
 //! what it started ends with it.
+#![expect(clippy::disallowed_methods, reason = "effect room: the one place that starts programs")]
 
 use super::ports::{Command, CommandError, Commands, Output, Watch};
 use nix::{

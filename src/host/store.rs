@@ -1,6 +1,7 @@
 //! Writes files of the state directory.
 //!
 //! **Invariant:** a reader sees the old file or the new one, whole, whatever happens to us or to the power.
+#![expect(clippy::disallowed_methods, reason = "effect room: writes files of the state directory")]
 
 use std::{
     fs,

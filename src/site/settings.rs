@@ -92,7 +92,10 @@ pub(super) fn is_reachable(address: Ipv4Addr) -> bool {
 }
 
 fn judge_server_address(report: &mut Report<'_>, place: Place, address: Ipv4Addr) {
-    if !is_reachable(address) {
+    if address.is_loopback() {
+        let message = format!("{address} is reached from this host alone");
+        report.push(warning(place, message).hint("write the address of the interface that faces the machines"));
+    } else if !is_reachable(address) {
         let message = format!("{address} is no address a machine can reach the server at");
         report.push(error(place, message).hint("write the address of the interface that faces the machines"));
     }

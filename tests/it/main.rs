@@ -1,9 +1,18 @@
 //! The one integration binary: whatever needs the house as a whole, or files beside it.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
+mod cafe;
+mod cli;
 mod converge;
+mod deploy;
+mod git;
+mod layering;
+mod plan_converge;
+mod push;
 mod room;
 mod schemas;
 mod serve;
+mod serve_fuzz;
 mod serve_http;
 mod serve_netns;
 mod serve_tftp;

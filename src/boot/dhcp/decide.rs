@@ -16,8 +16,8 @@ use crate::{
         loaders::Loaders,
         table::{BootNetwork, BootTable},
     },
+    desired::NetworkMode,
     names::NetworkName,
-    site::NetworkMode,
 };
 use jiff::Timestamp;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a lease that was acknowledged is found again after a power cut; a line that does not read is set aside, and
 //! costs no other line. EFFECTS: owns `serve/leases` under the state directory and nothing else.
+#![expect(clippy::disallowed_methods, reason = "effect room: the lease journal")]
 
 use super::leases::{LeaseChange, Leases};
 use fs_err as fs;

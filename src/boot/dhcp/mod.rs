@@ -17,3 +17,5 @@ pub mod reply;
 pub mod serve;
 mod server;
 mod socket;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The DHCP loop: datagrams in, decisions made one after the other, leases on disk, replies out.
 //!
 //! **Invariant:** one task owns the leases, and no acknowledgement of a lease leaves before its line is on disk. EFFECTS.
+#![expect(clippy::disallowed_methods, reason = "effect room: the DHCP loop and its clock")]
 
 use super::{
     decide::{Answer, Arrival, Door, Offering, decide},

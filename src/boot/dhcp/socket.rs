@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** hears and answers on its own interface only (SO_BINDTODEVICE), from the address that was decided (IP_PKTINFO).
 //! EFFECTS: sockets and `getifaddrs`; decides nothing.
+#![expect(clippy::disallowed_methods, reason = "effect room: DHCP sockets")]
 
 use super::{
     decide::{CLIENT_PORT, Door},
@@ -63,8 +64,8 @@ impl Socket {
         let index = if_nametoindex(interface)?;
         let udp = socket2::Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         udp.bind_device(Some(interface.as_bytes()))?;
-        // Two networks on two interfaces share the port; the device keeps them apart.
-        udp.set_reuse_address(true)?;
+        // No SO_REUSEADDR: the device already keeps our doors apart, and with it another DHCP server of this host would stay
+        // unnoticed beside us.
         udp.set_broadcast(true)?;
         udp.set_nonblocking(true)?;
         udp.set_recv_buffer_size(RECEIVE_BUFFER)?;

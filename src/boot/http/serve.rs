@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a slow or silent client costs one connection for ten seconds, never the service; running out of descriptors
 //! pauses it and no more. EFFECTS: sockets and timers; decides nothing.
+#![expect(clippy::disallowed_methods, reason = "effect room: HTTP connections")]
 
 use super::answer::{Source, answer};
 use crate::boot::serve::{Recorder, Served};

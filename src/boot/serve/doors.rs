@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a door that cannot be opened costs no other door; after the first table it is said once and tried each second.
 //! EFFECTS: sockets and tasks.
+#![expect(clippy::disallowed_methods, reason = "effect room: opens the services' sockets")]
 
 use super::{Listening, Ports, Recorder, ServeError, Served, Sockets};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
         http::serve::{Shared, serve_http},
         tftp::serve::serve_tftp,
     },
-    site::NetworkMode,
+    desired::NetworkMode,
 };
 use nix::errno::Errno;
 use std::{

@@ -1,6 +1,7 @@
 //! Keeps the transcript: in memory at once, on disk within a second, in the log as it happens.
 //!
 //! **Invariant:** the file is always whole (written beside it and renamed). EFFECTS: the clock, and the transcript's file.
+#![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
     boot::transcript::{Event, PATH, Transcript},
@@ -49,14 +50,17 @@ impl Recorder {
         self.change(|transcript, at| transcript.record(mac, address, Event { at, service: service.to_owned(), what }));
     }
 
-    /// Records that a machine fetched its script.
+    /// Records that a machine's script was fetched, and from where if that is not where the machine is: anybody can ask for any
+    /// script, so an address that DHCP showed is believed before one that HTTP shows.
     pub fn record_script(&self, mac: MacAddr, peer: IpAddr, what: String) {
-        let address = match peer {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        };
         tracing::info!(%mac, %peer, service = "http", "{what}");
         self.change(|transcript, at| {
+            let known = transcript.machines.get(&mac).and_then(|machine| machine.address).map(IpAddr::V4);
+            let (address, what) = match (known, peer) {
+                (Some(known), peer) if known != peer => (None, format!("{what}, to {peer}")),
+                (None, IpAddr::V4(peer)) => (Some(peer), what),
+                _ => (None, what),
+            };
             transcript.record(mac, address, Event { at, service: "http".to_owned(), what });
             transcript.record_script(mac, at);
         });

@@ -1,6 +1,7 @@
 //! Reads the published table and the loaders, and reads them again when they change.
 //!
 //! **Invariant:** what does not read never replaces what does. EFFECTS: reads files; decides nothing but "changed".
+#![expect(clippy::disallowed_methods, reason = "effect room: reads the published table and the loaders")]
 
 use crate::boot::{
     loaders::Loaders,

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address; the caps are
 //! silent, for a machine that hears nothing asks again. EFFECTS: sockets and timers; decides nothing.
+#![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets and their clock")]
 
 use super::{
     request::{Opening, ReadRequest, Refusal, loader_name, parse_opening},

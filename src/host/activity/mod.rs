@@ -1,6 +1,7 @@
 //! What is known of each machine's comings and goings, and the cache of the last look.
 //!
 //! **Invariant:** the cache is only a memory: losing it makes seats count as in use for a while, never as free.
+#![expect(clippy::disallowed_methods, reason = "effect room: the memory of the last look")]
 
 mod decide;
 

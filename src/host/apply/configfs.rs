@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** doing what is done already is fine, and doing it to something else of the same name is not; an op that the
 //! kernel does not finish in time is left behind in its thread and never waited for again.
+#![expect(clippy::disallowed_methods, reason = "effect room: a thread that may block in the kernel")]
 
 use crate::host::ConfigFs;
 use crate::plan::{ConfigFsOp, Op, Outcome, render_op};

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a file is read by the format its name says and never follows a backing file, a data file or a link out of the
 //! store; a volume that something holds open is never filled.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads image sources")]
 
 use super::{ApplyContext, Progress, chain};
 use crate::host::observe::{read_disk_size, resolve_in_store};

@@ -1,6 +1,7 @@
 //! Observes files: image sources, assets, the published boot table, the transcript.
 //!
 //! **Invariant:** a path of the site never leads out of its store, and no image's format is ever guessed from its content.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads the state directory and the image store")]
 
 use super::Scope;
 use crate::boot::{table, transcript};

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** an attribute of ours that cannot be read makes the whole observation unreadable, with its path; of what is
 //! not ours little is read, and nothing there can stop us.
+#![expect(clippy::disallowed_methods, reason = "effect room: threads that read configfs")]
 
 use crate::host::{ConfigFs, Kind, System};
 use crate::names::{Iqn, Lun, SiteName};

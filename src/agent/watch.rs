@@ -1,0 +1,37 @@
+//! Hears of pushes as they happen.
+//!
+//! What the file system tells is a hint only: directories that are replaced go silent without an error, and some file systems
+//! tell nothing. **Invariant:** nothing depends on it: the agent looks by itself every few seconds, and arms a new watch now
+//! and then. Reading is not news, or the agent's own looks would wake it.
+
+use super::bell::Bell;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use std::path::Path;
+
+/// Rings while it lives.
+pub(super) struct Watch {
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Watches the references of a repository: `refs/` and, for HEAD and packed-refs, the directory above it.
+    pub fn arm(repository: &Path, bell: &Bell) -> Self {
+        let watcher = arm(repository, bell.clone());
+        if let Err(error) = &watcher {
+            tracing::debug!(%error, "pushes are seen by looking only");
+        }
+        Self { _watcher: watcher.ok() }
+    }
+}
+
+fn arm(repository: &Path, bell: Bell) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let reading = matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_)));
+        if !reading {
+            bell.look();
+        }
+    })?;
+    watcher.watch(repository, RecursiveMode::NonRecursive)?;
+    watcher.watch(&repository.join("refs"), RecursiveMode::Recursive)?;
+    Ok(watcher)
+}

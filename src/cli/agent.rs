@@ -1,0 +1,65 @@
+//! `barista agent`: keeps this host at the followed branch.
+
+use super::{
+    arguments::StateArgument,
+    failure::{Exit, Failure},
+    source::explain,
+};
+use crate::agent::{
+    bell::Bell,
+    run::{self, AgentError, Options},
+};
+use crate::host::System;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Arguments of `agent`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The repository to follow; its HEAD names the branch
+    #[arg(long, value_name = "GITDIR")]
+    pub repo: PathBuf,
+    #[command(flatten)]
+    pub state: StateArgument,
+}
+
+/// Runs `agent` until it is told to stop.
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = Bell::default();
+        let agent = start(arguments, &stop);
+        tokio::pin!(agent);
+        tokio::select! {
+            ended = &mut agent => return ended,
+            () = told_to_stop() => stop.stop(),
+        }
+        // Its step is carried out to the end; systemd's own deadline bounds that.
+        agent.await
+    })
+}
+
+/// The agent's loop, which blocks, in a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "effect: the agent's thread")]
+pub(super) async fn start(arguments: &Arguments, stop: &Bell) -> Result<Exit, Failure> {
+    let options = Options { repo: arguments.repo.clone(), state: arguments.state.state.clone() };
+    let stop = stop.clone();
+    let ended = tokio::task::spawn_blocking(move || run::run(&options, &System::real(), &stop)).await;
+    match ended.map_err(|fault| anyhow::anyhow!("the agent's loop broke down: {fault}"))? {
+        Ok(()) => Ok(Exit::Done),
+        Err(AgentError::Repository(error)) => Err(explain(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for SIGTERM, as systemd sends it, or for Ctrl-C.
+pub(super) async fn told_to_stop() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::warn!("signals cannot be caught here: the program ends where it stands when it is told to");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

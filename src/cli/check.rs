@@ -1,0 +1,53 @@
+//! `barista check`: everything that is wrong with a site, at once.
+
+use super::{
+    arguments::{JsonArgument, SiteArguments},
+    failure::{Exit, Failure, count},
+    output,
+};
+use crate::plan;
+use crate::site::{Checked, Finding, Severity};
+use serde::Serialize;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    site: SiteArguments,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Findings as a document.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Findings {
+    /// The version of this document, 1.
+    version: u32,
+    /// Everything that is wrong, in the order of its places.
+    findings: Vec<Finding>,
+}
+
+/// Runs `check`. Findings are the data here; how many there are goes to standard error.
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let text = arguments.site.source().read()?;
+    let findings = all_findings(crate::site::load(&text.tree));
+    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+    output::note(if findings.is_empty() { "no findings".to_owned() } else { count(&findings) });
+    if arguments.json.json {
+        output::json(&Findings { version: 1, findings })?;
+    } else {
+        output::data(&findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())?;
+    }
+    Ok(if refused { Exit::Error } else { Exit::Done })
+}
+
+/// The findings of a site, and those of its templates, which are rendered only when nothing else is wrong.
+pub(super) fn all_findings(checked: Checked) -> Vec<Finding> {
+    let Checked { site, mut findings } = checked;
+    if let Some(Err(more)) = site.as_ref().map(plan::prepare) {
+        findings.extend(more);
+        findings.sort();
+    }
+    findings
+}

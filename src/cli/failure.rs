@@ -1,0 +1,107 @@
+//! How the program ends: exit codes, and errors with hints.
+
+use super::output;
+use crate::site::{Finding, Severity};
+use std::{fmt, process::ExitCode};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// An error.
+    Error,
+    /// Changes are pending; only where that was asked for.
+    Pending,
+    /// Applied in part, or changes are held.
+    Partial,
+    /// The command line makes no sense.
+    Usage,
+    /// A fault of the program itself.
+    Internal,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        // 64 and 70 are EX_USAGE and EX_SOFTWARE of sysexits.h.
+        Self::from(match exit {
+            Exit::Done => 0_u8,
+            Exit::Error => 1,
+            Exit::Pending => 2,
+            Exit::Partial => 3,
+            Exit::Usage => 64,
+            Exit::Internal => 70,
+        })
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The site has errors.
+    Findings(Vec<Finding>),
+    /// Something went wrong.
+    Error {
+        /// What, with everything that caused it.
+        error: anyhow::Error,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The command line makes no sense, and why.
+    Usage(String),
+}
+
+impl Failure {
+    /// An error with a hint.
+    pub fn hinted(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> Self {
+        Self::Error { error: error.into(), hint: Some(hint.into()) }
+    }
+
+    /// Prints what went wrong to standard error.
+    pub fn report(self) -> Exit {
+        match self {
+            Self::Findings(findings) => {
+                findings.iter().for_each(output::note);
+                output::note(count(&findings));
+                Exit::Error
+            }
+            Self::Error { error, hint } => {
+                output::note(Told { error: &error, hint: hint.as_deref() });
+                Exit::Error
+            }
+            Self::Usage(message) => {
+                output::note(format!("error: {message}\n  hint: barista help"));
+                Exit::Usage
+            }
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error { error: error.into(), hint: None }
+    }
+}
+
+/// `error: what: why: why\n  hint: what to do`
+struct Told<'a> {
+    error: &'a anyhow::Error,
+    hint: Option<&'a str>,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {:#}", self.error)?;
+        if let Some(hint) = self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `2 errors, 1 warning`
+pub(super) fn count(findings: &[Finding]) -> String {
+    let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let plural = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
+    format!("{}, {}", plural(of(Severity::Error), "error"), plural(of(Severity::Warning), "warning"))
+}

@@ -1,0 +1,120 @@
+//! The command line: one file for each subcommand, and what they share.
+//!
+//! **Invariant:** data goes to standard output and all else to standard error; every way to end has its exit code; no colour
+//! carries meaning alone.
+#![expect(clippy::disallowed_methods, reason = "effect room: looks at the environment for how to log")]
+
+mod agent;
+mod apply;
+mod arguments;
+mod check;
+mod failure;
+mod hook;
+mod init;
+mod output;
+mod plan;
+mod progress;
+mod run;
+mod saved;
+mod schema;
+mod serve;
+mod source;
+mod status;
+mod units;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use failure::{Exit, Failure};
+use std::{env, ffi::OsString, panic, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+/// Turns a Linux server into a diskless café, as a git repository of TOML says.
+#[derive(Debug, Parser)]
+#[command(name = "barista", version, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says everything that is wrong with a site
+    Check(check::Arguments),
+    /// Shows what would change on this host
+    Plan(plan::Arguments),
+    /// Makes this host what the site says
+    Apply(apply::Arguments),
+    /// Keeps this host at the followed branch of a repository
+    Agent(agent::Arguments),
+    /// Answers booting machines: DHCP, TFTP and HTTP
+    Serve(serve::Arguments),
+    /// Agent and serve in one process
+    Run(agent::Arguments),
+    /// Says at which commit the café is, and what is held
+    Status(status::Arguments),
+    /// Prints the JSON Schemas of the site's files and of barista's documents
+    Schema(schema::Arguments),
+    /// Makes the git repository that the café is pushed to
+    Init(init::Arguments),
+    /// What git runs at a push; `barista init` sets it up
+    Hook(hook::Arguments),
+}
+
+/// Runs the program to its end.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panic::set_hook(Box::new(|info| {
+        output::note(format!("barista: a fault of the program itself: {info}\n  hint: please report it with this line"));
+    }));
+    let ended = panic::catch_unwind(panic::AssertUnwindSafe(|| run_arguments(arguments)));
+    ended.unwrap_or(Exit::Internal).into()
+}
+
+fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // A terminal that went away while help was printed is nobody's loss.
+            drop(error.print());
+            return if asked { Exit::Done } else { Exit::Usage };
+        }
+    };
+    start_log(&arguments.command);
+    let ended = match arguments.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Hook(arguments) => hook::run(&arguments),
+    };
+    ended.unwrap_or_else(Failure::report)
+}
+
+/// Logs to standard error: as `RUST_LOG` says; else warnings, and what a service does. Under systemd each line says how
+/// grave it is in the way of sd-daemon(3), and leaves the time to the journal.
+fn start_log(command: &Command) {
+    let service = matches!(command, Command::Agent(_) | Command::Serve(_) | Command::Run(_));
+    let default = if service { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // The first logger stays; a second one only happens where the program is called as a library.
+    drop(if env::var_os("JOURNAL_STREAM").is_some() {
+        log.event_format(output::Journal).try_init()
+    } else {
+        log.with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never).try_init()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_subcommand_is_put_together_rightly() {
+        super::Arguments::command().debug_assert();
+    }
+}

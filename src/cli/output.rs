@@ -1,0 +1,112 @@
+//! The two output streams, and the form of the log under systemd.
+//!
+//! **Invariant:** nothing but data goes to standard output. A reader that goes away (`barista plan | head`) is no error.
+#![expect(clippy::disallowed_methods, reason = "effect room: the terminal")]
+
+use owo_colors::OwoColorize as _;
+use serde::Serialize;
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+/// Writes data to standard output.
+pub(super) fn data(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    forgive_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// Writes a document to standard output.
+pub(super) fn json(document: &impl Serialize) -> anyhow::Result<()> {
+    Ok(data(&(serde_json::to_string_pretty(document)? + "\n"))?)
+}
+
+fn forgive_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a line to standard error; when that is gone there is nobody to tell.
+pub(super) fn note(line: impl fmt::Display) {
+    drop(writeln!(anstream::stderr().lock(), "{line}"));
+}
+
+/// Whether somebody reads along who can answer.
+pub(super) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a yes-or-no question on the terminal; anything but yes is no.
+pub(super) fn confirm(question: &str) -> io::Result<Answer> {
+    let mut stderr = anstream::stderr().lock();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") { Answer::Yes } else { Answer::No })
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Go ahead.
+    Yes,
+    /// Do not.
+    No,
+}
+
+/// A plan's text with its signs in colour; the signs alone say as much.
+pub(super) fn paint(plan: &str) -> String {
+    let mut painted = String::with_capacity(plan.len() * 2);
+    for line in plan.lines() {
+        let text = match line.trim_start().as_bytes() {
+            [b'+', b' ', ..] => line.green().to_string(),
+            [b'-', b' ', ..] => line.red().to_string(),
+            [b'~', b' ', ..] => line.yellow().to_string(),
+            [b'!', b' ', ..] => line.magenta().to_string(),
+            _ => line.to_owned(),
+        };
+        painted.push_str(&text);
+        painted.push('\n');
+    }
+    painted
+}
+
+/// Log lines for the journal: `<6>message`, as sd-daemon(3) has it.
+pub(super) struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::paint;
+
+    #[test]
+    fn a_plan_without_its_colours_is_the_plan() {
+        let plan = "Plan for x\n  + volume  a\n        - old\n  ! held\n";
+        assert_eq!(anstream::adapter::strip_str(&paint(plan)).to_string(), plan);
+    }
+}

@@ -1,0 +1,56 @@
+//! `barista serve`: answers booting machines from the published boot table.
+
+use super::{
+    agent::told_to_stop,
+    arguments::StateArgument,
+    failure::{Exit, Failure},
+};
+use crate::agent::notify;
+use crate::boot::serve::{ServeOptions, serve};
+use std::future::Future;
+use tokio::sync::oneshot;
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+/// Runs `serve` until it is told to stop.
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // There may be no table yet: the agent publishes it with the first commit, and nobody should wait for that at boot.
+        notify::ready("waiting for the first boot table");
+        let (opened, doors) = oneshot::channel();
+        let serving = until(&arguments.state, Some(opened), told_to_stop());
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended,
+            _ = doors => notify::status("serving"),
+        }
+        let ended = serving.await;
+        notify::stopping();
+        ended
+    })
+}
+
+/// Serves until `stop` completes.
+pub(super) async fn until(
+    state: &StateArgument,
+    opened: Option<oneshot::Sender<crate::boot::serve::Listening>>,
+    stop: impl Future,
+) -> Result<Exit, Failure> {
+    let options = ServeOptions { ready: opened, ..ServeOptions::new(&state.state) };
+    match serve(options, stop).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => {
+            let hint = error.hint();
+            Err(match hint {
+                Some(hint) => Failure::hinted(error, hint),
+                None => error.into(),
+            })
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The text of a site, from a directory or from a commit.
+
+use super::failure::Failure;
+use crate::deploy::{
+    directory,
+    repo::{Repo, RepoError},
+};
+use crate::plan::Revision;
+use crate::site::{Checked, Tree};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Where a site's text is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Source {
+    /// A directory, as it lies there.
+    Directory(PathBuf),
+    /// A commit of a repository.
+    Commit {
+        /// The repository.
+        repo: PathBuf,
+        /// The commit, in git's notation.
+        revision: String,
+    },
+}
+
+/// A site's text and which state of it this is.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    /// Its files.
+    pub tree: Tree,
+    /// Which state of it.
+    pub revision: Revision,
+}
+
+impl Source {
+    /// Reads the text.
+    pub fn read(&self) -> Result<Text, Failure> {
+        match self {
+            Self::Directory(path) => {
+                let tree =
+                    directory::read(path).map_err(|error| Failure::hinted(error, "name the site's directory with --site"))?;
+                Ok(Text { tree, revision: Revision { id: "uncommitted".to_owned(), subject: String::new() } })
+            }
+            Self::Commit { repo, revision } => {
+                let repo = Repo::open(repo).map_err(explain)?;
+                let commit = repo.resolve(revision).map_err(explain)?;
+                let tree = repo.tree(&commit.id).map_err(explain)?;
+                Ok(Text { tree, revision: Revision { id: commit.id.to_string(), subject: commit.subject } })
+            }
+        }
+    }
+
+    /// The same place, whatever directory the program is started in and wherever the branch moves.
+    pub fn pinned(&self, text: &Text) -> Self {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        match self {
+            Self::Directory(path) => Self::Directory(absolute(path)),
+            Self::Commit { repo, .. } => Self::Commit { repo: absolute(repo), revision: text.revision.id.clone() },
+        }
+    }
+}
+
+/// The site a text stands for; a refusal when it has an error. Warnings go to standard error.
+pub(super) fn load(text: &Text) -> Result<crate::site::Site, Failure> {
+    let Checked { site, findings } = crate::site::load(&text.tree);
+    let Some(site) = site else { return Err(Failure::Findings(findings)) };
+    findings.iter().for_each(super::output::note);
+    Ok(site)
+}
+
+/// An error of a repository with what to do about it.
+pub(super) fn explain(error: RepoError) -> Failure {
+    let hint = match &error {
+        RepoError::Missing(path) => format!("make it with `barista init {}`", path.display()),
+        RepoError::Format { .. } => {
+            "make the repository with `git init --bare --ref-format=files --object-format=sha1`, or with `barista init`"
+                .to_owned()
+        }
+        RepoError::NoCommit { .. } => "push a commit, or name one with --rev".to_owned(),
+        RepoError::NoBranch(path) => format!("`git -C {} symbolic-ref HEAD refs/heads/main`", path.display()),
+        RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
+        RepoError::Git { .. } => return error.into(),
+    };
+    Failure::hinted(error, hint)
+}

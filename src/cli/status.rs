@@ -1,0 +1,112 @@
+//! `barista status`: where the café is, what came of the last commit, what is held.
+
+use super::{
+    arguments::{JsonArgument, StateArgument},
+    failure::{Exit, Failure},
+    output,
+};
+use crate::agent::converge::on_one_line;
+use crate::agent::presence;
+use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
+use jiff::Timestamp;
+use std::fmt::Write as _;
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    state: StateArgument,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Runs `status`: exit 0 when the café is at the head of its branch, 3 while something is held, refused or failed.
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let state = &arguments.state.state;
+    let status = Status::read(state).map_err(|error| match error {
+        StatusError::Absent(_) => {
+            Failure::hinted(error, "start it: systemctl start barista-agent, or barista agent --repo GITDIR")
+        }
+        other => other.into(),
+    })?;
+    let presence = presence::look(state)?;
+    if arguments.json.json {
+        output::json(&status)?;
+    } else {
+        output::data(&render(&status, presence))?;
+    }
+    Ok(if is_settled(&status) { Exit::Done } else { Exit::Partial })
+}
+
+fn is_settled(status: &Status) -> bool {
+    let applied = status.last.as_ref().is_none_or(|last| matches!(last.result, AttemptResult::Applied { .. }));
+    applied && status.held.is_empty() && status.waiting.is_none()
+}
+
+fn render(status: &Status, presence: presence::Presence) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{label:<8}{value}");
+    };
+    let branch = status.branch.as_deref().unwrap_or("no branch");
+    line("follows", format!("{branch} of {}", status.repository));
+    line(
+        "agent",
+        match presence {
+            presence::Presence::Running => {
+                format!("{} runs since {}, process {}", status.agent.version, moment(status.agent.since), status.agent.pid)
+            }
+            presence::Presence::Gone => format!("does not run; last word at {}", moment(status.at)),
+        },
+    );
+    match &status.serving {
+        Some(serving) => line("cafe", format!("at {} since {}", describe(&serving.revision), moment(serving.since))),
+        None => line("cafe", "at no commit yet".to_owned()),
+    }
+    if let Some(last) = &status.last {
+        line("last", render_attempt(last));
+        for detail in details(last) {
+            line("", detail);
+        }
+    }
+    if let Some(waiting) = &status.waiting {
+        line("head", waiting.clone());
+    }
+    for held in &status.held {
+        line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, moment(held.since)));
+    }
+    text
+}
+
+/// What came of an attempt, in one line.
+pub(super) fn render_attempt(attempt: &Attempt) -> String {
+    let what = match &attempt.result {
+        AttemptResult::Running => "is being applied".to_owned(),
+        AttemptResult::Applied { done: 0 } => "applied; nothing had to change".to_owned(),
+        AttemptResult::Applied { done: 1 } => "applied; 1 change done".to_owned(),
+        AttemptResult::Applied { done } => format!("applied; {done} changes done"),
+        AttemptResult::Refused { findings } => format!("refused: {}", super::failure::count(findings)),
+        AttemptResult::Failed { done, failures } => {
+            format!("failed: {} of {} changes", failures.len(), failures.len() as u32 + done)
+        }
+    };
+    let when = moment(attempt.ended.unwrap_or(attempt.began));
+    format!("{} {what} ({when})", describe(&attempt.revision))
+}
+
+/// A moment to the second.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Findings or failures of an attempt, line by line.
+pub(super) fn details(attempt: &Attempt) -> Vec<String> {
+    match &attempt.result {
+        AttemptResult::Running | AttemptResult::Applied { .. } => Vec::new(),
+        AttemptResult::Refused { findings } => {
+            findings.iter().flat_map(|f| f.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+        }
+        AttemptResult::Failed { failures, .. } => failures.clone(),
+    }
+}

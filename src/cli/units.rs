@@ -1,0 +1,73 @@
+//! systemd's files for a host: two services, a user for the one that needs no root, and the state directory.
+#![expect(clippy::disallowed_methods, reason = "effect room: writes systemd's files where it is told")]
+
+use anyhow::Context as _;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where a file goes below the directory, and what it is made from.
+const FILES: [(&str, &str); 4] = [
+    ("systemd/system/barista-agent.service", include_str!("units/barista-agent.service")),
+    ("systemd/system/barista-serve.service", include_str!("units/barista-serve.service")),
+    ("sysusers.d/barista.conf", include_str!("units/sysusers.conf")),
+    ("tmpfiles.d/barista.conf", include_str!("units/tmpfiles.conf")),
+];
+
+/// What the files name.
+pub(super) struct Place {
+    /// This program.
+    pub program: PathBuf,
+    /// The repository the agent follows.
+    pub repository: PathBuf,
+    /// The state directory.
+    pub state: PathBuf,
+}
+
+/// Writes the files below a directory, `/etc` but for packages and tests; returns where.
+pub(super) fn write(directory: &Path, place: &Place) -> anyhow::Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for (path, text) in FILES {
+        let path = directory.join(path);
+        let parent = path.parent().expect("a file below a directory has a parent");
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        fs::write(&path, fill(text, place)).with_context(|| format!("cannot write {}", path.display()))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn fill(text: &str, place: &Place) -> String {
+    [("@BARISTA@", &place.program), ("@REPOSITORY@", &place.repository), ("@STATE@", &place.state)]
+        .into_iter()
+        .fold(text.to_owned(), |text, (mark, path)| text.replace(mark, &word(path)))
+}
+
+/// One word of a unit file: `%` is its own escape, and a space needs quotes (systemd.syntax(7), systemd.unit(5)).
+fn word(path: &Path) -> String {
+    let text = path.display().to_string().replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
+    if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mark_is_filled_and_words_stay_words() {
+        let place =
+            Place {
+                program: "/opt/b%1/barista".into(), repository: "/srv/my café.git".into(), state: "/var/lib/barista".into()
+            };
+        for (path, text) in FILES {
+            let filled = fill(text, &place);
+            assert!(!["@BARISTA@", "@REPOSITORY@", "@STATE@"].iter().any(|mark| filled.contains(mark)), "{path}");
+        }
+        let agent = fill(FILES[0].1, &place);
+        assert!(
+            agent.contains("ExecStart=/opt/b%%1/barista agent --repo \"/srv/my café.git\" --state /var/lib/barista\n"),
+            "{agent}"
+        );
+    }
+}

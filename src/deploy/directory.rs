@@ -1,0 +1,88 @@
+//! Reads a site from a directory, as it lies there.
+//!
+//! **Invariant:** follows no link and leaves the directory by no path; what cannot be read is in the tree as unreadable, and
+//! a directory that cannot be listed is an error, for an empty tree would look like an empty café.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads a site's directory")]
+
+use super::{DEEPEST, Gathered, LARGEST_FILE, TooMuch, join, too_large};
+use crate::site::{Entry, Tree};
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+/// A directory that cannot be read as a site.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It cannot be listed.
+    #[error("cannot list {}", path.display())]
+    List {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is past a bound.
+    #[error("{} {reason}", path.display())]
+    TooMuch {
+        /// Which.
+        path: PathBuf,
+        /// The bound.
+        reason: TooMuch,
+    },
+}
+
+/// Reads every file below `root`, except what lies in a `.git` there.
+pub fn read(root: &Path) -> Result<Tree, DirectoryError> {
+    let mut gathered = Gathered::default();
+    walk(root, "", 0, &mut gathered)?;
+    Ok(gathered.tree)
+}
+
+fn walk(directory: &Path, prefix: &str, depth: usize, gathered: &mut Gathered) -> Result<(), DirectoryError> {
+    let list_error = |source| DirectoryError::List { path: directory.to_owned(), source };
+    let bound = |reason| DirectoryError::TooMuch { path: directory.to_owned(), reason };
+    if depth > DEEPEST {
+        return Err(bound(TooMuch::Depth));
+    }
+    for entry in fs::read_dir(directory).map_err(list_error)? {
+        let entry = entry.map_err(list_error)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if name == ".git" {
+            continue;
+        }
+        let shown = join(prefix, &name.to_string_lossy());
+        let metadata = entry.metadata().map_err(list_error)?;
+        if metadata.is_dir() && name.to_str().is_some() {
+            walk(&path, &shown, depth + 1, gathered)?;
+            continue;
+        }
+        let read = if name.to_str().is_none() {
+            Entry::Unreadable("its name is not UTF-8".to_owned())
+        } else {
+            read_entry(&path, &metadata).unwrap_or_else(|error| Entry::Unreadable(error.to_string()))
+        };
+        gathered.add(shown, read).map_err(bound)?;
+    }
+    Ok(())
+}
+
+/// Reads one entry that is no directory. The metadata is of the entry itself, not of what a link leads to.
+fn read_entry(path: &Path, metadata: &Metadata) -> io::Result<Entry> {
+    if metadata.is_symlink() {
+        return Ok(Entry::Symlink(fs::read_link(path)?.to_string_lossy().into_owned()));
+    }
+    if !metadata.is_file() {
+        return Ok(Entry::Unreadable("neither a file nor a directory".to_owned()));
+    }
+    if metadata.len() > LARGEST_FILE {
+        return Ok(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::new();
+    // The bound once more while reading: the file may have grown since it was looked at.
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    let size = bytes.len() as u64;
+    Ok(if size > LARGEST_FILE { too_large(size) } else { Entry::File(bytes) })
+}

@@ -1,0 +1,96 @@
+//! What a push wants, as git tells its hooks, and what to make of it.
+//!
+//! Follows githooks(5): one line `<old> <new> <name>` per reference, an id of zeroes for none. **Invariant:** pure; only the
+//! followed branch is ever applied, and only forwards.
+
+use super::{Branch, CommitId};
+
+/// One reference that a push moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefUpdate {
+    /// Where it was, if it was there.
+    pub old: Option<CommitId>,
+    /// Where it is to be; none is its deletion.
+    pub new: Option<CommitId>,
+    /// Its full name.
+    pub name: String,
+}
+
+/// A line that is no reference update.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line:?} is no reference update as githooks(5) has it")]
+pub struct UpdateError {
+    /// The line.
+    pub line: String,
+}
+
+/// What to make of one reference update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concern {
+    /// The followed branch is to be at this commit: check it.
+    Check(RefUpdate, CommitId),
+    /// It must not happen, and why.
+    Refuse(String),
+    /// It is none of our concern; the pusher is told so.
+    Pass(String),
+}
+
+/// Reads what git writes to a receive hook's standard input.
+pub fn parse_updates(text: &str) -> Result<Vec<RefUpdate>, UpdateError> {
+    text.lines().map(parse_update).collect()
+}
+
+fn parse_update(line: &str) -> Result<RefUpdate, UpdateError> {
+    let error = || UpdateError { line: line.chars().take(200).collect() };
+    let mut words = line.splitn(3, ' ');
+    let (Some(old), Some(new), Some(name)) = (words.next(), words.next(), words.next()) else {
+        return Err(error());
+    };
+    let id = |word: &str| {
+        if word.len() == 40 && word.bytes().all(|b| b == b'0') { Ok(None) } else { word.parse().map(Some).map_err(|_| error()) }
+    };
+    Ok(RefUpdate { old: id(old)?, new: id(new)?, name: name.to_owned() })
+}
+
+/// Says what to make of a reference update, in a repository whose followed branch is this.
+pub fn weigh(update: &RefUpdate, followed: &Branch) -> Concern {
+    if update.name.starts_with("refs/barista/") {
+        return Concern::Refuse(format!("{} is the host's own record", update.name));
+    }
+    if update.name != followed.reference() {
+        return Concern::Pass(format!("{}: kept, not applied; this café follows {followed}", update.name));
+    }
+    match &update.new {
+        Some(new) => Concern::Check(update.clone(), new.clone()),
+        None => Concern::Refuse(format!("{followed} is the branch this café follows and cannot be deleted")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_followed_branch_is_checked_and_it_cannot_be_deleted() {
+        let (zero, a, b) = ("0".repeat(40), "a".repeat(40), "b".repeat(40));
+        let main: Branch = "main".parse().expect("legal");
+        let text = format!(
+            "{a} {b} refs/heads/main\n{a} {zero} refs/heads/main\n{zero} {b} refs/heads/topic\n{a} {b} refs/barista/applied\n"
+        );
+        let updates = parse_updates(&text).expect("well formed");
+        let concerns: Vec<_> = updates.iter().map(|u| weigh(u, &main)).collect();
+        assert_eq!(concerns[0], Concern::Check(updates[0].clone(), b.parse().expect("hex")));
+        assert!(matches!(&concerns[1], Concern::Refuse(why) if why.contains("cannot be deleted")));
+        assert!(matches!(&concerns[2], Concern::Pass(note) if note.contains("follows main")));
+        assert!(matches!(&concerns[3], Concern::Refuse(_)));
+        assert_eq!(updates[2].old, None);
+    }
+
+    #[test]
+    fn a_line_that_git_did_not_write_is_refused() {
+        for bad in ["", "x", "a b", "zz yy refs/heads/main", &format!("{} {} r", "0".repeat(64), "1".repeat(64))] {
+            assert!(parse_updates(&format!("{bad}\n")).is_err(), "{bad:?} passed");
+        }
+        assert_eq!(parse_updates(""), Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,75 @@
+//! Where a site's text comes from: a directory, or the commits of a git repository.
+//!
+//! [`select`] and [`hook`] decide; [`directory`], [`repo`] and [`init`] do. **Invariant:** nothing of a site is ever executed
+//! or followed: no hook of it, no link, no submodule; and no file is read before its size is known to be small.
+
+pub mod directory;
+pub mod hook;
+pub mod init;
+pub mod repo;
+pub mod select;
+
+mod commit;
+
+pub use commit::{Branch, CommitId};
+
+use crate::site::{Entry, Tree};
+
+/// The largest file read: a site is text, and a thousand machines make about 60 KiB.
+pub const LARGEST_FILE: u64 = 1 << 20;
+
+/// The most entries read, so that a checkout of the wrong directory ends soon and says so.
+pub const MOST_ENTRIES: usize = 20_000;
+
+/// The most text read in all.
+pub const MOST_BYTES: u64 = 64 << 20;
+
+/// The deepest nesting of directories walked.
+pub const DEEPEST: usize = 32;
+
+/// A tree that is no site: past one of the bounds of this room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// More than [`MOST_ENTRIES`].
+    #[error("holds more than {MOST_ENTRIES} files, so it is not a site")]
+    Entries,
+    /// More than [`MOST_BYTES`].
+    #[error("holds more than {} MiB of text, so it is not a site", MOST_BYTES >> 20)]
+    Bytes,
+    /// Deeper than [`DEEPEST`].
+    #[error("nests directories deeper than {DEEPEST}, so it is not a site")]
+    Depth,
+}
+
+/// Gathers a tree within the bounds of this room; both readers fill one.
+#[derive(Debug, Default)]
+struct Gathered {
+    tree: Tree,
+    bytes: u64,
+}
+
+impl Gathered {
+    fn add(&mut self, path: String, entry: Entry) -> Result<(), TooMuch> {
+        if let Entry::File(bytes) = &entry {
+            self.bytes += bytes.len() as u64;
+        }
+        if self.bytes > MOST_BYTES {
+            return Err(TooMuch::Bytes);
+        }
+        if self.tree.entries.len() >= MOST_ENTRIES {
+            return Err(TooMuch::Entries);
+        }
+        self.tree.entries.insert(path, entry);
+        Ok(())
+    }
+}
+
+/// What stands in the tree for a file past [`LARGEST_FILE`].
+fn too_large(size: u64) -> Entry {
+    Entry::Unreadable(format!("{size} bytes; files of a site are at most {LARGEST_FILE} bytes"))
+}
+
+/// The path of `name` in `directory`, `/` between parts, the root being empty.
+fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}

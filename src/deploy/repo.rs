@@ -1,0 +1,256 @@
+//! Reads commits of a git repository, and keeps the host's one record in it: which commit was applied last.
+//!
+//! **Invariant:** reads objects and references only: no hook, filter, attribute or submodule of the repository takes effect.
+//! A repository may belong to somebody else, which is the normal case for an agent that runs as root.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads git repositories")]
+
+use super::{Branch, CommitId, DEEPEST, Gathered, LARGEST_FILE, TooMuch, join, select::Ancestry, select::Head, too_large};
+use crate::site::{Entry, Tree};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+/// The reference that names the commit applied last.
+pub const APPLIED: &str = "refs/barista/applied";
+
+/// A repository that cannot be read, or does not hold what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// There is none.
+    #[error("{} is not a git repository", .0.display())]
+    Missing(PathBuf),
+    /// Its format is newer than this program.
+    #[error("{} is kept in a format this program does not read ({reason})", path.display())]
+    Format {
+        /// Which repository.
+        path: PathBuf,
+        /// What libgit2 says of it.
+        reason: String,
+    },
+    /// It does not know this revision.
+    #[error("{} knows no commit {revision}", path.display())]
+    NoCommit {
+        /// Which repository.
+        path: PathBuf,
+        /// What was asked for.
+        revision: String,
+    },
+    /// Its HEAD does not name a branch that can be followed.
+    #[error("{}: HEAD names no branch to follow", .0.display())]
+    NoBranch(PathBuf),
+    /// A commit is past a bound.
+    #[error("commit {commit} {reason}")]
+    TooMuch {
+        /// Which.
+        commit: String,
+        /// The bound.
+        reason: TooMuch,
+    },
+    /// Anything else.
+    #[error("cannot {doing} of {}", path.display())]
+    Git {
+        /// Which repository.
+        path: PathBuf,
+        /// What was done: "read the branch".
+        doing: &'static str,
+        /// What libgit2 says.
+        #[source]
+        source: git2::Error,
+    },
+}
+
+/// A commit and the first line of its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its id.
+    pub id: CommitId,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// An open repository.
+pub struct Repo {
+    inner: Repository,
+    path: PathBuf,
+}
+
+impl Repo {
+    /// Opens a repository, bare or not; it may belong to anybody.
+    pub fn open(path: &Path) -> Result<Self, RepoError> {
+        allow_any_owner();
+        match Repository::open(path) {
+            Ok(inner) => Ok(Self { inner, path: path.to_owned() }),
+            Err(error) if error.code() == ErrorCode::NotFound => Err(RepoError::Missing(path.to_owned())),
+            Err(error) if is_format(&error) => {
+                Err(RepoError::Format { path: path.to_owned(), reason: error.message().to_owned() })
+            }
+            Err(source) => Err(RepoError::Git { path: path.to_owned(), doing: "open the repository", source }),
+        }
+    }
+
+    /// Opens the repository in which git runs a hook, with the objects of the push that is still in quarantine
+    /// (git-receive-pack(1)); they are gone if the hook refuses.
+    pub fn open_for_hook(path: &Path) -> Result<Self, RepoError> {
+        let repo = Self::open(path)?;
+        let own = env::var_os("GIT_OBJECT_DIRECTORY").into_iter().map(PathBuf::from);
+        let listed = env::var_os("GIT_ALTERNATE_OBJECT_DIRECTORIES");
+        let alternates = listed.iter().flat_map(env::split_paths).filter(|p| !p.as_os_str().is_empty());
+        let quarantine = env::var_os("GIT_QUARANTINE_PATH").into_iter().map(PathBuf::from);
+        let odb = repo.inner.odb().map_err(|e| repo.error("open the objects", e))?;
+        for directory in own.chain(quarantine).chain(alternates) {
+            let directory = std::path::absolute(&directory).unwrap_or(directory);
+            odb.add_disk_alternate(&directory.to_string_lossy()).map_err(|e| repo.error("open the pushed objects", e))?;
+        }
+        drop(odb);
+        Ok(repo)
+    }
+
+    /// The branch that HEAD names: the one that is followed. It need not have a commit yet.
+    pub fn followed(&self) -> Result<Branch, RepoError> {
+        let head = self.inner.find_reference("HEAD").map_err(|e| self.error("read the HEAD", e))?;
+        let target = head.symbolic_target().ok().flatten();
+        target.and_then(|name| name.parse().ok()).ok_or_else(|| RepoError::NoBranch(self.path.clone()))
+    }
+
+    /// Where the branch is, and how that stands to the commit applied last.
+    pub fn head(&self, branch: &Branch) -> Result<Head, RepoError> {
+        match self.reference(&branch.reference())? {
+            None => Ok(Head::Absent),
+            Some(commit) => {
+                let ancestry = self.ancestry(&commit, self.applied()?.as_ref())?;
+                Ok(Head::At(commit, ancestry))
+            }
+        }
+    }
+
+    /// How a commit stands to an older one.
+    pub fn ancestry(&self, commit: &CommitId, older: Option<&CommitId>) -> Result<Ancestry, RepoError> {
+        let Some(older) = older else { return Ok(Ancestry::First) };
+        if older == commit {
+            return Ok(Ancestry::Same);
+        }
+        match self.inner.graph_descendant_of(self.oid(commit)?, self.oid(older)?) {
+            Ok(true) => Ok(Ancestry::Descends),
+            Ok(false) => Ok(Ancestry::Diverged),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(Ancestry::Diverged),
+            Err(error) => Err(self.error("compare commits", error)),
+        }
+    }
+
+    /// The commit applied last, if any was.
+    pub fn applied(&self) -> Result<Option<CommitId>, RepoError> {
+        self.reference(APPLIED)
+    }
+
+    /// Records the commit applied last.
+    pub fn record_applied(&self, commit: &CommitId) -> Result<(), RepoError> {
+        if self.applied()?.as_ref() == Some(commit) {
+            return Ok(());
+        }
+        let recorded = self.inner.reference(APPLIED, self.oid(commit)?, true, "barista: applied");
+        recorded.map(drop).map_err(|e| self.error("record the applied commit", e))
+    }
+
+    /// The commit a revision names, in git's own notation: `main`, `HEAD~1`, `4f2c1e9`.
+    pub fn resolve(&self, revision: &str) -> Result<Commit, RepoError> {
+        let missing = || RepoError::NoCommit { path: self.path.clone(), revision: revision.to_owned() };
+        let object = self.inner.revparse_single(revision).map_err(|_| missing())?;
+        let commit = object.peel_to_commit().map_err(|_| missing())?;
+        let id = commit.id().to_string().parse().map_err(|_| missing())?;
+        let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();
+        Ok(Commit { id, subject })
+    }
+
+    /// The files of a commit.
+    pub fn tree(&self, commit: &CommitId) -> Result<Tree, RepoError> {
+        let found = self.inner.find_commit(self.oid(commit)?).map_err(|e| self.error("read a commit", e))?;
+        let root = found.tree().map_err(|e| self.error("read a tree", e))?;
+        let mut gathered = Gathered::default();
+        self.walk(commit, &root, "", 0, &mut gathered)?;
+        Ok(gathered.tree)
+    }
+
+    fn walk(
+        &self,
+        commit: &CommitId,
+        tree: &git2::Tree<'_>,
+        prefix: &str,
+        depth: usize,
+        into: &mut Gathered,
+    ) -> Result<(), RepoError> {
+        let bound = |reason| RepoError::TooMuch { commit: commit.short().to_owned(), reason };
+        if depth > DEEPEST {
+            return Err(bound(TooMuch::Depth));
+        }
+        for entry in tree {
+            let path = join(prefix, &String::from_utf8_lossy(entry.name_bytes()));
+            if entry.kind() == Some(ObjectType::Tree) && entry.name().is_ok() {
+                let below = self.inner.find_tree(entry.id()).map_err(|e| self.error("read a tree", e))?;
+                self.walk(commit, &below, &path, depth + 1, into)?;
+                continue;
+            }
+            let read =
+                if entry.name().is_ok() { self.entry(&entry)? } else { Entry::Unreadable("its name is not UTF-8".to_owned()) };
+            into.add(path, read).map_err(bound)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&self, entry: &git2::TreeEntry<'_>) -> Result<Entry, RepoError> {
+        if entry.kind() == Some(ObjectType::Commit) {
+            return Ok(Entry::Unreadable("a submodule; barista reads the files of the commit itself".to_owned()));
+        }
+        let odb = self.inner.odb().map_err(|e| self.error("open the objects", e))?;
+        let (size, _) = odb.read_header(entry.id()).map_err(|e| self.error("read a file", e))?;
+        if size as u64 > LARGEST_FILE {
+            return Ok(too_large(size as u64));
+        }
+        let bytes = odb.read(entry.id()).map_err(|e| self.error("read a file", e))?.data().to_vec();
+        // A link is a blob with this mode whose content is where it leads (gitformat-index, "120000").
+        const LINK: i32 = 0o120_000;
+        Ok(if entry.filemode() == LINK {
+            Entry::Symlink(String::from_utf8_lossy(&bytes).into_owned())
+        } else {
+            Entry::File(bytes)
+        })
+    }
+
+    fn reference(&self, name: &str) -> Result<Option<CommitId>, RepoError> {
+        match self.inner.refname_to_id(name) {
+            Ok(id) => Ok(id.to_string().parse().ok()),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(self.error("read a reference", error)),
+        }
+    }
+
+    fn oid(&self, commit: &CommitId) -> Result<Oid, RepoError> {
+        Oid::from_str(commit.as_str()).map_err(|e| self.error("read a commit id", e))
+    }
+
+    fn error(&self, doing: &'static str, source: git2::Error) -> RepoError {
+        RepoError::Git { path: self.path.clone(), doing, source }
+    }
+}
+
+/// Whether libgit2 refuses the repository because of how it is kept: reftable, SHA-256, partial clones.
+fn is_format(error: &git2::Error) -> bool {
+    let message = error.message();
+    ["extension", "object format", "objectformat", "repository version", "reftable"].iter().any(|word| message.contains(word))
+}
+
+/// Lets libgit2 open repositories of other users. Git refuses them because opening one may run what its configuration
+/// names; libgit2 runs nothing, and this room reads objects and references only.
+pub(super) fn allow_any_owner() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        #[expect(unsafe_code, reason = "a global of libgit2, set once, before any other call of this room")]
+        // SAFETY: the setting is a plain global; `Once` keeps writers apart and every reader comes after it.
+        let set = unsafe { git2::opts::set_verify_owner_validation(false) };
+        if let Err(error) = set {
+            tracing::warn!(%error, "libgit2 will not open repositories of other users");
+        }
+    });
+}

@@ -1,0 +1,82 @@
+//! What an errand does before it touches the host.
+
+use barista::{
+    agent::converge::{ConvergeError, Errand},
+    deploy::directory,
+    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output, System},
+    plan::{Revision, Targets},
+    site,
+};
+use jiff::Timestamp;
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+/// A host on which every touch is a failure of the test, looked at by somebody who is not root.
+struct Untouchable;
+
+impl Commands for Untouchable {
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        panic!("{:?} was run", command.argv)
+    }
+}
+
+impl Kernel for Untouchable {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn boot_id(&self) -> String {
+        String::new()
+    }
+    fn has_configfs(&self) -> bool {
+        panic!("the kernel was asked for configfs")
+    }
+    fn is_root(&self) -> bool {
+        false
+    }
+}
+
+impl ConfigFs for Untouchable {
+    fn list(&self, path: &str) -> io::Result<Vec<(String, Kind)>> {
+        panic!("{path} was listed")
+    }
+    fn read(&self, path: &str) -> io::Result<String> {
+        panic!("{path} was read")
+    }
+    fn read_link(&self, path: &str) -> io::Result<String> {
+        panic!("{path} was read")
+    }
+    fn mkdir(&self, path: &str) -> io::Result<()> {
+        panic!("{path} was made")
+    }
+    fn rmdir(&self, path: &str) -> io::Result<()> {
+        panic!("{path} was removed")
+    }
+    fn write(&self, path: &str, _: &str) -> io::Result<()> {
+        panic!("{path} was written")
+    }
+    fn symlink(&self, _: &str, link: &str) -> io::Result<()> {
+        panic!("{link} was made")
+    }
+    fn unlink(&self, path: &str) -> io::Result<()> {
+        panic!("{path} was removed")
+    }
+}
+
+#[test]
+fn a_site_with_disks_is_not_looked_at_without_root() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("site-example");
+    let site = site::load(&directory::read(&example).unwrap()).site.expect("the example is a site");
+    let untouchable = Arc::new(Untouchable);
+    let system = System { commands: untouchable.clone(), configfs: untouchable.clone(), kernel: untouchable };
+    let revision = Revision { id: "uncommitted".to_owned(), subject: String::new() };
+    let errand = Errand {
+        system: &system,
+        state: Path::new("/nonexistent"),
+        site: &site,
+        revision: &revision,
+        targets: &Targets::default(),
+    };
+    assert!(matches!(errand.propose(), Err(ConvergeError::NotRoot)));
+}

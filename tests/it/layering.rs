@@ -1,0 +1,183 @@
+//! The shape of the house: which room may use which, and how large a room may be.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each room may use. A room stands for its files; where a part of a room has its own place in the order, the longer
+/// name wins.
+const EDGES: &[(&str, &[&str])] = &[
+    ("names", &[]),
+    ("site", &["names"]),
+    ("observed", &["names"]),
+    ("boot::table", &["names", "desired"]),
+    ("boot::transcript", &["names"]),
+    ("desired", &["names", "site"]),
+    // The pure half of boot: what the plan compares and publishes.
+    ("boot::ipxe", &["names", "desired", "boot::table"]),
+    ("boot::compile", &["names", "desired", "boot::table", "boot::ipxe"]),
+    ("boot::compute_table", &[]),
+    ("plan", &["names", "site", "desired", "observed", "boot::table", "boot::transcript", "boot::ipxe", "boot::compute_table"]),
+    ("host", &["names", "site", "desired", "observed", "plan", "boot::table", "boot::transcript"]),
+    // The serving half stands above the boot table alone: no packet parser knows of plans or the host.
+    ("boot", &["names", "desired", "boot"]),
+    ("deploy", &["names", "site"]),
+    ("agent", &["names", "site", "desired", "observed", "plan", "host", "boot", "deploy"]),
+    ("cli", &["names", "site", "desired", "observed", "plan", "host", "boot", "deploy", "agent"]),
+    ("main", &["cli"]),
+];
+
+/// No file is larger: past this it is two rooms.
+const LARGEST_FILE: usize = 600;
+
+#[test]
+fn rooms_use_only_what_stands_below_them() {
+    let mut offences = Vec::new();
+    for file in sources(Path::new("src")).into_iter().filter(|path| !is_tests(path)) {
+        let Some(room) = room_of_file(&file) else { continue };
+        let text = fs::read_to_string(&file).unwrap();
+        for (line, used) in uses(&text) {
+            let used_room = room_of_path(&used);
+            if used_room != room && !allowed(room, used_room, &used) {
+                offences.push(format!("{}:{line}: {room} uses crate::{used}", file.display()));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "edges that the house does not have:\n{}", offences.join("\n"));
+}
+
+#[test]
+fn no_file_outgrows_its_room() {
+    let long = |path: &Path, most: usize| {
+        let lines = fs::read_to_string(path).unwrap().lines().count();
+        (lines > most).then(|| format!("{}: {lines} lines, more than {most}", path.display()))
+    };
+    let mut offences: Vec<String> = [Path::new("src"), Path::new("tests")]
+        .into_iter()
+        .flat_map(sources)
+        .filter_map(|path| long(&path, LARGEST_FILE))
+        .collect();
+    offences.extend(long(Path::new("src/main.rs"), 39));
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn every_module_opens_with_what_it_is_for() {
+    let bare: Vec<PathBuf> = sources(Path::new("src"))
+        .into_iter()
+        .filter(|path| !is_tests(path) && !fs::read_to_string(path).unwrap().starts_with("//! "))
+        .collect();
+    assert!(bare.is_empty(), "no //! at the top of {bare:?}");
+}
+
+#[test]
+fn the_reader_of_use_lines_finds_every_form() {
+    let text = "use crate::{\n    names::{MacAddr, Iqn},\n    plan,\n};\nuse crate::boot::table::BootTable;\n//! crate::cli\nlet x = crate::host::apply();\npub(crate) use a;\nuse crate::boot::{table::BootTable, serve};\n";
+    let found: Vec<String> = uses(text).into_iter().map(|(line, path)| format!("{line} {path}")).collect();
+    assert_eq!(
+        found,
+        [
+            "1 names::MacAddr",
+            "1 names::Iqn",
+            "1 plan",
+            "5 boot::table::BootTable",
+            "7 host::apply",
+            "9 boot::table::BootTable",
+            "9 boot::serve"
+        ]
+    );
+    assert_eq!(room_of_path("boot::table::BootTable"), "boot::table");
+    assert_eq!(room_of_path("boot::serve"), "boot");
+    assert!(allowed("plan", "boot::table", "boot::table::BootTable") && !allowed("plan", "boot", "boot::serve"));
+}
+
+fn allowed(room: &str, used_room: &str, used: &str) -> bool {
+    // lib.rs declares only; what is named there that is no room is a macro or a constant of the crate.
+    let Some((_, below)) = EDGES.iter().find(|(name, _)| *name == room) else { return false };
+    below.contains(&used_room) || below.iter().any(|b| used_room.starts_with(&format!("{b}::")) || used == *b)
+}
+
+/// A file of a room's own tests, `tests.rs`, stands outside the order.
+fn is_tests(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "tests")
+}
+
+/// Every `.rs` file below a directory, sorted.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The room a file belongs to; none for lib.rs, the map.
+fn room_of_file(file: &Path) -> Option<&'static str> {
+    let path = file.strip_prefix("src").unwrap().with_extension("");
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    (parts != ["lib"]).then(|| room_of_path(&parts.join("::")))
+}
+
+/// The room a path below `crate::` belongs to.
+fn room_of_path(path: &str) -> &'static str {
+    let belongs = |name: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with("::"));
+    let rooms: BTreeMap<usize, &'static str> =
+        EDGES.iter().filter(|(name, _)| belongs(name)).map(|(name, _)| (name.len(), *name)).collect();
+    rooms.into_values().next_back().unwrap_or_else(|| panic!("crate::{path} belongs to no room of the house"))
+}
+
+/// Every path below `crate::` that a file names outside comments, with its line; groups are taken apart.
+fn uses(text: &str) -> Vec<(usize, String)> {
+    let code: String = text
+        .lines()
+        .map(|line| if line.trim_start().starts_with("//") { "\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    let mut found = Vec::new();
+    for (at, mark) in code.match_indices("crate::") {
+        if code[..at].ends_with("$") || code[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
+        let line = code[..at].matches('\n').count() + 1;
+        let mut paths = Vec::new();
+        expand(&code[at + mark.len()..], "", &mut paths);
+        found.extend(paths.into_iter().map(|path| (line, path)));
+    }
+    found
+}
+
+/// Takes one path or group apart and returns what is left of the text behind it.
+fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = expand(rest, prefix, found).trim_start().trim_start_matches(',').trim_start();
+            match rest.strip_prefix('}') {
+                Some(after) => return after,
+                None if rest.is_empty() => return rest,
+                None => {}
+            }
+        }
+    }
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '*')).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    if word.is_empty() {
+        // Something that is no path: leave the group, if we are in one.
+        return text.get(1..).unwrap_or_default();
+    }
+    let path = if prefix.is_empty() { word.to_owned() } else { format!("{prefix}::{word}") };
+    if let Some(below) = rest.strip_prefix("::") {
+        return expand(below, &path, found);
+    }
+    found.push(path);
+    let rest = rest.trim_start();
+    rest.strip_prefix("as ")
+        .map_or(rest, |alias| alias.trim_start().trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+}

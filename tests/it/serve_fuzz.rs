@@ -1,0 +1,259 @@
+//! Bytes from anybody: random ones, and packets of real firmware with parts changed, through everything that reads the network.
+//!
+//! The dice are fixed, so a failure comes back; the seed is in the message.
+
+use crate::serve::table;
+use barista::{
+    boot::{
+        dhcp::{
+            decide::{Answer, Arrival, Door, Offering, decide},
+            describe::{address_seen, describe, is_worth_recording},
+            leases::Leases,
+            packet::{MessageKind, Request, parse},
+            reply::encode,
+        },
+        http::route::{Route, route},
+        loaders::Loaders,
+        table::BootTable,
+        tftp::{
+            request::{Opening, parse_opening},
+            session::{Next, Session},
+        },
+    },
+    names::MacAddr,
+    site::NetworkMode,
+};
+use hyper::{Method, body::Bytes};
+use jiff::Timestamp;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::Path,
+};
+
+/// xorshift64*: enough to shake a parser, and the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % sides.max(1)
+    }
+
+    fn bytes(&mut self, longest: usize) -> Vec<u8> {
+        (0..self.roll(longest)).map(|_| self.roll(256) as u8).collect()
+    }
+
+    fn mutate(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        for _ in 0..1 + self.roll(6) {
+            let at = self.roll(bytes.len());
+            match self.roll(5) {
+                0 if !bytes.is_empty() => bytes[at] = self.roll(256) as u8,
+                1 => bytes.truncate(at),
+                2 => bytes.splice(at..at, self.bytes(40)).for_each(drop),
+                3 if !bytes.is_empty() => bytes[at] = [0, 255, 1, 82, 61, 43][self.roll(6)],
+                _ => {
+                    let (code, data) = (self.roll(256) as u8, self.bytes(255));
+                    bytes.extend([&[code, data.len() as u8][..], &data].concat());
+                }
+            }
+        }
+        bytes
+    }
+}
+
+fn room() -> (BootTable, Loaders) {
+    let mut room = table(Path::new("/nonexistent"));
+    for network in room.networks.values_mut() {
+        network.mode = NetworkMode::Server;
+        network.subnet = "10.88.0.0/24".parse().expect("a subnet");
+        network.range = Some((Ipv4Addr::new(10, 88, 0, 200), Ipv4Addr::new(10, 88, 0, 209)));
+    }
+    room.machines.values_mut().for_each(|machine| machine.ip = Some(Ipv4Addr::new(10, 88, 0, 205)));
+    let loaders = ["undionly.kpxe", "ipxe.efi"].map(|name| (name.to_owned(), Bytes::from_static(b"x")));
+    (room, loaders.into_iter().collect())
+}
+
+fn fixtures() -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dhcp");
+    let mut names: Vec<_> = fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("an entry").path()).collect();
+    names.sort();
+    let hex = |text: String| -> Vec<u8> {
+        let digits: Vec<u8> =
+            text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.as_bytes().to_vec()).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hex")).collect()
+    };
+    names.into_iter().map(|path| hex(fs::read_to_string(path).expect("it reads"))).collect()
+}
+
+#[test]
+fn no_bytes_stop_dhcp_and_every_reply_fits() {
+    let (mut table, loaders) = room();
+    let fixtures = fixtures();
+    let mut parsed = 0;
+    for seed in 1..30_000u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let bytes = match dice.roll(10) {
+            0 => dice.bytes(700),
+            _ => {
+                let packet = fixtures[dice.roll(fixtures.len())].clone();
+                dice.mutate(packet)
+            }
+        };
+        let Ok(request) = parse(&bytes) else { continue };
+        parsed += 1;
+        let mode = [NetworkMode::Server, NetworkMode::Proxy, NetworkMode::Off][dice.roll(3)];
+        table.networks.values_mut().for_each(|network| network.mode = mode);
+        let addresses = [Ipv4Addr::new(10, 88, 0, 1)];
+        let arrival = Arrival {
+            interface: "lo",
+            addresses: &addresses[..dice.roll(2)],
+            destination: Ipv4Addr::BROADCAST,
+            source: SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, dice.roll(256) as u8), dice.roll(65536) as u16),
+            door: [Door::Dhcp, Door::BootServer][dice.roll(2)],
+        };
+        let offering = Offering { table: &table, loaders: &loaders };
+        let decision = decide(&request, &arrival, offering, &Leases::default(), Timestamp::UNIX_EPOCH);
+        let _ = (describe(&request, &decision, offering), address_seen(&request, &decision), is_worth_recording(&decision));
+        if let Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) = decision.answer {
+            let length = encode(&reply).len();
+            assert!(length >= 300, "seed {seed}: {length} bytes");
+        }
+    }
+    assert!(parsed > 1000, "only {parsed} packets read as requests");
+}
+
+#[test]
+fn whatever_machines_ask_no_address_has_two_holders() {
+    let (table, loaders) = room();
+    let pc01: MacAddr = crate::serve::PC01.parse().expect("an address");
+    let reserved = Ipv4Addr::new(10, 88, 0, 205);
+    let template = parse(&fixtures()[1]).or_else(|_| parse(&fixtures()[2])).expect("a request");
+    let mut acknowledged = 0;
+    for seed in 1..60u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (mut leases, mut now, mut held) = (Leases::default(), 1_000_000, BTreeMap::<Ipv4Addr, (MacAddr, i64)>::new());
+        for step in 0..400 {
+            now += dice.roll(600) as i64;
+            let mac = match dice.roll(14) {
+                13 => pc01,
+                last => MacAddr::from_octets([2, 0, 0, 0, 0, last as u8]).expect("a unicast address"),
+            };
+            let any = |dice: &mut Dice| Some(Ipv4Addr::new(10, 88, 0, 198 + dice.roll(14) as u8)).filter(|_| dice.roll(2) == 0);
+            let server = [None, Some(Ipv4Addr::new(10, 88, 0, 1)), Some(Ipv4Addr::new(10, 88, 0, 254))];
+            let kinds =
+                [MessageKind::Discover, MessageKind::Request, MessageKind::Request, MessageKind::Release, MessageKind::Decline];
+            let request = Request {
+                kind: kinds[dice.roll(5)],
+                mac,
+                requested: any(&mut dice),
+                ciaddr: any(&mut dice),
+                server_id: server[dice.roll(3)],
+                giaddr: None,
+                ..template.clone()
+            };
+            let addresses = [Ipv4Addr::new(10, 88, 0, 1)];
+            let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+            let arrival =
+                Arrival { interface: "lo", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
+            let at = Timestamp::from_second(now).expect("a time");
+            let decision = decide(&request, &arrival, Offering { table: &table, loaders: &loaders }, &leases, at);
+            decision.change.into_iter().for_each(|change| leases.apply(change));
+            match decision.answer {
+                Answer::Ack(reply) => {
+                    let ip = reply.yiaddr;
+                    acknowledged += 1;
+                    let other = held.get(&ip).filter(|(holder, until)| *holder != mac && *until > now);
+                    assert_eq!(other, None, "seed {seed} step {step}: {ip} has two holders");
+                    assert!(ip != reserved || mac == pc01, "seed {seed} step {step}: {mac} got a reservation");
+                    held.insert(ip, (mac, now + 3600));
+                }
+                Answer::Noted(_) => {
+                    let gone = request.requested.into_iter().chain(request.ciaddr);
+                    gone.for_each(|ip| held.retain(|known, (holder, _)| *known != ip || *holder != mac));
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(acknowledged > 1000, "only {acknowledged} acknowledgements: the dice miss the point");
+}
+
+#[test]
+fn no_bytes_stop_tftp_and_no_datagram_sends_more_than_a_window() {
+    let file = Bytes::from(vec![7; 5000]);
+    for seed in 1..20_000u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let opening = b"\0\x01ipxe.efi\0octet\0blksize\x001468\0windowsize\x008\0tsize\x000\0timeout\x001\0".to_vec();
+        let opening = if dice.roll(3) == 0 { dice.bytes(200) } else { dice.mutate(opening) };
+        let Opening::Read(request) = parse_opening(&opening) else { continue };
+        let (mut session, _) = Session::open(&request, &file, 1468);
+        for _ in 0..200 {
+            let step = match dice.roll(4) {
+                0 => session.time_out(),
+                1 => session.hear(&dice.bytes(20)),
+                _ => session.hear(&[0, 4, 0, dice.roll(12) as u8]),
+            };
+            assert!(step.send.len() <= 64 && step.send.iter().all(|packet| packet.len() <= 1472), "seed {seed}");
+            if matches!(step.next, Next::Done(_)) {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_acknowledgement_said_again_and_again_is_answered_once() {
+    for window in ["1", "8"] {
+        let opening = [b"\0\x01ipxe.efi\0octet\0windowsize\0", window.as_bytes(), b"\0"].concat();
+        let Opening::Read(request) = parse_opening(&opening) else { panic!("no request") };
+        let (mut session, _) = Session::open(&request, &Bytes::from(vec![7; 100_000]), 1468);
+        let first = session.hear(&[0, 4, 0, 0]).send.len();
+        let again: usize = (0..100).map(|_| session.hear(&[0, 4, 0, 0]).send.len()).sum();
+        assert_eq!((first.to_string().as_str(), again), (window, if window == "1" { 0 } else { 8 }));
+    }
+}
+
+#[test]
+fn a_machine_that_went_silent_is_given_up() {
+    let Opening::Read(request) = parse_opening(b"\0\x01ipxe.efi\0octet\0") else { panic!("no request") };
+    let (mut session, _) = Session::open(&request, &Bytes::from(vec![7; 1000]), 1468);
+    let waits: Vec<_> = (0..7).map(|_| session.time_out().next).collect();
+    let seconds: u64 = waits.iter().map(|next| if let Next::Wait(wait) = next { wait.as_secs() } else { 0 }).sum();
+    assert!(matches!(waits.last(), Some(Next::Done(_))), "{waits:?}");
+    assert!((20..60).contains(&seconds), "{seconds} s");
+}
+
+#[test]
+fn no_path_stops_http_or_leads_out() {
+    for seed in 1..50_000u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let words = [
+            "/",
+            "machines",
+            "assets",
+            "boot.ipxe",
+            "..",
+            "%2e",
+            "%",
+            "%00",
+            "ipxe",
+            "cfg",
+            "mac-",
+            "loaders",
+            "88aedd0508fa",
+            "é",
+            "\\",
+        ];
+        let path: String =
+            (0..dice.roll(9)).map(|_| ["/", ""][dice.roll(2)].to_owned() + words[dice.roll(words.len())]).collect();
+        match route(&Method::GET, &path) {
+            Route::Loader(name) => assert!(!name.contains('/') && !name.is_empty(), "{path}"),
+            Route::Asset(asset) => assert!(asset.starts_with('/') && !asset.starts_with("//"), "{path}"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,82 @@
+"""Makes iPXE's ROM look like a plain PXE ROM: no other BIOS ROM can be had as a package.
+
+Frames pass between client and server; DHCP options 77 (user class) and 175 (iPXE) of the client are
+blanked until it has asked for a boot loader by TFTP. After that the loader speaks for itself.
+It must never change a frame of the server.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from dataclasses import dataclass
+
+from .server import Port
+
+BLANKED = (77, 175)
+UDP, DHCP_SERVER, TFTP, PXE_BOOT_SERVER = 17, 67, 69, 4011
+PAD, END = 0, 255
+
+
+def without_ipxe(frame: bytes) -> bytes:
+    """The frame with the options that name iPXE turned into padding; anything but a DHCP request as it is."""
+    port = udp_port(frame)
+    if port not in (DHCP_SERVER, PXE_BOOT_SERVER):
+        return frame
+    changed = bytearray(frame)
+    udp = 14 + (frame[14] & 15) * 4
+    at = udp + 8 + 240
+    while at < len(changed) and changed[at] != END:
+        if changed[at] == PAD:
+            at += 1
+            continue
+        size = 2 + changed[at + 1]
+        if changed[at] in BLANKED:
+            changed[at:at + size] = bytes(size)
+        at += size
+    changed[udp + 6:udp + 8] = b"\0\0"
+    return bytes(changed)
+
+
+def udp_port(frame: bytes) -> int | None:
+    """The destination port of a UDP over IPv4 frame."""
+    if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != UDP:
+        return None
+    udp = 14 + (frame[14] & 15) * 4
+    return int.from_bytes(frame[udp + 2:udp + 4], "big")
+
+
+@dataclass
+class PlainPxe:
+    """The filter of one client, running until the program ends."""
+
+    near: int
+    client: int
+    port: Port
+
+    def __post_init__(self) -> None:
+        self.loader_asked = False
+        self._to_client = self._bound(self.near)
+        self._to_server = self._bound(self.port.client)
+        threading.Thread(target=self._pump, daemon=True).start()
+
+    def _bound(self, port: int) -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        made.bind(("127.0.0.1", port))
+        return made
+
+    def _pump(self) -> None:
+        while True:
+            for ready in select.select([self._to_client, self._to_server], [], [])[0]:
+                try:
+                    frame = ready.recv(65536)
+                    if ready is self._to_server:
+                        self._to_client.sendto(frame, ("127.0.0.1", self.client))
+                    else:
+                        self.loader_asked |= udp_port(frame) == TFTP
+                        kept = frame if self.loader_asked else without_ipxe(frame)
+                        self._to_server.sendto(kept, ("127.0.0.1", self.port.server))
+                except ConnectionRefusedError:
+                    continue  # the other QEMU is not up yet, or already gone

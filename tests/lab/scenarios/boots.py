@@ -1,0 +1,39 @@
+"""Two machines, two firmwares, one café: from a directory of TOML to Linux roots on iSCSI."""
+
+from __future__ import annotations
+
+from labkit.cafe import Cafe
+from labkit.lab import Lab
+from labkit.site import Machine, Site
+
+PROVES = "barista alone brings a BIOS and a UEFI machine at once to a root of their own, and nothing else is written"
+PC01, PC02, PC03 = Machine("pc01", 1, ["alpha"]), Machine("pc02", 2, ["alpha"]), Machine("pc03", 3, ["alpha"])
+
+
+def run(lab: Lab) -> None:
+    """Applies, serves without root, boots both, and looks at every volume afterwards."""
+    server = lab.server(ports=2)
+    cafe = Cafe(server, Site(machines=(PC01, PC02, PC03)))
+    first = cafe.apply()
+    lab.proves("apply makes the pool, the image and three seats", {"pool", "img.alpha.1", "seat.pc01.alpha.a"} <= set(cafe.volumes()), first.out)
+    base, idle = cafe.sum_of("img.alpha.1"), cafe.sum_of("seat.pc03.alpha.a")
+    lab.proves("the image volume holds the source, byte for byte",
+               base == server.must("md5sum /lab/images/alpha.raw").split()[0])
+    lab.proves("a fresh seat is the image", idle == base)
+
+    serving = cafe.serve()
+    identity = server.must(f"cat /proc/$(cat {serving.base}.pid)/status")
+    lab.proves("serve runs without root", "Uid:\t65534\t65534" in identity, identity)
+    clients = {"pc01": lab.client("pc01", server.ports[0], "bios-ipxe-rom", PC01.mac),
+               "pc02": lab.client("pc02", server.ports[1], "uefi-pxe", PC02.mac)}
+    for name, client in clients.items():
+        said = client.wait_said("LAB: root on iSCSI", 240)
+        lab.proves(f"{name} reached a Linux root on its own LUN",
+                   "image=alpha" in said and f"serial={cafe.serial(name, 'alpha')}" in said and "boots=1" in said, said)
+        seconds = client.wait_off(60)
+        lab.note(f"{name}: {seconds:.0f} s from power-on to power-off")
+    for name in clients:
+        lab.proves(f"what {name} wrote is on its volume", cafe.read_file(f"seat.{name}.alpha.a", "boots").strip() == "1")
+    lab.proves("the image volume is untouched", cafe.sum_of("img.alpha.1") == base)
+    lab.proves("the seat that was off is untouched", cafe.sum_of("seat.pc03.alpha.a") == idle)
+    lab.proves("serve still runs", serving.status() is None, serving.output()[-2000:])
