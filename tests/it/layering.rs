@@ -99,9 +99,9 @@ fn allowed(room: &str, used_room: &str, used: &str) -> bool {
     below.contains(&used_room) || below.iter().any(|b| used_room.starts_with(&format!("{b}::")) || used == *b)
 }
 
-/// A file of a room's own tests, `tests.rs`, stands outside the order.
+/// A room's own tests, `tests.rs` or what lies in `tests/`, stand outside the order.
 fn is_tests(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "tests")
+    path.with_extension("").iter().any(|part| part == "tests")
 }
 
 /// Every `.rs` file below a directory, sorted.

@@ -138,7 +138,9 @@ def server_tree() -> Path:
             unpack(WORK / "apt/archives" / deb, into)
         for name in ("passwd", "group"):
             (into / "etc" / name).write_text((into / f"usr/share/base-passwd/{name}.master").read_text())
-        (into / "usr/bin/awk").symlink_to("mawk")
+        for name, program in (("awk", "mawk"), ("sh", "dash")):
+            (into / "usr/bin" / name).unlink(missing_ok=True)
+            (into / "usr/bin" / name).symlink_to(program)
         compile_python(into)
 
     return cached("tree", key_of(*debs, Path(__file__)), build)

@@ -55,4 +55,4 @@ def scribble(server: Server, disk: str, text: str) -> None:
 
 def scribbled(server: Server, device: str) -> str:
     """The word found there."""
-    return server.must(f"dd if={device} bs=512 count=1 skip=$((47 << 11)) iflag=direct status=none | tr -d '\\0 '")
+    return server.must(f"set -o pipefail; dd if={device} bs=512 count=1 skip=$((47 << 11)) iflag=direct status=none | tr -d '\\0 '")

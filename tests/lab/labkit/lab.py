@@ -5,6 +5,7 @@ It must never let a scenario pass without a proof, nor a machine outlive its sce
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -41,7 +42,8 @@ def key() -> Path:
 
 def share() -> Path:
     """A disk with the programs under test and the public key, mounted at /lab/share in the VM."""
-    path = WORK / "share.ext4"
+    path = Path(tempfile.gettempdir()) / f"lab-share-{os.getpid()}.ext4"
+    atexit.register(path.unlink, missing_ok=True)
     with tempfile.TemporaryDirectory() as staged:
         root = Path(staged)
         (root / "bin").mkdir()

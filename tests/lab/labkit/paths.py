@@ -5,6 +5,7 @@ It must never write outside `target/lab` and a temporary directory of the run's 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -47,13 +48,17 @@ def cached(name: str, key: str, build: Callable[[Path], None]) -> Path:
     done = cache / f"{name}-{key}"
     if done.exists():
         return done
-    print(f"# building {name}", flush=True)
-    partial = cache / f"{name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    build(partial)
-    for old in cache.glob(f"{name}-*"):
-        if len(old.name) == len(done.name):
-            shutil.rmtree(old, ignore_errors=True)
-    partial.rename(done)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return done
+        print(f"# building {name}", flush=True)
+        partial = cache / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        build(partial)
+        for old in cache.glob(f"{name}-*"):
+            if len(old.name) == len(done.name):
+                shutil.rmtree(old, ignore_errors=True)
+        partial.rename(done)
     return done
