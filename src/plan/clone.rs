@@ -147,6 +147,7 @@ fn keep_or_replace(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv
         return alter(context, name, clone, lv);
     };
     let mut change = Drafted::new(Action::Replace, describe(clone), reason).disrupting(Disruption::DestroysData);
+    change.work.is_renewal = !updated;
     if keeps && !context.consents(&consent) {
         change.hold(Hold::NoConsent { consent: format!("{}.{}", clone.machine, clone.image) });
     }

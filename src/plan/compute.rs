@@ -96,6 +96,7 @@ fn plan_storage(desired: &Desired, storage: &Storage, observation: &Observation,
     let fates = decide_fates(&context, &pool, draft);
     plan_seats(&context, &pool, fates, kernel.as_ref(), draft);
     plan_version_ends(&context, &pool, draft);
+    note_due(draft);
     for hba in lio.empty_hbas.iter().filter(|path| is_our_hba(path)) {
         let is_built_again = draft
             .changes
@@ -108,6 +109,19 @@ fn plan_storage(desired: &Desired, storage: &Storage, observation: &Observation,
             draft.add(Subject::Backstore(hba.clone()), change);
         }
     }
+}
+
+/// Says which seats are reset when their machines are off: nothing changes until then, and nobody should wonder.
+fn note_due(draft: &mut Draft) {
+    const NAMED: usize = 8;
+    if draft.due.is_empty() {
+        return;
+    }
+    let mut names: Vec<String> = draft.due.iter().take(NAMED).cloned().collect();
+    if draft.due.len() > NAMED {
+        names.push(format!("{} more", draft.due.len() - NAMED));
+    }
+    draft.note("reset", format!("{}: used, and made anew once the machine is off", names.join(", ")));
 }
 
 /// Volumes that the site names and the host does not have.

@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub late_removes: Vec<String>,
     /// Puts targets and backstores up.
     pub build: Vec<Op>,
+    /// Whether a clone is made anew for no other reason than that it was used.
+    pub is_renewal: bool,
     /// The machine's entry as it was published before, for a boot change.
     pub published: Option<BootMachine>,
 }
@@ -81,6 +83,8 @@ impl Drafted {
 pub(super) struct Draft {
     pub changes: BTreeMap<Subject, Drafted>,
     pub notes: BTreeSet<Note>,
+    /// Clones that were used and are made anew when their machine is off, as `machine.image`.
+    pub due: BTreeSet<String>,
 }
 
 impl Draft {

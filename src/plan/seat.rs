@@ -95,8 +95,11 @@ fn plan_seat(
 ) {
     let in_use = sign_of_use(context, seat.machine);
     if let Some(sign) = &in_use {
-        for fate in fates.values_mut() {
-            withhold(seat.machine, sign, fate);
+        for (name, fate) in &mut fates {
+            if withhold(seat.machine, sign, fate) {
+                let label = name.as_str().trim_start_matches("seat.").trim_end_matches(".a");
+                draft.due.insert(label.to_owned());
+            }
         }
     }
     let blocked = block_targets(context, seat, &mut fates);
@@ -154,17 +157,18 @@ fn block_targets<'a>(context: &Context<'_>, seat: &Seat<'a>, fates: &mut Fates) 
 }
 
 /// Keeps the hands off a volume whose seat is in use. A renewal that is only due because the seat was used is not even
-/// pending: it is due when the machine boots again.
-fn withhold(machine: &MachineName, sign: &str, fate: &mut Fate) {
-    let Fate::Change(change) = fate else { return };
+/// pending: it is due when the machine is off; true for such a one.
+fn withhold(machine: &MachineName, sign: &str, fate: &mut Fate) -> bool {
+    let Fate::Change(change) = fate else { return false };
     if !matches!(change.action, Action::Replace | Action::Remove | Action::Rename) {
-        return;
+        return false;
     }
-    if change.reason.ends_with("is reset at every boot") {
+    if change.work.is_renewal {
         *fate = Fate::Keep;
-        return;
+        return true;
     }
     change.hold(Hold::InUse { machine: machine.clone(), sign: sign.to_owned() });
+    false
 }
 
 fn decide_down<'a>(

@@ -1,0 +1,325 @@
+//! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
+
+use crate::room::{Room, cafe, disk, empty, machines, text, with};
+use barista::plan::{Disruption, Op, Outcome, Step};
+use std::time::Duration;
+
+const PC01: &str = "iqn.2026-11.example.cat:pc01";
+const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
+const BETA: &str = "iqn.2026-11.example.cat:pc01.beta";
+
+fn names(files: &[&str]) -> Vec<String> {
+    files.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_new_café_is_there_after_one_apply() {
+    let room = Room::new();
+    room.settle(&cafe(3));
+    assert_eq!(room.table().machines.len(), 3);
+}
+
+#[test]
+fn everything_goes_by_an_empty_but_consenting_site_and_comes_back() {
+    let room = Room::new();
+    room.settle(&cafe(3));
+    let before = room.table();
+    room.settle(&empty());
+    assert!(room.table().machines.is_empty());
+    room.settle(&cafe(3));
+    assert_eq!(room.table(), before);
+}
+
+#[test]
+fn after_a_reboot_everything_comes_back_as_it_was() {
+    let room = Room::new();
+    room.settle(&cafe(3));
+    room.host.login(BETA, PC01).expect("logs in");
+    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
+    let written = room.host.content("cafe", "seat.pc01.beta.a");
+    room.host.reboot();
+    let (plan, report) = room.apply(&cafe(3));
+    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}", text(&plan));
+    assert!(!text(&plan).contains("volume"), "no clone is touched: machines may still be running\n{}", text(&plan));
+    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
+}
+
+#[test]
+fn a_run_that_is_cut_off_at_any_effect_is_finished_by_the_next() {
+    let count = {
+        let room = Room::new();
+        room.settle(&cafe(2));
+        room.host.effects().len() as u64
+    };
+    for n in 1..=count {
+        let room = Room::new();
+        room.host.crash_at(n);
+        room.apply(&cafe(2));
+        room.host.revive();
+        let (plan, report) = room.apply(&cafe(2));
+        for (_, subject, outcome) in &report.outcomes {
+            assert_eq!(*outcome, Outcome::Done, "{subject} after a cut at effect {n}\n{}", text(&plan));
+        }
+        assert_eq!(text(&room.plan(&cafe(2))), "No changes. The host matches test.\n", "after a cut at effect {n}");
+    }
+}
+
+#[test]
+fn a_single_failure_stops_only_what_depends_on_it() {
+    let count = {
+        let room = Room::new();
+        room.settle(&cafe(2));
+        room.host.effects().len() as u64
+    };
+    for n in 1..=count {
+        let room = Room::new();
+        room.host.fail_at(n);
+        let (_, report) = room.apply(&cafe(2));
+        room.host.revive();
+        for (_, subject, outcome) in &report.outcomes {
+            assert!(!matches!(outcome, Outcome::Stuck(_)), "{subject}: {outcome:?} at effect {n}");
+        }
+        room.apply(&cafe(2));
+        assert_eq!(text(&room.plan(&cafe(2))), "No changes. The host matches test.\n", "after a failure at effect {n}");
+    }
+}
+
+#[test]
+fn a_removal_that_is_cut_off_at_any_effect_is_finished_by_the_next() {
+    let start = Room::new();
+    start.settle(&cafe(2));
+    let before = start.host.effects().len();
+    start.settle(&empty());
+    let count = (start.host.effects().len() - before) as u64;
+    for n in 1..=count {
+        let room = Room::new();
+        room.settle(&cafe(2));
+        room.host.crash_at(n);
+        room.apply(&empty());
+        room.host.revive();
+        room.apply(&empty());
+        assert_eq!(text(&room.plan(&empty())), "No changes. The host matches test.\n", "after a cut at effect {n}");
+    }
+}
+
+#[test]
+fn a_seat_with_a_session_is_held_and_changed_when_it_leaves() {
+    let room = Room::new();
+    room.settle(&cafe(2));
+    room.host.login(ALPHA, PC01).expect("logs in");
+    let mut update = cafe(2);
+    update.insert("images/alpha.toml".into(), disk("alpha", "every-boot", "2", &["1", "2"], "data-disks = [\"games\"]"));
+    let (plan, _) = room.apply(&update);
+    let held: Vec<String> = plan.held().map(|(change, hold)| format!("{} {hold}", change.subject)).collect();
+    assert!(held.iter().any(|line| line.contains("seat.pc01.alpha.a pc01 is in use")), "{held:?}");
+    assert_eq!(room.host.sessions(ALPHA), 1, "nobody was cut");
+    assert!(!text(&plan).contains("! volume  cafe/seat.pc02"), "{}", text(&plan));
+    room.host.logout(ALPHA, PC01);
+    room.apply(&update);
+    room.host.advance(Duration::from_secs(120));
+    room.apply(&update);
+    assert_eq!(text(&room.plan(&update)), "No changes. The host matches test.\n");
+}
+
+#[test]
+fn a_machine_between_its_firmware_and_its_system_is_not_disturbed() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    room.fetch("52:54:00:77:00:01");
+    room.host.login_firmware(ALPHA, PC01).expect("logs in");
+    room.host.logout(ALPHA, PC01);
+    let gone = with(&cafe(1), "machines/row.toml", "\"alpha\", \"beta\"", "\"beta\"");
+    let (plan, _) = room.apply(&gone);
+    assert!(plan.held().count() >= 2, "{}", text(&plan));
+    assert!(text(&plan).contains("fetched its boot script"), "{}", text(&plan));
+}
+
+#[test]
+fn an_every_boot_clone_that_was_written_is_made_anew_when_the_seat_is_off() {
+    let room = Room::new();
+    room.settle(&cafe(2));
+    room.host.login(ALPHA, PC01).expect("logs in");
+    room.host.write(ALPHA, PC01, 0, 1 << 20).expect("writes");
+    let plan = room.plan(&cafe(2));
+    let due = "  note: reset: pc01.alpha: used, and made anew once the machine is off\nNo changes. The host matches test.\n";
+    assert_eq!(text(&plan), due);
+    room.host.logout(ALPHA, PC01);
+    room.host.advance(Duration::from_secs(120));
+    room.apply(&cafe(2));
+    room.host.advance(Duration::from_secs(120));
+    room.settle(&cafe(2));
+    assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a").map(|content| content.writes), Some(0));
+    assert_eq!(room.host.content("cafe", "seat.pc02.alpha.a").map(|content| content.writes), Some(0));
+}
+
+#[test]
+fn a_clone_that_is_never_reset_outlives_updates_and_removal_without_consent() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    room.host.login(BETA, PC01).expect("logs in");
+    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
+    room.host.logout(BETA, PC01);
+    room.host.advance(Duration::from_secs(120));
+    room.apply(&cafe(1));
+    let written = room.host.content("cafe", "seat.pc01.beta.a");
+    let mut update = cafe(1);
+    update.insert("images/beta.toml".into(), disk("beta", "never", "2", &["1", "2"], ""));
+    room.host.advance(Duration::from_secs(120));
+    room.apply(&update);
+    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
+    let alone = with(&update, "machines/row.toml", "\"alpha\", \"beta\"", "\"alpha\"");
+    let (plan, _) = room.apply(&alone);
+    assert!(text(&plan).contains("may-destroy"), "{}", text(&plan));
+    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
+    let consent = with(&alone, "site.toml", "may-destroy = []", "may-destroy = [\"pc01.beta\"]");
+    room.apply(&consent);
+    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), None);
+}
+
+#[test]
+fn changing_a_policy_does_not_throw_away_what_was_to_be_kept() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let loose = with(&cafe(1), "images/beta.toml", "\"never\"", "\"every-boot\"");
+    room.host.login(BETA, PC01).expect("logs in");
+    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
+    room.host.logout(BETA, PC01);
+    room.host.advance(Duration::from_secs(120));
+    room.apply(&loose);
+    room.host.advance(Duration::from_secs(120));
+    let (plan, _) = room.apply(&loose);
+    assert!(text(&plan).contains("\"pc01.beta\" to may-destroy"), "{}", text(&plan));
+    assert_ne!(room.host.content("cafe", "seat.pc01.beta.a").map(|content| content.writes), Some(0));
+}
+
+#[test]
+fn a_version_is_kept_while_it_has_clones_and_goes_only_by_consent() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let mut update = cafe(1);
+    update.insert("images/beta.toml".into(), disk("beta", "never", "2", &["2"], ""));
+    let (plan, _) = room.apply(&update);
+    assert!(text(&plan).contains("img.beta.1"), "{}", text(&plan));
+    assert!(room.host.content("cafe", "img.beta.1").is_some());
+    let consent = with(&update, "site.toml", "may-destroy = []", "may-destroy = [\"beta@1\"]");
+    let (plan, _) = room.apply(&consent);
+    assert!(text(&plan).contains("1 clones of it remain") || text(&plan).contains("clone"), "{}", text(&plan));
+    assert!(room.host.content("cafe", "img.beta.1").is_some(), "a clone of it remains");
+    let both = with(&update, "site.toml", "may-destroy = []", "may-destroy = [\"beta@1\", \"pc01.beta\"]");
+    room.apply(&both);
+    assert!(room.host.content("cafe", "img.beta.1").is_none());
+    assert_eq!(text(&room.plan(&both)), "No changes. The host matches test.\n");
+}
+
+#[test]
+fn a_renamed_machine_keeps_its_data() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    room.host.login(BETA, PC01).expect("logs in");
+    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
+    room.host.logout(BETA, PC01);
+    room.host.advance(Duration::from_secs(120));
+    room.apply(&cafe(1));
+    room.host.advance(Duration::from_secs(120));
+    let written = room.host.content("cafe", "seat.pc01.beta.a");
+    let mut renamed = cafe(1);
+    let list =
+        format!("moved = [{{ from = \"pc01\", to = \"seat01\" }}]\n{}", machines(&names(&["seat01"]), "\"alpha\", \"beta\""));
+    renamed.insert("machines/row.toml".into(), list);
+    room.settle(&renamed);
+    assert_eq!(room.host.content("cafe", "seat.seat01.beta.a"), written);
+    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), None);
+}
+
+#[test]
+fn a_renamed_image_keeps_its_volumes() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let mut renamed = with(&cafe(1), "machines/row.toml", "\"alpha\", \"beta\"", "\"alpha\", \"gamma\"");
+    let beta = renamed.remove("images/beta.toml").expect("is there");
+    renamed.insert("images/gamma.toml".into(), format!("moved = [{{ from = \"beta\", to = \"gamma\" }}]\n{beta}"));
+    room.settle(&renamed);
+    assert!(room.host.content("cafe", "img.gamma.1").is_some_and(|content| content.file.is_some()));
+    assert!(room.host.content("cafe", "img.beta.1").is_none());
+    assert!(room.host.content("cafe", "seat.pc01.gamma.a").is_some());
+}
+
+#[test]
+fn an_image_that_grows_grows_its_clones_and_disturbs_nobody() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    room.host.login(ALPHA, PC01).expect("logs in");
+    let grown = with(&cafe(1), "images/alpha.toml", "64MiB", "128MiB");
+    let (plan, _) = room.apply(&grown);
+    assert_eq!(plan.held().count(), 0, "{}", text(&plan));
+    assert_eq!(room.host.sessions(ALPHA), 1);
+    assert_eq!(text(&room.plan(&grown)), "No changes. The host matches test.\n");
+}
+
+#[test]
+fn a_plan_that_destroys_too_much_is_held_whole() {
+    let room = Room::new();
+    room.settle(&cafe(4));
+    let few = with(&cafe(1), "site.toml", "max-destroy = 50", "max-destroy = 5");
+    let effects = room.host.effects().len();
+    let (plan, _) = room.apply(&few);
+    assert!(plan.is_converged() && plan.held().count() > 5, "{}", text(&plan));
+    assert_eq!(room.host.effects().len(), effects);
+}
+
+#[test]
+fn no_step_takes_anything_away_that_no_change_admits() {
+    let room = Room::new();
+    room.settle(&cafe(2));
+    let mut update = cafe(2);
+    update.insert("images/alpha.toml".into(), disk("alpha", "every-boot", "2", &["2"], "data-disks = [\"games\"]"));
+    let update = with(&update, "site.toml", "may-destroy = []", "may-destroy = [\"*\"]");
+    for files in [update, empty(), cafe(1)] {
+        let plan = room.plan(&files);
+        for step in &plan.steps {
+            let takes: Vec<_> = match step {
+                Step::Ops { change, ops } => ops.iter().filter(|op| takes_away(op)).map(|_| *change).collect(),
+                Step::LvmMany { words, volumes } if words[0] == "lvremove" => volumes.iter().map(|(change, _)| *change).collect(),
+                Step::LvmBatch(commands) => {
+                    commands.iter().filter(|(_, words)| words[0] == "lvremove").map(|(change, _)| *change).collect()
+                }
+                _ => Vec::new(),
+            };
+            for id in takes {
+                let change = &plan.changes[id.0 as usize];
+                assert_ne!(change.disruption, Disruption::None, "{change:?}");
+            }
+        }
+    }
+}
+
+fn takes_away(op: &Op) -> bool {
+    use barista::plan::ConfigFsOp::{Rmdir, Unlink, Write};
+    match op {
+        Op::ConfigFs(Rmdir(_) | Unlink(_)) => true,
+        Op::ConfigFs(Write { path, value }) => path.ends_with("enable") && value == "0",
+        Op::Run(words) => words[0] == "lvremove",
+        _ => false,
+    }
+}
+
+#[test]
+fn the_same_site_and_host_give_the_same_plan_to_the_byte() {
+    let room = Room::new();
+    let once = serde_json::to_string(&room.plan(&cafe(5))).expect("serialises");
+    assert_eq!(once, serde_json::to_string(&room.plan(&cafe(5))).expect("serialises"));
+}
+
+#[test]
+fn every_change_comes_after_what_it_waits_for() {
+    let room = Room::new();
+    room.settle(&cafe(2));
+    let renamed = format!("moved = [{{ from = \"pc01\", to = \"seat01\" }}]\n{}", machines(&names(&["seat01"]), "\"alpha\""));
+    let mut files = cafe(2);
+    files.insert("machines/row.toml".into(), renamed);
+    for plan in [room.plan(&files), room.plan(&empty()), Room::new().plan(&cafe(3))] {
+        for (place, change) in plan.changes.iter().enumerate() {
+            assert!(change.after.iter().all(|after| (after.0 as usize) < place), "{change:?}");
+        }
+    }
+}
