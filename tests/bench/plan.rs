@@ -3,7 +3,13 @@
 //! `cargo bench --bench plan`. The host's state is the fake's after one apply of a small site, repeated for every machine of
 //! the large one, so that the observation has the shape of a real one. Prints the time and the memory of one plan, and the
 //! ratio of the large to the small: linear is 10.
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::expect_used, missing_docs, reason = "a benchmark measures and prints")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark measures and prints"
+)]
 
 #[path = "../it/room.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
@@ -87,12 +93,19 @@ fn repeat(sample: &Observation, prepared: &Prepared) -> Observation {
             lv.device = shift(lv.device);
             vg.lvs.insert(renamed(name), lv);
         }
-        let path_of = |path: &str| format!("iblock_{}/{}", 200_000 + number * 8 + sample_lio.backstores.range(..path.to_owned()).count(), renamed(path.split_once('/').expect("a path").1));
+        let path_of = |path: &str| {
+            format!(
+                "iblock_{}/{}",
+                200_000 + number * 8 + sample_lio.backstores.range(..path.to_owned()).count(),
+                renamed(path.split_once('/').expect("a path").1)
+            )
+        };
         for (path, backstore) in &sample_lio.backstores {
             let mut backstore = backstore.clone();
             backstore.device = shift(backstore.device);
             let name = path_of(path).split_once('/').expect("a path").1.to_owned();
-            let wanted = storage.targets.values().filter(|target| target.machine == *machine).flat_map(|target| target.luns.values());
+            let wanted =
+                storage.targets.values().filter(|target| target.machine == *machine).flat_map(|target| target.luns.values());
             backstore.serial = wanted.into_iter().find(|wanted| wanted.name == name).expect("desired").serial.clone();
             lio.backstores.insert(path_of(path), backstore);
         }
@@ -119,4 +132,3 @@ fn peak_kib() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
-
