@@ -4,6 +4,7 @@
 //! becomes part of some of them.
 #![expect(clippy::disallowed_methods, reason = "effect room: configfs, /proc and the clock")]
 
+use super::lock::{Lock, lock_out_other_tools};
 use super::ports::{ConfigFs, Kernel, Kind};
 use jiff::Timestamp;
 use std::{
@@ -98,6 +99,10 @@ impl ConfigFs for KernelConfigFs {
 
     fn unlink(&self, path: &str) -> io::Result<()> {
         fs::remove_file(self.root.join(path))
+    }
+
+    fn lock_out_other_tools(&self) -> Vec<Lock> {
+        lock_out_other_tools()
     }
 }
 

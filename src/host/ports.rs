@@ -3,6 +3,7 @@
 //! **Invariant:** nothing else in the house starts a program or touches configfs, so a fake of these is a whole host. They are
 //! shared with worker threads, because some effects block in the kernel and must be left behind.
 
+use super::Lock;
 use jiff::Timestamp;
 use std::{io, ops::ControlFlow, time::Duration};
 
@@ -161,6 +162,9 @@ pub trait ConfigFs: Send + Sync {
     fn symlink(&self, target: &str, link: &str) -> io::Result<()>;
     /// Removes a link.
     fn unlink(&self, path: &str) -> io::Result<()>;
+
+    /// Keeps other tools away from the tree for as long as the result lives.
+    fn lock_out_other_tools(&self) -> Vec<Lock>;
 }
 
 /// What a name in configfs is.

@@ -3,7 +3,7 @@
 use barista::{
     agent::converge::{ConvergeError, Errand},
     deploy::directory,
-    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output, System},
+    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Lock, Output, System},
     plan::{Revision, Targets},
     site,
 };
@@ -61,6 +61,9 @@ impl ConfigFs for Untouchable {
     }
     fn unlink(&self, path: &str) -> io::Result<()> {
         panic!("{path} was removed")
+    }
+    fn lock_out_other_tools(&self) -> Vec<Lock> {
+        panic!("others were locked out")
     }
 }
 

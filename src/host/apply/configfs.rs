@@ -9,7 +9,11 @@ use crate::plan::{ConfigFsOp, Op, Outcome, render_op};
 use nix::errno::Errno;
 use std::{
     io,
-    sync::{Arc, mpsc::channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::channel,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -33,21 +37,58 @@ impl Worker {
         Self { configfs, deadline, stuck: Vec::new() }
     }
 
-    pub(super) fn perform(&mut self, op: &ConfigFsOp) -> Result<(), Outcome> {
+    /// Performs ops in order, in one thread of their own; the first that fails or does not end is the outcome.
+    pub(super) fn perform(&mut self, ops: &[ConfigFsOp]) -> Result<(), Outcome> {
+        let run = Arc::new(Run {
+            configfs: self.configfs.clone(),
+            ops: ops.to_vec(),
+            begun: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
+        });
         let (sender, receiver) = channel();
-        let (configfs, owned) = (self.configfs.clone(), op.clone());
-        let thread = thread::spawn(move || drop(sender.send(perform(&*configfs, &owned))));
+        let its = run.clone();
+        let thread = thread::spawn(move || drop(sender.send(its.perform())));
         self.stuck.retain(|thread| !thread.is_finished());
         let deadline = if self.stuck.is_empty() { self.deadline } else { self.deadline.min(PATIENCE_WHILE_STUCK) };
-        let line = || render_op(&Op::ConfigFs(op.clone()));
-        match receiver.recv_timeout(deadline) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Outcome::Failed(format!("{}: {}", line(), explain(op, &error)))),
-            Err(_) => {
-                self.stuck.push(thread);
-                Err(Outcome::Stuck(format!("{}: the kernel did not finish within {} s", line(), deadline.as_secs_f32())))
+        loop {
+            let begun = run.begun.load(Ordering::Acquire);
+            match receiver.recv_timeout(deadline) {
+                Ok(result) => return result.map_err(Outcome::Failed),
+                Err(_) if run.begun.load(Ordering::Acquire) > begun => {}
+                Err(_) => {
+                    run.left.store(true, Ordering::Release);
+                    self.stuck.push(thread);
+                    let line =
+                        ops.get(begun.saturating_sub(1)).map(|op| render_op(&Op::ConfigFs(op.clone()))).unwrap_or_default();
+                    return Err(Outcome::Stuck(format!("{line}: the kernel did not finish within {} s", deadline.as_secs_f32())));
+                }
             }
         }
+    }
+}
+
+/// Ops on their way, shared with the thread that performs them.
+struct Run {
+    configfs: Arc<dyn ConfigFs>,
+    ops: Vec<ConfigFsOp>,
+    /// How many have begun.
+    begun: AtomicUsize,
+    /// Set when nobody waits any more: the op that was stuck is the last one.
+    left: AtomicBool,
+}
+
+impl Run {
+    fn perform(&self) -> Result<(), String> {
+        for op in &self.ops {
+            if self.left.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            self.begun.fetch_add(1, Ordering::Release);
+            let line = render_op(&Op::ConfigFs(op.clone()));
+            tracing::debug!(target: "barista::host", "op {line}");
+            perform(&*self.configfs, op).map_err(|error| format!("{line}: {}", explain(op, &error)))?;
+        }
+        Ok(())
     }
 }
 

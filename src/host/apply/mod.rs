@@ -11,7 +11,7 @@ mod lvm;
 mod lvm_effect;
 mod publish;
 
-use super::{System, lock::lock_out_other_tools};
+use super::System;
 use crate::plan::{ChangeId, Op, Outcome, Plan, Report, Step, VERSION, render_op};
 use configfs::Worker;
 use ledger::Ledger;
@@ -61,7 +61,7 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
         Step::Ops { ops, .. } => ops.iter().any(|op| matches!(op, Op::ConfigFs(_))),
         Step::LvmBatch(_) | Step::LvmMany { .. } | Step::Publish { .. } => false,
     });
-    let _locks = if touches_configfs { lock_out_other_tools() } else { Vec::new() };
+    let _locks = if touches_configfs { system.configfs.lock_out_other_tools() } else { Vec::new() };
     let mut run = Run {
         system,
         context,
@@ -70,7 +70,16 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
         progress,
     };
     for step in &plan.steps {
+        let start = system.kernel.now();
         run.step(step);
+        let kind = match step {
+            Step::Ops { .. } => "ops",
+            Step::LvmBatch(_) => "batch",
+            Step::LvmMany { .. } => "many",
+            Step::Publish { .. } => "publish",
+        };
+        let millis = system.kernel.now().duration_since(start).as_secs_f64() * 1e3;
+        tracing::info!(target: "barista::host", "step took {millis:.2} ms: {kind}");
     }
     Report { version: VERSION, revision: plan.revision.clone(), outcomes: run.ledger.into_outcomes() }
 }
@@ -91,7 +100,7 @@ impl Run<'_> {
                     return;
                 }
                 self.progress.begin(Some(*change), &self.ledger.label(*change));
-                let outcome = ops.iter().find_map(|op| self.op(op).err()).unwrap_or(Outcome::Done);
+                let outcome = self.ops(ops).err().unwrap_or(Outcome::Done);
                 self.progress.end(&outcome);
                 self.ledger.settle(*change, outcome);
             }
@@ -101,15 +110,30 @@ impl Run<'_> {
         }
     }
 
+    /// Runs ops in order; neighbours in configfs go together.
+    fn ops(&mut self, ops: &[Op]) -> Result<(), Outcome> {
+        let together = |one: &Op, next: &Op| matches!((one, next), (Op::ConfigFs(_), Op::ConfigFs(_)));
+        for ops in ops.chunk_by(together) {
+            let tree: Vec<_> =
+                ops.iter().filter_map(|op| if let Op::ConfigFs(op) = op { Some(op.clone()) } else { None }).collect();
+            let result = if tree.is_empty() { ops.iter().try_for_each(|op| self.op(op)) } else { self.worker.perform(&tree) };
+            if let Err(outcome) = result {
+                tracing::warn!(target: "barista::host", ?outcome, "an op did not go well");
+                return Err(outcome);
+            }
+        }
+        Ok(())
+    }
+
     fn op(&mut self, op: &Op) -> Result<(), Outcome> {
         let line = render_op(op);
         tracing::debug!(target: "barista::host", "op {line}");
-        let result = match op {
+        match op {
             Op::Run(argv) => {
                 let command = super::Command::new(argv, PROGRAM_DEADLINE);
                 self.system.commands.succeed(&command).map(drop).map_err(|error| Outcome::Failed(chain(&error)))
             }
-            Op::ConfigFs(op) => self.worker.perform(op),
+            Op::ConfigFs(op) => self.worker.perform(std::slice::from_ref(op)),
             Op::Verify { path, sha256 } => image::verify(self.context, path, sha256, self.progress).map_err(Outcome::Failed),
             Op::RequireIdle { machine, target, initiator, commands } => {
                 idle::require_idle(self.system, machine, target, initiator, *commands)
@@ -118,11 +142,7 @@ impl Run<'_> {
                 let target = image::Target { vg, lv, size: *size, pool, reserve: *reserve };
                 image::fill(self.system, self.context, path, format, &target, self.progress).map_err(Outcome::Failed)
             }
-        };
-        if let Err(outcome) = &result {
-            tracing::warn!(target: "barista::host", ?outcome, "op {line}");
         }
-        result
     }
 }
 

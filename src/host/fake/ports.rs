@@ -5,7 +5,7 @@
 use super::lio::Lio;
 use super::tree::Node;
 use super::{FakeHost, World};
-use crate::host::{ConfigFs, Kernel, Kind};
+use crate::host::{ConfigFs, Kernel, Kind, Lock};
 use jiff::Timestamp;
 use nix::errno::Errno;
 use std::{io, sync::PoisonError, time::Duration};
@@ -79,6 +79,11 @@ impl ConfigFs for FakeHost {
 
     fn unlink(&self, path: &str) -> io::Result<()> {
         self.change("unlink", path, |world| loaded(world)?.unlink(path))
+    }
+
+    /// Nobody else is on this host.
+    fn lock_out_other_tools(&self) -> Vec<Lock> {
+        Vec::new()
     }
 }
 
