@@ -1,1 +1,267 @@
-//! Observing a host: what is absent, what is unreadable.
+//! Observing a host: what is present, what is absent, what is unreadable.
+
+use barista::host::fake::FakeHost;
+use barista::host::{Command, ConfigFs, Output, Scope, observe, remember};
+use barista::observed::{Observation, Seen};
+use barista::site::SourceFormat;
+use nix::errno::Errno;
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+const TARGET: &str = "iqn.2026-11.example.lucky-cat:pc01.win11";
+const INITIATOR: &str = "iqn.2026-11.example.lucky-cat:pc01";
+
+fn scope(state: &Path) -> Scope {
+    Scope {
+        site: "lucky-cat".parse().expect("legal"),
+        vg: Some("cafe".parse().expect("legal")),
+        iqn_prefix: Some("iqn.2026-11.example.lucky-cat".parse().expect("legal")),
+        image_store: state.join("images"),
+        sources: BTreeMap::new(),
+        assets_dir: state.join("assets"),
+        assets: Default::default(),
+        macs: [("pc01".parse().expect("legal"), vec!["88:ae:dd:05:08:01".parse().expect("legal")])].into(),
+        state: state.to_owned(),
+    }
+}
+
+fn look(host: &FakeHost) -> Observation {
+    let state = tempfile::tempdir().expect("a directory");
+    observe(&host.system(), &scope(state.path()))
+}
+
+fn host() -> FakeHost {
+    let host = FakeHost::new();
+    host.load_lio().add_vg("cafe", 8 << 30).add_pool("cafe", "pool", 1 << 30);
+    host
+}
+
+fn reason<T: std::fmt::Debug>(seen: Seen<T>) -> String {
+    match seen {
+        Seen::Unreadable(reason) => reason,
+        other => panic!("is readable: {other:?}"),
+    }
+}
+
+/// A seat's disk and target, enabled.
+fn export(host: &FakeHost, prefix: &str, backstore: &str, number: u32) {
+    let words = format!("lvcreate -y -T -V 64m -n {backstore} cafe/pool");
+    let output = host.system().commands.run(&Command::new(words.split(' '), Duration::from_secs(9))).expect("runs");
+    assert!(output.is_success(), "{}", output.stderr);
+    let (hba, tpg) = (format!("core/iblock_{number}"), format!("iscsi/{prefix}:pc01.win11/tpgt_1"));
+    let (disk, lun, acl) = (format!("{hba}/{backstore}"), format!("{tpg}/lun/lun_0"), format!("{tpg}/acls/{prefix}:pc01"));
+    if host.list("iscsi").is_err() {
+        host.mkdir("iscsi").expect("made");
+    }
+    for path in [&hba, &disk] {
+        host.mkdir(path).expect("made");
+    }
+    ConfigFs::write(host, &format!("{disk}/control"), &format!("udev_path=/dev/cafe/{backstore}")).expect("written");
+    ConfigFs::write(host, &format!("{disk}/enable"), "1").expect("written");
+    ConfigFs::write(host, &format!("{disk}/alias"), "a mark").expect("written");
+    ConfigFs::write(host, &format!("{disk}/wwn/vpd_unit_serial"), "serial").expect("written");
+    for path in [tpg.trim_end_matches("/tpgt_1"), &tpg, &lun, &acl, &format!("{acl}/lun_0"), &format!("{tpg}/np/192.0.2.1:3260")]
+    {
+        host.mkdir(path).expect("made");
+    }
+    host.symlink(&disk, &format!("{lun}/disk")).expect("linked");
+    host.symlink(&lun, &format!("{acl}/lun_0/map")).expect("linked");
+    ConfigFs::write(host, &format!("{tpg}/attrib/authentication"), "0").expect("written");
+    ConfigFs::write(host, &format!("{tpg}/enable"), "1").expect("written");
+}
+
+fn export_ours(host: &FakeHost) {
+    export(host, "iqn.2026-11.example.lucky-cat", "lucky-cat.pc01.win11", 100_000);
+}
+
+fn export_foreign(host: &FakeHost) {
+    export(host, "iqn.2003-01.org.other", "theirs", 3);
+}
+
+#[test]
+fn a_site_without_disks_asks_neither_lvm_nor_configfs() {
+    let host = FakeHost::new();
+    host.become_user();
+    host.unmount_configfs();
+    host.uninstall("vgs");
+    let state = tempfile::tempdir().expect("a directory");
+    let seen = observe(&host.system(), &Scope { vg: None, iqn_prefix: None, ..scope(state.path()) });
+    assert_eq!((seen.vg, seen.lio, seen.published), (Seen::Absent, Seen::Absent, Seen::Absent));
+}
+
+#[test]
+fn a_volume_group_is_absent_only_when_lvm_said_so() {
+    let absent = FakeHost::new();
+    absent.add_vg("other", 1 << 30);
+    assert_eq!(look(&absent).vg, Seen::Absent);
+    assert!(look(&host()).vg.present().is_some_and(|vg| vg.lvs.contains_key("pool")));
+    let says = |status, stdout: &str, stderr: &str| Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() };
+    for (program, output, expected) in [
+        ("vgs", says(5, "", "  /dev/sdb: open failed\n"), "vgs"),
+        ("vgs", says(0, "{\"report\": [", ""), "does not read as one"),
+        ("lvs", says(5, "{}", "  Can't get lock for cafe.\n"), "Can't get lock for cafe."),
+        ("lvs", says(0, r#"{"report":[{"lv":[{"lv_name":"pool"}]}]}"#, ""), "lacks the field"),
+    ] {
+        let host = host();
+        host.answer(program, output);
+        let reason = reason(look(&host).vg);
+        assert!(reason.starts_with("volume group cafe: ") && reason.contains(expected), "{reason}");
+    }
+    let (user, bare) = (host(), host());
+    user.become_user();
+    assert!(reason(look(&user).vg).contains("run as root"));
+    bare.uninstall("lvs");
+    assert!(reason(look(&bare).vg).contains("install the package lvm2"));
+}
+
+#[test]
+fn lio_is_absent_while_it_is_not_loaded_and_unreadable_without_configfs() {
+    assert_eq!(look(&FakeHost::new()).lio, Seen::Absent);
+    let host = host();
+    host.unmount_configfs();
+    assert!(reason(look(&host).lio).contains("mount -t configfs"));
+}
+
+#[test]
+fn an_attribute_of_ours_that_cannot_be_read_is_named_and_a_foreign_one_stops_nobody() {
+    let ours = [
+        "core/iblock_100000/lucky-cat.pc01.win11/alias".to_owned(),
+        "core/iblock_100000/lucky-cat.pc01.win11/attrib/emulate_tpu".to_owned(),
+        "core/iblock_100000/lucky-cat.pc01.win11/statistics/scsi_lu/num_cmds".to_owned(),
+        format!("iscsi/{TARGET}/tpgt_1/enable"),
+        format!("iscsi/{TARGET}/tpgt_1/acls/{INITIATOR}/lun_0/write_protect"),
+        format!("iscsi/{TARGET}/fabric_statistics/iscsi_instance/sessions"),
+    ];
+    for path in ours {
+        let host = host();
+        export_ours(&host);
+        host.forbid(&path, Errno::EIO);
+        let reason = reason(look(&host).lio);
+        assert!(reason.starts_with(&format!("/sys/kernel/config/target/{path}: ")), "{reason}");
+    }
+    let host = host();
+    export_ours(&host);
+    export_foreign(&host);
+    for attribute in ["alias", "enable", "info", "attrib/emulate_tpu", "wwn/vpd_unit_serial"] {
+        host.forbid(&format!("core/iblock_3/theirs/{attribute}"), Errno::EIO);
+    }
+    host.forbid("iscsi/iqn.2003-01.org.other:pc01.win11/tpgt_1/enable", Errno::EIO);
+    assert!(matches!(look(&host).lio, Seen::Present(_)));
+}
+
+#[test]
+fn an_acl_whose_session_cannot_be_read_is_not_an_acl_without_one() {
+    let host = host();
+    export_ours(&host);
+    host.forbid(&format!("iscsi/{TARGET}/tpgt_1/acls/{INITIATOR}/info"), Errno::EIO);
+    let lio = look(&host).lio;
+    let lio = lio.present().expect("the rest is readable");
+    assert!(matches!(&lio.targets[TARGET].tpgs[&1].acls[INITIATOR].session, Seen::Unreadable(_)));
+}
+
+#[test]
+fn a_seat_is_read_whole_and_a_neighbour_at_a_glance() {
+    let host = host();
+    export_ours(&host);
+    export_foreign(&host);
+    host.mkdir("core/iblock_100009").expect("made");
+    host.login(TARGET, INITIATOR).expect("logs in");
+    host.write(TARGET, INITIATOR, 0, 4096).expect("writes");
+    let seen = look(&host);
+    let lio = seen.lio.present().expect("is there");
+    assert_eq!(lio.empty_hbas, ["iblock_100009".to_owned()].into());
+    let disk = &lio.backstores["iblock_100000/lucky-cat.pc01.win11"];
+    let lv = &seen.vg.present().expect("is there").lvs["lucky-cat.pc01.win11"];
+    assert!(disk.enabled && lv.open && disk.device.is_some());
+    assert_eq!((disk.device, disk.alias.as_str(), disk.serial.as_str(), disk.commands), (lv.device, "a mark", "serial", 1));
+    assert_eq!(
+        (disk.inquiry.each_ref().map(String::as_str), disk.attributes["emulate_tpu"].as_str()),
+        (["LIO-ORG", "IBLOCK", "4.0"], "0")
+    );
+    let theirs = &lio.backstores["iblock_3/theirs"];
+    assert!(theirs.enabled && theirs.device.is_some() && theirs.serial.is_empty() && theirs.attributes.is_empty());
+    let target = &lio.targets[TARGET];
+    let tpg = &target.tpgs[&1];
+    assert_eq!((target.sessions, tpg.enabled, tpg.attributes["authentication"].as_str()), (1, true, "0"));
+    let link = tpg.luns.values().next().expect("one LUN").link.clone();
+    assert_eq!(link, Some(("disk".into(), "iblock_100000/lucky-cat.pc01.win11".into())));
+    assert_eq!(tpg.portals.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1:3260"]);
+    let acl = &tpg.acls[INITIATOR];
+    let session = acl.session.present().expect("is logged in");
+    assert_eq!((session.isid.as_str(), session.address.as_str()), ("00023d000001", "192.0.2.101"));
+    assert_eq!(session.since, Some(seen.at), "nobody looked before");
+    let map = acl.luns.values().next().expect("one map");
+    assert_eq!((map.link.as_ref().map(|(name, lun)| (name.as_str(), lun.0)), map.commands), (Some(("map", 0)), 1));
+    let other = &lio.targets["iqn.2003-01.org.other:pc01.win11"];
+    assert!(other.tpgs[&1].acls.is_empty() && other.tpgs[&1].luns.len() == 1);
+}
+
+#[test]
+fn a_map_that_has_died_is_a_fact_and_no_failure_to_read() {
+    let host = host();
+    export_ours(&host);
+    host.unlink(&format!("iscsi/{TARGET}/tpgt_1/lun/lun_0/disk")).expect("taken away");
+    let seen = look(&host);
+    let tpg = &seen.lio.present().expect("is readable").targets[TARGET].tpgs[&1];
+    assert_eq!(tpg.luns.values().next().expect("one LUN").link, None);
+    assert_eq!(tpg.acls[INITIATOR].luns.values().next().expect("one map").commands, 0);
+}
+
+#[test]
+fn a_session_is_followed_from_look_to_look() {
+    let host = host();
+    export_ours(&host);
+    let state = tempfile::tempdir().expect("a directory");
+    let look = || {
+        let seen = observe(&host.system(), &scope(state.path()));
+        remember(state.path(), &seen).expect("written");
+        host.advance(Duration::from_secs(300));
+        (seen.at, *seen.activity.values().next().expect("pc01"))
+    };
+    assert_eq!(look().1, Default::default());
+    host.login_firmware(TARGET, INITIATOR).expect("logs in");
+    let (firmware, _) = look();
+    host.logout(TARGET, INITIATOR);
+    assert_eq!(look().1.session_ended, None, "the firmware handed over and nothing has ended");
+    host.login(TARGET, INITIATOR).expect("logs in");
+    host.write(TARGET, INITIATOR, 0, 4096).expect("writes");
+    let (since, activity) = look();
+    assert_eq!((activity.session_since, activity.counters_moved), (Some(since), Some(since)));
+    assert!(since > firmware);
+    assert_eq!(look().1.session_since, Some(since));
+    host.logout(TARGET, INITIATOR);
+    let (ended, activity) = look();
+    assert_eq!((activity.session_ended, activity.session_since), (Some(ended), None));
+}
+
+#[test]
+fn sources_are_measured_and_those_that_lead_elsewhere_refused() {
+    let host = host();
+    let state = tempfile::tempdir().expect("a directory");
+    let store = state.path().join("images");
+    fs::create_dir_all(&store).expect("made");
+    let qcow2 = |backing: u8| {
+        let mut header = vec![0; 104];
+        header[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        header[15] = backing;
+        header[24..32].copy_from_slice(&(64_u64 << 30).to_be_bytes());
+        header
+    };
+    fs::write(store.join("plain.raw"), vec![1; 1 << 20]).expect("written");
+    fs::write(store.join("whole.qcow2"), qcow2(0)).expect("written");
+    fs::write(store.join("backed.qcow2"), qcow2(104)).expect("written");
+    fs::write(store.join("named-wrong.qcow2"), b"MZ").expect("written");
+    std::os::unix::fs::symlink("/etc/hostname", store.join("out.raw")).expect("linked");
+    fs::create_dir(store.join("directory.raw")).expect("made");
+    let names = ["plain.raw", "whole.qcow2", "backed.qcow2", "named-wrong.qcow2", "out.raw", "directory.raw", "missing.raw"];
+    let format = |name: &str| if name.ends_with("raw") { SourceFormat::Raw } else { SourceFormat::Qcow2 };
+    let sources = names.iter().map(|name| ((*name).to_owned(), format(name))).collect();
+    let seen = observe(&host.system(), &Scope { sources, ..scope(state.path()) }).sources;
+    let disk = |name: &str| seen[name].present().expect("is there").disk_size.clone();
+    assert_eq!(disk("plain.raw").present().map(|size| size.0), Some(1 << 20));
+    assert_eq!(disk("whole.qcow2").present().map(|size| size.0), Some(64 << 30));
+    assert!(reason(disk("backed.qcow2")).contains("has a backing file"));
+    assert!(reason(disk("named-wrong.qcow2")).contains("named-wrong.qcow2"));
+    assert!(reason(seen["out.raw"].clone()).contains("leads out of"));
+    assert!(reason(seen["directory.raw"].clone()).contains("is not a regular file"));
+    assert_eq!(seen["missing.raw"], Seen::Absent);
+}

@@ -150,6 +150,7 @@ fn fine_when_gone(result: io::Result<()>) -> io::Result<()> {
 fn explain(op: &ConfigFsOp, error: &io::Error) -> String {
     let rule = match (op, error.raw_os_error().map(Errno::from_raw)) {
         (ConfigFsOp::Write { path, .. }, Some(Errno::EBUSY)) if path.ends_with("enable") => "something else holds the device",
+        (ConfigFsOp::Write { path, .. }, Some(Errno::EEXIST)) if path.ends_with("control") => "the backstore has its device open",
         (ConfigFsOp::Write { path, .. }, Some(Errno::EACCES)) if path.ends_with("enable") => "the device is read-only",
         (ConfigFsOp::Write { path, .. }, Some(Errno::EINVAL)) if path.contains("/wwn/") || path.contains("/attrib/") => {
             "the value is not allowed, or a LUN still leads to the backstore"
