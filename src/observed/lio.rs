@@ -13,7 +13,7 @@ pub struct Lio {
     pub backstores: BTreeMap<String, Backstore>,
     /// HBA directories that hold no backstore: debris of a half-made or half-removed one.
     pub empty_hbas: BTreeSet<String>,
-    /// iSCSI targets by name. Of a target that is not ours only the name and its LUNs are read.
+    /// iSCSI targets by name. Of a target that is not ours only its LUNs and portals are read.
     pub targets: BTreeMap<String, Target>,
 }
 

@@ -17,7 +17,7 @@ use super::render::counted;
 use super::version::words;
 use super::{Action, Disruption, Hold, Subject};
 use crate::desired::{self, Mark};
-use crate::names::{Iqn, LvName, MachineName};
+use crate::names::{Iqn, LvName, MachineName, Portal};
 use crate::observed::{Backstore, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -144,7 +144,8 @@ fn block_targets<'a>(context: &Context<'_>, seat: &Seat<'a>, fates: &mut Fates) 
             .map(|backstore| Hold::After {
                 subject: Subject::Volume(context.storage.vg.clone(), backstore.volume.clone()).to_string(),
             })
-            .or_else(|| wanted.luns.values().find_map(|backstore| shown_elsewhere(context, &backstore.volume)));
+            .or_else(|| wanted.luns.values().find_map(|backstore| shown_elsewhere(context, &backstore.volume)))
+            .or_else(|| portal_taken(context));
         let Some(hold) = hold else { continue };
         for backstore in wanted.luns.values() {
             if let Some(Fate::Change(change)) = fates.get_mut(&backstore.volume).filter(|fate| fate.takes_volume_away()) {
@@ -335,6 +336,21 @@ fn build_targets(
         builds.push((subject, change));
     }
     builds
+}
+
+/// A target that is not ours and listens on every address of the port keeps ours from listening on one (`kernel_bind` then
+/// says EADDRINUSE, and the portal's directory is refused with EINVAL), unless ours was there first.
+fn portal_taken(context: &Context<'_>) -> Option<Hold> {
+    let wanted = context.storage.portal;
+    let prefix = format!("{}:", context.storage.iqn_prefix);
+    let listens = |target: &Target, on: &dyn Fn(&Portal) -> bool| target.tpgs.values().flat_map(|tpg| &tpg.portals).any(on);
+    let (ours, others): (Vec<_>, Vec<_>) = context.lio.targets.iter().partition(|(name, _)| name.starts_with(&prefix));
+    if ours.iter().any(|(_, target)| listens(target, &|portal| *portal == wanted)) {
+        return None;
+    }
+    let taken = |portal: &Portal| portal.0.port() == wanted.0.port() && portal.0.ip().is_unspecified();
+    let (name, _) = others.into_iter().find(|(_, target)| listens(target, &taken))?;
+    Some(Hold::Foreign { what: format!("target {name}, which listens on every address of port {},", wanted.0.port()) })
 }
 
 /// Two backstores cannot hold one volume; one that is not ours comes first.

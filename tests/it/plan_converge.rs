@@ -323,3 +323,18 @@ fn every_change_comes_after_what_it_waits_for() {
         }
     }
 }
+
+#[test]
+fn a_stranger_on_every_address_of_the_port_is_named_before_anything_fails() {
+    let room = Room::new();
+    room.host.load_lio();
+    let tree = room.host.system().configfs;
+    for path in ["iscsi", "iscsi/iqn.2001-04.com.stranger:x", "iscsi/iqn.2001-04.com.stranger:x/tpgt_1"] {
+        tree.mkdir(path).expect("makes it");
+    }
+    tree.mkdir("iscsi/iqn.2001-04.com.stranger:x/tpgt_1/np/0.0.0.0:3260").expect("listens");
+    let (plan, _) = room.apply(&cafe(1));
+    assert!(text(&plan).contains("iqn.2001-04.com.stranger:x, which listens on every address of port 3260"), "{}", text(&plan));
+    tree.rmdir("iscsi/iqn.2001-04.com.stranger:x/tpgt_1/np/0.0.0.0:3260").expect("stops");
+    room.settle(&cafe(1));
+}

@@ -256,13 +256,15 @@ fn read_link(tree: &Tree<'_>, directory: &str) -> Read<Option<(String, String)>>
     Ok(Some((name, target)))
 }
 
-/// What matters of a target that is not ours: which backstores its LUNs lead to. What cannot be read stays empty.
+/// What matters of a target that is not ours: which backstores its LUNs lead to, and where it listens. What cannot be read stays empty.
 fn glance_target(tree: &Tree<'_>, path: &str) -> Target {
     let mut target = Target::default();
     for name in tree.names(path, Kind::Directory).unwrap_or_default() {
         if let Ok(tag) = parse_tpg_directory(&name) {
             let luns = read_luns(tree, &format!("{path}/{name}")).unwrap_or_default();
-            target.tpgs.insert(tag, Tpg { luns, ..Tpg::default() });
+            let portals = tree.names(&format!("{path}/{name}/np"), Kind::Directory).unwrap_or_default();
+            let portals = portals.iter().filter_map(|portal| parse_portal_directory(portal).ok()).collect();
+            target.tpgs.insert(tag, Tpg { luns, portals, ..Tpg::default() });
         }
     }
     target
