@@ -3,13 +3,12 @@
 //! **Invariant:** the proof is the planner itself, run on a fresh look at the host; nothing is applied without the host's lock.
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
 
-use crate::desired::Source;
 use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Lock, LockError, Progress, Scope, System};
 use crate::observed::Observation;
 use crate::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
 use crate::site::{Finding, Site};
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -83,7 +82,7 @@ impl Errand<'_> {
     pub fn carry_out(&self, proposal: &Proposal, _lock: &Lock, progress: &mut dyn Progress) -> Applied {
         let context = ApplyContext {
             state: self.state.to_owned(),
-            image_store: image_store(&proposal.prepared, self.state),
+            image_store: Scope::image_store(&proposal.prepared, self.state),
             configfs_deadline: CONFIGFS_DEADLINE,
         };
         let report = host::apply(self.system, &proposal.plan, &context, progress);
@@ -93,7 +92,7 @@ impl Errand<'_> {
     }
 
     fn look(&self, prepared: Prepared) -> Proposal {
-        let observation = host::observe(self.system, &scope(&prepared, self.state));
+        let observation = host::observe(self.system, &Scope::of(&prepared, self.state));
         let plan = plan::compute(&prepared, &observation, self.revision.clone(), self.targets);
         Proposal { prepared, observation, plan }
     }
@@ -146,32 +145,4 @@ pub fn lock_within(state: &Path, patience: Duration) -> Result<Lock, LockError> 
             other => return other,
         }
     }
-}
-
-/// What to look at for a site.
-fn scope(prepared: &Prepared, state: &Path) -> Scope {
-    let desired = &prepared.desired;
-    let storage = desired.storage.as_ref();
-    let versions = storage.into_iter().flat_map(|storage| storage.versions.values());
-    let sources = versions.filter_map(|version| match &version.source {
-        Source::Blank => None,
-        Source::File { path, format, .. } => Some((path.clone(), *format)),
-    });
-    Scope {
-        site: desired.site.clone(),
-        vg: storage.map(|storage| storage.vg.clone()),
-        iqn_prefix: storage.map(|storage| storage.iqn_prefix.clone()),
-        image_store: image_store(prepared, state),
-        sources: sources.collect(),
-        assets_dir: state.join("assets"),
-        assets: prepared.table.assets.clone(),
-        macs: prepared.table.machines.iter().map(|(name, machine)| (name.clone(), machine.macs.clone())).collect(),
-        state: state.to_owned(),
-    }
-}
-
-/// Where image sources lie.
-fn image_store(prepared: &Prepared, state: &Path) -> PathBuf {
-    let named = prepared.desired.storage.as_ref().and_then(|storage| storage.image_store.as_ref());
-    named.map_or_else(|| state.join("images"), PathBuf::from)
 }

@@ -5,9 +5,10 @@
 
 use super::context::{Context, reset_text, tag};
 use super::draft::{Draft, Drafted};
+use super::in_use::targets_of;
 use super::pool::Pool;
 use super::version::{Growth, grow, words};
-use super::{Action, Disruption, Gate, Hold};
+use super::{Action, Disruption, Gate, Hold, Subject};
 use crate::desired::{CloneVolume, Mark};
 use crate::names::{LvName, MachineName};
 use crate::observed::Lv;
@@ -59,7 +60,7 @@ pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) ->
             (Some(lv), _) => keep_or_replace(context, name, clone, lv),
             (None, Some((old, lv))) => {
                 renamed.push(old.clone());
-                Fate::Change(Box::new(rename(context, name, clone, old, lv)))
+                Fate::Change(Box::new(move_clone(context, name, clone, old, lv)))
             }
             (None, None) => {
                 Fate::Change(Box::new(create(context, name, clone, &format!("{} boots {}", clone.machine, clone.image))))
@@ -129,7 +130,7 @@ fn create(context: &Context<'_>, name: &LvName, clone: &CloneVolume, reason: &st
 /// Adds what makes the clone from its version, and waits for that version.
 fn make(context: &Context<'_>, name: &LvName, clone: &CloneVolume, change: &mut Drafted) {
     change.work.creates.push(create_command(context, name, clone));
-    change.after.insert(super::Subject::Volume(context.storage.vg.clone(), clone.base.clone()));
+    change.after.insert(Subject::Volume(context.storage.vg.clone(), clone.base.clone()));
 }
 
 fn keep_or_replace(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> Fate {
@@ -188,14 +189,9 @@ fn alter(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> 
     let path = context.path(name);
     let mut change = Drafted::new(Action::Alter, describe(clone), "");
     let mut reasons = Vec::new();
-    let reset = reset_text(clone.reset);
-    if tag(lv, Mark::RESET) != Some(reset) && (clone.reset == Reset::Never || !Context::is_kept(lv)) {
-        let mut retag = words(&["lvchange", "-y", "--addtag", &Mark::tag(Mark::RESET, reset), &path]);
-        if let Some(old) = tag(lv, Mark::RESET) {
-            retag.splice(2..2, words(&["--deltag", &Mark::tag(Mark::RESET, old)]));
-        }
+    if let Some(retag) = retag(context, name, clone, lv) {
         change.work.creates.push(retag);
-        reasons.push(format!("its reset policy is {reset} now"));
+        reasons.push("its tags say otherwise".to_owned());
     }
     if let Growth::To(size) = grow(context, lv.size, clone.size) {
         change.work.creates.push(words(&["lvextend", "-L", &format!("{}b", size.0), &path]));
@@ -216,19 +212,49 @@ fn alter(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> 
     Fate::Change(Box::new(change))
 }
 
-fn rename(context: &Context<'_>, name: &LvName, clone: &CloneVolume, old: &LvName, lv: &Lv) -> Drafted {
-    let path = context.path(name);
-    let mut change = Drafted::new(Action::Rename, format!("from {old}, {}", describe(clone)), "the site says it moved");
-    let mut retag = words(&["lvchange", "-y"]);
-    for (key, value) in [(Mark::MACHINE, clone.machine.as_str()), (Mark::IMAGE, clone.image.as_str())] {
-        if let Some(before) = tag(lv, key).filter(|before| *before != value) {
-            retag.extend(words(&["--deltag", &Mark::tag(key, before), "--addtag", &Mark::tag(key, value)]));
+/// The command that makes a clone's tags say whose it is and how it is reset; none when they do.
+fn retag(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> Option<Vec<String>> {
+    let mut command = words(&["lvchange", "-y"]);
+    let reset = if clone.reset != Reset::Never && Context::is_kept(lv) { Reset::Never } else { clone.reset };
+    let wanted = [(Mark::MACHINE, clone.machine.as_str()), (Mark::IMAGE, clone.image.as_str()), (Mark::RESET, reset_text(reset))];
+    for (key, value) in wanted {
+        let before = tag(lv, key);
+        if before == Some(value) {
+            continue;
         }
+        command.extend(before.into_iter().flat_map(|before| words(&["--deltag", &Mark::tag(key, before)])));
+        command.extend(words(&["--addtag", &Mark::tag(key, value)]));
     }
-    retag.push(path.clone());
-    change.work.renames = vec![words(&["lvrename", context.storage.vg.as_str(), old.as_str(), name.as_str()]), retag];
-    if !lv.active {
-        change.work.activates.push(path);
+    if command.len() == 2 {
+        return None;
+    }
+    command.push(context.path(name));
+    Some(command)
+}
+
+/// A clone that has another name so far: it keeps what it holds, unless its policy has it made anew anyway.
+fn move_clone(context: &Context<'_>, name: &LvName, clone: &CloneVolume, old: &LvName, lv: &Lv) -> Drafted {
+    let version = tag(lv, Mark::VERSION).unwrap_or("");
+    let is_outdated = version != clone.version.as_str() && clone.reset != Reset::Never && !Context::is_kept(lv);
+    let mut change = if is_outdated {
+        let reason = format!("it moved, and {} went from {version} to {}", clone.image, clone.version);
+        let mut change = Drafted::new(Action::Replace, format!("{} in place of {old}", describe(clone)), reason);
+        change.disruption = Disruption::DestroysData;
+        change.work.removes.push(context.path(old));
+        make(context, name, clone, &mut change);
+        change
+    } else {
+        let mut change = Drafted::new(Action::Rename, format!("from {old}, {}", describe(clone)), "the site says it moved");
+        change.work.renames.push(words(&["lvrename", context.storage.vg.as_str(), old.as_str(), name.as_str()]));
+        change.work.renames.extend(retag(context, name, clone, lv));
+        change
+    };
+    if !is_outdated && !lv.active {
+        change.work.activates.push(context.path(name));
+    }
+    // The machine may be running under its old name: what shows the volume there goes first, or nothing does.
+    if let Some(machine) = Context::machine_of(lv) {
+        change.after.extend(targets_of(context, &machine).map(|(target, _)| Subject::Target(target.clone())));
     }
     hold_if_held_open(context, old, lv, &mut change);
     change

@@ -214,14 +214,11 @@ fn gate_clones(context: &Context<'_>, image: &str, version: &str, change: &mut D
         if tag(lv, Mark::MACHINE).is_none() || tag(lv, Mark::IMAGE) != Some(image) || tag(lv, Mark::VERSION) != Some(version) {
             continue;
         }
-        let subject = clone.parse().ok().map(|name| Subject::Volume(context.storage.vg.clone(), name));
-        let going = subject
-            .as_ref()
-            .and_then(|subject| draft.changes.get(subject))
-            .is_some_and(|planned| planned.is_open() && matches!(planned.action, Action::Remove | Action::Replace));
-        match subject {
-            Some(subject) if going => drop(change.after.insert(subject)),
-            _ => staying.push(*clone),
+        let path = context.path(clone);
+        let going = draft.changes.iter().find(|(_, planned)| planned.is_open() && planned.work.removes.contains(&path));
+        match going {
+            Some((subject, _)) => drop(change.after.insert(subject.clone())),
+            None => staying.push(*clone),
         }
     }
     if let Some(first) = staying.first() {

@@ -1,9 +1,11 @@
 //! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
 
-use crate::room::{Room, cafe, disk, empty, machines, text, with};
+use crate::room::{Files, Room, cafe, disk, empty, machines, text, with};
+use barista::host::fake::FakeHost;
 use barista::plan::{Disruption, Op, Outcome, Step};
 use std::time::Duration;
 
+const CONVERGED: &str = "No changes. The host matches test.\n";
 const PC01: &str = "iqn.2026-11.example.cat:pc01";
 const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
 const BETA: &str = "iqn.2026-11.example.cat:pc01.beta";
@@ -44,62 +46,61 @@ fn after_a_reboot_everything_comes_back_as_it_was() {
     assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
 }
 
-#[test]
-fn a_run_that_is_cut_off_at_any_effect_is_finished_by_the_next() {
-    let count = {
+/// How many effects going from one site to another takes.
+fn effects(from: Option<&Files>, to: &Files) -> u64 {
+    let room = Room::new();
+    from.into_iter().for_each(|files| room.settle(files));
+    let before = room.host.effects().len();
+    room.settle(to);
+    (room.host.effects().len() - before) as u64
+}
+
+/// Goes from one site to another with a fault at each effect in turn, and insists that the next run finishes.
+fn survive(from: Option<&Files>, to: &Files, fault: fn(&FakeHost, u64)) {
+    for n in 1..=effects(from, to) {
         let room = Room::new();
-        room.settle(&cafe(2));
-        room.host.effects().len() as u64
-    };
-    for n in 1..=count {
-        let room = Room::new();
-        room.host.crash_at(n);
-        room.apply(&cafe(2));
+        from.into_iter().for_each(|files| room.settle(files));
+        fault(&room.host, n);
+        let (_, report) = room.apply(to);
+        assert!(!report.outcomes.iter().any(|(_, _, outcome)| matches!(outcome, Outcome::Stuck(_))), "{report:?} at effect {n}");
         room.host.revive();
-        let (plan, report) = room.apply(&cafe(2));
+        let (plan, report) = room.apply(to);
         for (_, subject, outcome) in &report.outcomes {
-            assert_eq!(*outcome, Outcome::Done, "{subject} after a cut at effect {n}\n{}", text(&plan));
+            assert_eq!(*outcome, Outcome::Done, "{subject} after a fault at effect {n}\n{}", text(&plan));
         }
-        assert_eq!(text(&room.plan(&cafe(2))), "No changes. The host matches test.\n", "after a cut at effect {n}");
+        assert_eq!(text(&room.plan(to)), CONVERGED, "after a fault at effect {n}");
     }
 }
 
+/// A site that is two updates and a rename away from `cafe(2)`.
+fn another() -> Files {
+    let mut files = cafe(2);
+    files.insert("images/alpha.toml".into(), disk("alpha", "every-boot", "2", &["2"], "data-disks = [\"games\"]"));
+    let list =
+        format!("moved = [{{ from = \"pc02\", to = \"pc03\" }}]\n{}", machines(&names(&["pc01", "pc03"]), "\"beta\", \"alpha\""));
+    files.insert("machines/row.toml".into(), list);
+    with(&files, "site.toml", "may-destroy = []", "may-destroy = [\"alpha@1\"]")
+}
+
 #[test]
-fn a_single_failure_stops_only_what_depends_on_it() {
-    let count = {
-        let room = Room::new();
-        room.settle(&cafe(2));
-        room.host.effects().len() as u64
-    };
-    for n in 1..=count {
-        let room = Room::new();
-        room.host.fail_at(n);
-        let (_, report) = room.apply(&cafe(2));
-        room.host.revive();
-        for (_, subject, outcome) in &report.outcomes {
-            assert!(!matches!(outcome, Outcome::Stuck(_)), "{subject}: {outcome:?} at effect {n}");
-        }
-        room.apply(&cafe(2));
-        assert_eq!(text(&room.plan(&cafe(2))), "No changes. The host matches test.\n", "after a failure at effect {n}");
-    }
+fn a_run_that_is_cut_off_at_any_effect_is_finished_by_the_next() {
+    survive(None, &cafe(2), FakeHost::crash_at);
+}
+
+#[test]
+fn a_single_failure_anywhere_is_mended_by_the_next_run() {
+    survive(None, &cafe(2), FakeHost::fail_at);
 }
 
 #[test]
 fn a_removal_that_is_cut_off_at_any_effect_is_finished_by_the_next() {
-    let start = Room::new();
-    start.settle(&cafe(2));
-    let before = start.host.effects().len();
-    start.settle(&empty());
-    let count = (start.host.effects().len() - before) as u64;
-    for n in 1..=count {
-        let room = Room::new();
-        room.settle(&cafe(2));
-        room.host.crash_at(n);
-        room.apply(&empty());
-        room.host.revive();
-        room.apply(&empty());
-        assert_eq!(text(&room.plan(&empty())), "No changes. The host matches test.\n", "after a cut at effect {n}");
-    }
+    survive(Some(&cafe(2)), &empty(), FakeHost::crash_at);
+}
+
+#[test]
+fn an_update_with_a_rename_that_is_cut_off_at_any_effect_is_finished_by_the_next() {
+    survive(Some(&cafe(2)), &another(), FakeHost::crash_at);
+    survive(Some(&cafe(2)), &another(), FakeHost::fail_at);
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn a_seat_with_a_session_is_held_and_changed_when_it_leaves() {
     room.apply(&update);
     room.host.advance(Duration::from_secs(120));
     room.apply(&update);
-    assert_eq!(text(&room.plan(&update)), "No changes. The host matches test.\n");
+    assert_eq!(text(&room.plan(&update)), CONVERGED);
 }
 
 #[test]
@@ -144,9 +145,7 @@ fn an_every_boot_clone_that_was_written_is_made_anew_when_the_seat_is_off() {
     let due = "  note: reset: pc01.alpha: used, and made anew once the machine is off\nNo changes. The host matches test.\n";
     assert_eq!(text(&plan), due);
     room.host.logout(ALPHA, PC01);
-    room.host.advance(Duration::from_secs(120));
-    room.apply(&cafe(2));
-    room.host.advance(Duration::from_secs(120));
+    room.pass(&cafe(2));
     room.settle(&cafe(2));
     assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a").map(|content| content.writes), Some(0));
     assert_eq!(room.host.content("cafe", "seat.pc02.alpha.a").map(|content| content.writes), Some(0));
@@ -156,15 +155,10 @@ fn an_every_boot_clone_that_was_written_is_made_anew_when_the_seat_is_off() {
 fn a_clone_that_is_never_reset_outlives_updates_and_removal_without_consent() {
     let room = Room::new();
     room.settle(&cafe(1));
-    room.host.login(BETA, PC01).expect("logs in");
-    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
-    room.host.logout(BETA, PC01);
-    room.host.advance(Duration::from_secs(120));
-    room.apply(&cafe(1));
+    room.use_seat(&cafe(1), BETA, PC01);
     let written = room.host.content("cafe", "seat.pc01.beta.a");
     let mut update = cafe(1);
     update.insert("images/beta.toml".into(), disk("beta", "never", "2", &["1", "2"], ""));
-    room.host.advance(Duration::from_secs(120));
     room.apply(&update);
     assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
     let alone = with(&update, "machines/row.toml", "\"alpha\", \"beta\"", "\"alpha\"");
@@ -181,12 +175,7 @@ fn changing_a_policy_does_not_throw_away_what_was_to_be_kept() {
     let room = Room::new();
     room.settle(&cafe(1));
     let loose = with(&cafe(1), "images/beta.toml", "\"never\"", "\"every-boot\"");
-    room.host.login(BETA, PC01).expect("logs in");
-    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
-    room.host.logout(BETA, PC01);
-    room.host.advance(Duration::from_secs(120));
-    room.apply(&loose);
-    room.host.advance(Duration::from_secs(120));
+    room.use_seat(&loose, BETA, PC01);
     let (plan, _) = room.apply(&loose);
     assert!(text(&plan).contains("\"pc01.beta\" to may-destroy"), "{}", text(&plan));
     assert_ne!(room.host.content("cafe", "seat.pc01.beta.a").map(|content| content.writes), Some(0));
@@ -208,19 +197,14 @@ fn a_version_is_kept_while_it_has_clones_and_goes_only_by_consent() {
     let both = with(&update, "site.toml", "may-destroy = []", "may-destroy = [\"beta@1\", \"pc01.beta\"]");
     room.apply(&both);
     assert!(room.host.content("cafe", "img.beta.1").is_none());
-    assert_eq!(text(&room.plan(&both)), "No changes. The host matches test.\n");
+    assert_eq!(text(&room.plan(&both)), CONVERGED);
 }
 
 #[test]
 fn a_renamed_machine_keeps_its_data() {
     let room = Room::new();
     room.settle(&cafe(1));
-    room.host.login(BETA, PC01).expect("logs in");
-    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
-    room.host.logout(BETA, PC01);
-    room.host.advance(Duration::from_secs(120));
-    room.apply(&cafe(1));
-    room.host.advance(Duration::from_secs(120));
+    room.use_seat(&cafe(1), BETA, PC01);
     let written = room.host.content("cafe", "seat.pc01.beta.a");
     let mut renamed = cafe(1);
     let list =
@@ -229,6 +213,25 @@ fn a_renamed_machine_keeps_its_data() {
     room.settle(&renamed);
     assert_eq!(room.host.content("cafe", "seat.seat01.beta.a"), written);
     assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), None);
+}
+
+#[test]
+fn a_machine_that_runs_under_its_old_name_is_renamed_when_it_leaves() {
+    let room = Room::new();
+    room.settle(&cafe(2));
+    room.host.login(BETA, PC01).expect("logs in");
+    let mut renamed = cafe(2);
+    let list =
+        format!("moved = [{{ from = \"pc01\", to = \"pc09\" }}]\n{}", machines(&names(&["pc02", "pc09"]), "\"alpha\", \"beta\""));
+    renamed.insert("machines/row.toml".into(), list);
+    let (plan, _) = room.apply(&renamed);
+    assert!(text(&plan).contains("held: pc01 is in use"), "{}", text(&plan));
+    assert_eq!(room.host.sessions(BETA), 1);
+    assert!(room.host.content("cafe", "seat.pc01.beta.a").is_some(), "nothing moved beneath it");
+    assert!(room.table().machines.keys().any(|name| name.as_str() == "pc01"), "its address and its way back in stay");
+    room.host.logout(BETA, PC01);
+    room.pass(&renamed);
+    room.settle(&renamed);
 }
 
 #[test]
@@ -253,7 +256,7 @@ fn an_image_that_grows_grows_its_clones_and_disturbs_nobody() {
     let (plan, _) = room.apply(&grown);
     assert_eq!(plan.held().count(), 0, "{}", text(&plan));
     assert_eq!(room.host.sessions(ALPHA), 1);
-    assert_eq!(text(&room.plan(&grown)), "No changes. The host matches test.\n");
+    assert_eq!(text(&room.plan(&grown)), CONVERGED);
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! A café in memory for tests: a site's text, the fake host, a state directory, and the errand between them.
 
 use barista::boot::table::BootTable;
-use barista::desired::Source;
 use barista::host::fake::FakeHost;
 use barista::host::{ApplyContext, Scope, Silent, apply, observe, remember};
 use barista::names::MacAddr;
 use barista::observed::Observation;
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
 use barista::site::{Entry, Tree, load};
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 /// Files of a site by path.
 pub type Files = BTreeMap<String, String>;
@@ -36,30 +35,8 @@ impl Room {
         fs::write(store.join(name), bytes).expect("writable");
     }
 
-    fn store(&self) -> PathBuf {
-        self.state.path().join("images")
-    }
-
     pub fn observe(&self, prepared: &Prepared) -> Observation {
-        let storage = prepared.desired.storage.as_ref();
-        let mut sources = BTreeMap::new();
-        for base in storage.iter().flat_map(|storage| storage.versions.values()) {
-            if let Source::File { path, format, .. } = &base.source {
-                sources.insert(path.clone(), *format);
-            }
-        }
-        let scope = Scope {
-            site: prepared.desired.site.clone(),
-            vg: storage.map(|storage| storage.vg.clone()),
-            iqn_prefix: storage.map(|storage| storage.iqn_prefix.clone()),
-            image_store: self.store(),
-            sources,
-            assets_dir: self.state.path().join("assets"),
-            assets: prepared.table.assets.clone(),
-            macs: prepared.desired.room.machines.iter().map(|(name, seat)| (name.clone(), seat.macs.clone())).collect(),
-            state: self.state.path().to_owned(),
-        };
-        observe(&self.host.system(), &scope)
+        observe(&self.host.system(), &Scope::of(prepared, self.state.path()))
     }
 
     pub fn plan(&self, files: &Files) -> Plan {
@@ -75,7 +52,7 @@ impl Room {
         let plan = compute(&prepared, &observation);
         let context = ApplyContext {
             state: self.state.path().to_owned(),
-            image_store: self.store(),
+            image_store: Scope::image_store(&prepared, self.state.path()),
             configfs_deadline: Duration::from_millis(300),
         };
         let report = apply(&self.host.system(), &plan, &context, &mut Silent);
@@ -96,6 +73,21 @@ impl Room {
     pub fn table(&self) -> BootTable {
         let text = fs::read_to_string(self.state.path().join(barista::boot::table::PATH)).expect("published");
         BootTable::parse(&text).expect("a table")
+    }
+
+    /// A machine logs in, writes a MiB to its system disk, and leaves; then so much time passes that its seat is free.
+    pub fn use_seat(&self, files: &Files, target: &str, initiator: &str) {
+        self.host.login(target, initiator).expect("logs in");
+        self.host.write(target, initiator, 0, 1 << 20).expect("writes");
+        self.host.logout(target, initiator);
+        self.pass(files);
+    }
+
+    /// Looks, and lets two minutes pass: counters that moved are old news then.
+    pub fn pass(&self, files: &Files) {
+        let observation = self.observe(&prepare(files));
+        remember(self.state.path(), &observation).expect("writable");
+        self.host.advance(Duration::from_secs(120));
     }
 
     /// Writes down that a machine fetched its script now.

@@ -11,12 +11,13 @@ pub(super) use files::{read_disk_size, resolve_in_store};
 pub(super) use lio::read_target_now;
 
 use super::{System, activity};
+use crate::desired::{Source, SourceFormat};
 use crate::names::{Iqn, MacAddr, MachineName, SiteName, VgName};
 use crate::observed::{Observation, Seen};
-use crate::site::SourceFormat;
+use crate::plan::Prepared;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// What to look at: what the site owns, and the files that it names.
@@ -40,6 +41,35 @@ pub struct Scope {
     pub macs: BTreeMap<MachineName, Vec<MacAddr>>,
     /// The state directory.
     pub state: PathBuf,
+}
+
+impl Scope {
+    /// What to look at for a site; `state` is the state directory.
+    pub fn of(prepared: &Prepared, state: &Path) -> Self {
+        let storage = prepared.desired.storage.as_ref();
+        let versions = storage.into_iter().flat_map(|storage| storage.versions.values());
+        let sources = versions.filter_map(|version| match &version.source {
+            Source::Blank => None,
+            Source::File { path, format, .. } => Some((path.clone(), *format)),
+        });
+        Self {
+            site: prepared.desired.site.clone(),
+            vg: storage.map(|storage| storage.vg.clone()),
+            iqn_prefix: storage.map(|storage| storage.iqn_prefix.clone()),
+            image_store: Self::image_store(prepared, state),
+            sources: sources.collect(),
+            assets_dir: state.join("assets"),
+            assets: prepared.table.assets.clone(),
+            macs: prepared.table.machines.iter().map(|(name, machine)| (name.clone(), machine.macs.clone())).collect(),
+            state: state.to_owned(),
+        }
+    }
+
+    /// Where image sources lie: where the site says, else `images/` below the state directory.
+    pub fn image_store(prepared: &Prepared, state: &Path) -> PathBuf {
+        let named = prepared.desired.storage.as_ref().and_then(|storage| storage.image_store.as_ref());
+        named.map_or_else(|| state.join("images"), PathBuf::from)
+    }
 }
 
 /// Looks at the host once.

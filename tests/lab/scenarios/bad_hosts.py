@@ -30,9 +30,11 @@ def run(lab: Lab) -> None:
     refused("not root", cafe.barista("apply --yes --state /tmp/state", before="setpriv --reuid 65534 --regid 65534 --clear-groups"), "root")
     for tool, package in (("lvm", "lvm2"), ("qemu-img", "qemu-utils")):
         away = server.must(f"command -v {tool}").strip()
-        server.must(f"mv $(readlink -f {away}) /root/away/")
-        refused(f"{tool} missing", cafe.barista("apply --yes"), package, tool)
+        away = server.must(f"readlink -f {away}").strip()
+        server.must(f"mv {away} /root/away/")
+        done = cafe.barista("apply --yes")
         server.must(f"mv /root/away/* {away}")
+        refused(f"{tool} missing", done, package, tool)
     cafe.write(GOOD.with_(volume_group="nosuch"))
     refused("no volume group", cafe.barista("apply --yes"), "nosuch")
     cafe.write(GOOD)
