@@ -145,6 +145,8 @@ mod tests {
         let session = parse_session(include_str!("../../tests/fixtures/configfs/acl-info.open-iscsi")).expect("reads");
         let expected = Session { isid: "00023d000001".into(), address: "127.0.0.1".into(), since: None };
         assert_eq!(session, Some(expected));
+        let ipxe = parse_session(include_str!("../../tests/fixtures/configfs/acl-info.ipxe")).expect("reads").expect("is there");
+        assert_eq!((ipxe.isid.as_str(), ipxe.address.as_str()), ("40002723f3a6", "10.9.0.2"));
         assert!(parse_session("InitiatorName: x\nLIO Session ID: 1   ISID: 0x00 02  TSIH: 1").is_err());
         assert!(parse_session("").is_err(), "an empty text says nothing about sessions");
     }

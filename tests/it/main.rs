@@ -5,6 +5,7 @@ mod cafe;
 mod cli;
 mod contract;
 mod contract_lvm;
+mod contract_sessions;
 mod converge;
 mod deploy;
 mod git;
