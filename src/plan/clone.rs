@@ -161,19 +161,13 @@ fn keep_or_replace(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv
 /// Whether anything may have been written since the clone was made; LIO's counters are the witness, within one boot of
 /// the kernel.
 fn is_used(context: &Context<'_>, lv: &Lv) -> bool {
-    !context.is_of_this_boot(lv) || holder(context, lv).is_some_and(|(_, backstore)| backstore.commands > 0)
-}
-
-/// The backstore that shows this volume, ours or not.
-fn holder<'a>(context: &Context<'a>, lv: &Lv) -> Option<(&'a String, &'a crate::observed::Backstore)> {
-    let device = lv.device?;
-    context.lio.backstores.iter().find(|(_, backstore)| backstore.device == Some(device))
+    !context.is_of_this_boot(lv) || context.holder(lv).is_some_and(|(_, backstore)| backstore.commands > 0)
 }
 
 /// Holds a change that takes a volume away while something that is not ours has it open.
 fn hold_if_held_open(context: &Context<'_>, name: &LvName, lv: &Lv, change: &mut Drafted) {
     let mark = Mark::alias(&context.desired.site);
-    match holder(context, lv) {
+    match context.holder(lv) {
         Some((path, backstore)) if backstore.alias != mark => {
             change.hold(Hold::Foreign { what: format!("backstore {path}, which shows {},", context.path(name)) });
         }

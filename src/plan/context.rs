@@ -1,10 +1,10 @@
 //! What every part of the planner looks at.
 
 use crate::desired::{Desired, Mark, Storage};
-use crate::names::{LvName, MachineName};
-use crate::observed::{Lio, Lv, LvKind, Observation, Vg};
+use crate::names::{LvName, MachineName, Portal};
+use crate::observed::{Backstore, Lio, Lv, LvKind, Observation, Target, Vg};
 use crate::site::{Consent, Reset};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Desired and observed storage side by side; exists only when both could be read.
 pub(super) struct Context<'a> {
@@ -15,6 +15,14 @@ pub(super) struct Context<'a> {
     pub lio: &'a Lio,
     /// Our volumes by name.
     pub ours: BTreeMap<&'a str, &'a Lv>,
+    /// Machines of which some clone was made before the kernel started.
+    pub older: BTreeSet<&'a str>,
+    /// Backstores by the device they hold; the kernel lets only one hold it.
+    pub holders: BTreeMap<(u32, u32), (&'a str, &'a Backstore)>,
+    /// Our volumes' names by their device.
+    pub devices: BTreeMap<(u32, u32), &'a str>,
+    /// A target that is not ours and keeps ours from listening.
+    pub stranger: Option<&'a str>,
 }
 
 /// The value of a tag, if the volume carries it.
@@ -25,18 +33,28 @@ pub(super) fn tag<'a>(lv: &'a Lv, key: &str) -> Option<&'a str> {
 impl<'a> Context<'a> {
     pub fn new(desired: &'a Desired, storage: &'a Storage, observation: &'a Observation, vg: &'a Vg, lio: &'a Lio) -> Self {
         let site = Mark::tag(Mark::SITE, &desired.site);
-        let ours = vg
+        let ours: BTreeMap<&str, &Lv> = vg
             .lvs
             .iter()
             .filter(|(_, lv)| lv.tags.contains(Mark::OURS) && lv.tags.contains(&site) && matches!(lv.kind, LvKind::Thin { .. }))
             .map(|(name, lv)| (name.as_str(), lv))
             .collect();
-        Self { desired, storage, observation, vg, lio, ours }
+        let older = ours.values().filter(|lv| tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()));
+        let older = older.filter_map(|lv| tag(lv, Mark::MACHINE)).collect();
+        let holders = lio.backstores.iter().filter_map(|(path, seen)| Some((seen.device?, (path.as_str(), seen)))).collect();
+        let devices = ours.iter().filter_map(|(name, lv)| Some((lv.device?, *name))).collect();
+        let stranger = stranger(storage, lio);
+        Self { desired, storage, observation, vg, lio, ours, older, holders, devices, stranger }
     }
 
     /// Our volume of this name.
     pub fn our(&self, name: &LvName) -> Option<&'a Lv> {
         self.ours.get(name.as_str()).copied()
+    }
+
+    /// The backstore that holds this volume's device, ours or not.
+    pub fn holder(&self, lv: &Lv) -> Option<(&'a str, &'a Backstore)> {
+        self.holders.get(&lv.device?).copied()
     }
 
     /// What stands under this name and is not ours.
@@ -69,6 +87,19 @@ impl<'a> Context<'a> {
     pub fn machine_of(lv: &Lv) -> Option<MachineName> {
         tag(lv, Mark::MACHINE)?.parse().ok()
     }
+}
+
+/// A target that is not ours and listens on every address of the port keeps ours from listening on one (`kernel_bind` then
+/// says EADDRINUSE, and the portal's directory is refused with EINVAL), unless ours was there first.
+fn stranger<'a>(storage: &Storage, lio: &'a Lio) -> Option<&'a str> {
+    let prefix = format!("{}:", storage.iqn_prefix);
+    let portals = |target: &'a Target| target.tpgs.values().flat_map(|tpg| &tpg.portals);
+    let (ours, others): (Vec<_>, Vec<_>) = lio.targets.iter().partition(|(name, _)| name.starts_with(&prefix));
+    if ours.iter().any(|(_, target)| portals(target).any(|portal| *portal == storage.portal)) {
+        return None;
+    }
+    let taken = |portal: &Portal| portal.0.port() == storage.portal.0.port() && portal.0.ip().is_unspecified();
+    others.into_iter().find(|(_, target)| portals(target).any(taken)).map(|(name, _)| name.as_str())
 }
 
 /// A policy as its tag and the site spell it.

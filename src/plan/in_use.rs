@@ -3,8 +3,7 @@
 //! "No session" is not "powered off": between the firmware's session and the operating system's there is a gap, and a
 //! server that has just come up has seen nothing yet. **Invariant:** what is not known counts as use.
 
-use super::context::{Context, tag};
-use crate::desired::Mark;
+use super::context::Context;
 use crate::names::MachineName;
 use crate::observed::{Acl, Activity, Seen};
 use jiff::{SignedDuration, Timestamp};
@@ -43,8 +42,7 @@ pub(super) fn sign_of_use(context: &Context<'_>, machine: &MachineName) -> Optio
             return Some(format!("fetched its boot script at {} and may still be booting", clock(fetched)));
         }
     }
-    let older = context.ours.values().any(|lv| tag(lv, Mark::MACHINE) == Some(machine.as_str()) && !context.is_of_this_boot(lv));
-    if older && observation.uptime_seconds < SERVER_UP_SECONDS {
+    if context.older.contains(machine.as_str()) && observation.uptime_seconds < SERVER_UP_SECONDS {
         let minutes = observation.uptime_seconds / 60;
         return Some(format!("may come back: the server has been up for {minutes} min only"));
     }
@@ -57,7 +55,7 @@ pub(super) fn targets_of<'a>(
     machine: &MachineName,
 ) -> impl Iterator<Item = (&'a String, &'a crate::observed::Target)> + Clone + use<'a> {
     let prefix = format!("{}:{machine}.", context.storage.iqn_prefix);
-    context.lio.targets.iter().filter(move |(name, _)| name.starts_with(&prefix))
+    context.lio.targets.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix))
 }
 
 fn session_sign(acl: &Acl, activity: &Activity) -> Option<String> {

@@ -17,7 +17,7 @@ use super::render::counted;
 use super::version::words;
 use super::{Action, Disruption, Hold, Subject};
 use crate::desired::{self, Mark};
-use crate::names::{Iqn, LvName, MachineName, Portal};
+use crate::names::{Iqn, LvName, MachineName};
 use crate::observed::{Backstore, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -272,8 +272,8 @@ fn admit_use(context: &Context<'_>, down: &Down<'_>, seat: &Seat<'_>) -> Vec<Vec
     let used = down.backstores.iter().filter_map(|path| seat.backstores.get(path)).filter(|backstore| backstore.commands > 0);
     let mut commands = Vec::new();
     for backstore in used {
-        let volume = context.ours.iter().find(|(_, lv)| lv.device.is_some() && lv.device == backstore.device);
-        if let Some((name, made)) = volume.and_then(|(name, lv)| Some((name, tag(lv, Mark::MADE)?))) {
+        let volume = backstore.device.and_then(|device| context.devices.get(&device));
+        if let Some((name, made)) = volume.and_then(|name| Some((*name, tag(context.ours.get(name)?, Mark::MADE)?))) {
             commands.push(words(&["lvchange", "-y", "--deltag", &Mark::tag(Mark::MADE, made), &context.path(name)]));
         }
     }
@@ -338,28 +338,14 @@ fn build_targets(
     builds
 }
 
-/// A target that is not ours and listens on every address of the port keeps ours from listening on one (`kernel_bind` then
-/// says EADDRINUSE, and the portal's directory is refused with EINVAL), unless ours was there first.
+/// Nothing listens for ours while a stranger listens on every address of the port.
 fn portal_taken(context: &Context<'_>) -> Option<Hold> {
-    let wanted = context.storage.portal;
-    let prefix = format!("{}:", context.storage.iqn_prefix);
-    let listens = |target: &Target, on: &dyn Fn(&Portal) -> bool| target.tpgs.values().flat_map(|tpg| &tpg.portals).any(on);
-    let (ours, others): (Vec<_>, Vec<_>) = context.lio.targets.iter().partition(|(name, _)| name.starts_with(&prefix));
-    if ours.iter().any(|(_, target)| listens(target, &|portal| *portal == wanted)) {
-        return None;
-    }
-    let taken = |portal: &Portal| portal.0.port() == wanted.0.port() && portal.0.ip().is_unspecified();
-    let (name, _) = others.into_iter().find(|(_, target)| listens(target, &taken))?;
-    Some(Hold::Foreign { what: format!("target {name}, which listens on every address of port {},", wanted.0.port()) })
+    let port = context.storage.portal.0.port();
+    context.stranger.map(|name| Hold::Foreign { what: format!("target {name}, which listens on every address of port {port},") })
 }
 
 /// Two backstores cannot hold one volume; one that is not ours comes first.
 fn shown_elsewhere(context: &Context<'_>, volume: &LvName) -> Option<Hold> {
-    let device = context.our(volume)?.device?;
-    let (path, _) = context
-        .lio
-        .backstores
-        .iter()
-        .find(|(path, seen)| seen.device == Some(device) && !is_our_backstore(context, path, seen))?;
+    let (path, _) = context.holder(context.our(volume)?).filter(|(path, seen)| !is_our_backstore(context, path, seen))?;
     Some(Hold::Foreign { what: format!("backstore {path}, which shows {},", context.path(volume)) })
 }

@@ -39,7 +39,7 @@ fn measure(sample: &Observation, machines: usize) -> Duration {
     let before = peak_kib();
     let mut best = Duration::MAX;
     let mut open = 0;
-    for _ in 0..5 {
+    for _ in 0..3 {
         let start = Instant::now();
         let plan = compute(&prepared, &observation);
         best = best.min(start.elapsed());
