@@ -81,6 +81,10 @@ fn bring(site: &Site, revision: &Revision, system: &System, state: &Path) -> End
             Ok(proposal) => proposal,
             Err(error) => return give_up(error),
         };
+        let obstacles = errand.obstacles(&proposal);
+        if !obstacles.is_empty() {
+            return Ended::Failed { done: changed, failures: obstacles.iter().map(ToString::to_string).collect() };
+        }
         let applied = errand.carry_out(&proposal, &lock, &mut Silent);
         changed += done(&applied.report);
         let (failures, skipped) = mishaps(&applied.report);

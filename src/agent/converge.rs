@@ -3,11 +3,13 @@
 //! **Invariant:** the proof is the planner itself, run on a fresh look at the host; nothing is applied without the host's lock.
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
 
-use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Lock, LockError, Progress, Scope, System};
+use crate::desired::Source;
+use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Lock, LockError, Needs, Problem, Progress, Scope, System};
 use crate::observed::Observation;
-use crate::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
+use crate::plan::{self, Op, Outcome, Plan, Prepared, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
 use std::{
+    collections::BTreeSet,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -76,6 +78,23 @@ impl Errand<'_> {
         }
         let prepared = plan::prepare(self.site).map_err(ConvergeError::Findings)?;
         Ok(self.look(prepared))
+    }
+
+    /// What of this host stands in the way of carrying the plan out; nothing when the plan leaves volumes and targets alone.
+    pub fn obstacles(&self, proposal: &Proposal) -> Vec<Problem> {
+        let Some(storage) = &proposal.prepared.desired.storage else { return Vec::new() };
+        if proposal.plan.open().all(|change| matches!(change.subject, Subject::Boot(_) | Subject::Table)) {
+            return Vec::new();
+        }
+        let fills = |step: &Step| matches!(step, Step::Ops { ops, .. } if ops.iter().any(|op| matches!(op, Op::Fill { .. })));
+        let mut needs = Needs { pool: Some((storage.vg.clone(), storage.pool.clone())), formats: BTreeSet::new() };
+        if proposal.plan.steps.iter().any(fills) {
+            needs.formats.extend(storage.versions.values().filter_map(|version| match &version.source {
+                Source::File { format, .. } => Some(*format),
+                Source::Blank => None,
+            }));
+        }
+        host::preflight(self.system, &needs)
     }
 
     /// Carries a plan out and looks again. The lock must have been held since before the plan was made.

@@ -117,6 +117,11 @@ fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> 
         return Err(Failure::hinted(error, "run it again"));
     }
     fresh.remember(errand.state);
+    let obstacles = errand.obstacles(&fresh);
+    if !obstacles.is_empty() {
+        obstacles.iter().for_each(|problem| output::note(format!("not ready: {problem}")));
+        return Err(Failure::hinted(anyhow::anyhow!("this host is not ready for the plan, so nothing was changed"), "see above"));
+    }
     let mut progress = progress::Shown::new();
     Ok(errand.carry_out(&fresh, &lock, &mut progress))
 }

@@ -1,9 +1,10 @@
 //! What an errand does before it touches the host.
 
+use crate::room::cafe;
 use barista::{
     agent::converge::{ConvergeError, Errand},
     deploy::directory,
-    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Lock, Output, System},
+    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Lock, Output, System, fake::FakeHost},
     plan::{Revision, Targets},
     site,
 };
@@ -82,4 +83,20 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
         targets: &Targets::default(),
     };
     assert!(matches!(errand.propose(), Err(ConvergeError::NotRoot)));
+}
+
+#[test]
+fn a_host_that_is_not_ready_is_told_so_before_anything_is_done() {
+    let host = FakeHost::new();
+    host.add_vg("cafe", 1 << 40);
+    let state = tempfile::tempdir().unwrap();
+    let entries = cafe(1).into_iter().map(|(path, text)| (path, site::Entry::File(text.into_bytes()))).collect();
+    let site = site::load(&site::Tree { entries }).site.expect("a site");
+    let (revision, targets) = (Revision { id: "test".into(), subject: String::new() }, Targets::default());
+    let system = host.system();
+    let errand = Errand { system: &system, state: state.path(), site: &site, revision: &revision, targets: &targets };
+    assert_eq!(errand.obstacles(&errand.propose().unwrap()), []);
+    host.answer("modprobe", Output { status: Some(1), ..Output::default() });
+    let told: Vec<String> = errand.obstacles(&errand.propose().unwrap()).iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|problem| problem.contains("dm_thin_pool")), "{told:?}");
 }
