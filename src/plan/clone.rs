@@ -81,7 +81,9 @@ pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) ->
         Fate::Keep => None,
     }) {
         let makes = matches!(change.action, Action::Create | Action::Replace);
-        for hold in [pool.no_touch.as_ref(), pool.no_new.as_ref().filter(|_| makes)].into_iter().flatten() {
+        // A clone that is made anew gives back first what was written to the old one: a full pool is no reason to keep that.
+        let is_new = change.action == Action::Create;
+        for hold in [pool.no_touch.as_ref(), pool.no_new.as_ref().filter(|_| is_new)].into_iter().flatten() {
             change.hold(hold.clone());
         }
         if makes {

@@ -341,3 +341,18 @@ fn a_stranger_on_every_address_of_the_port_is_named_before_anything_fails() {
     tree.rmdir("iscsi/iqn.2001-04.com.stranger:x/tpgt_1/np/0.0.0.0:3260").expect("stops");
     room.settle(&cafe(1));
 }
+
+#[test]
+fn a_pool_below_its_reserve_takes_no_new_seat_and_still_resets_the_old_ones() {
+    let room = Room::new();
+    room.host.add_pool("cafe", "pool", 128 << 20);
+    room.settle(&cafe(1));
+    room.use_seat(&cafe(1), ALPHA, PC01);
+    room.host.fill_pool("cafe", "seat.pc01.beta.a", 64 << 20);
+    room.host.fill_pool("cafe", "seat.pc01.games.a", 44 << 20);
+    let (plan, _) = room.apply(&cafe(2));
+    assert!(text(&plan).contains("! volume  cafe/seat.pc02.alpha.a"), "{}", text(&plan));
+    assert!(text(&plan).contains("the site reserves 10%"), "{}", text(&plan));
+    assert!(!room.table().machines.keys().any(|name| name.as_str() == "pc02"), "nobody is sent to a disk that is not there");
+    assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a").map(|content| content.writes), Some(0));
+}
