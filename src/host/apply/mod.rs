@@ -79,7 +79,7 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
             Step::Publish { .. } => "publish",
         };
         let millis = system.kernel.now().duration_since(start).as_secs_f64() * 1e3;
-        tracing::info!(target: "barista::host", "step took {millis:.2} ms: {kind}");
+        tracing::debug!(target: "barista::timing", "step took {millis:.2} ms: {kind}");
     }
     Report { version: VERSION, revision: plan.revision.clone(), outcomes: run.ledger.into_outcomes() }
 }
