@@ -7,12 +7,13 @@ use super::draft::{Draft, Drafted};
 use super::glob::{Targets, narrow};
 use super::lio::{is_our_hba, kernel_ops};
 use super::order::arrange;
-use super::pool::{gate_vg_metadata, plan_pool};
+use super::pool::{gate_vg_metadata, note_vg_metadata, plan_pool};
 use super::render::counted;
 use super::seat::plan_seats;
 use super::version::{plan_version_ends, plan_versions};
 use super::{Action, Disruption, Gate, Hold, Plan, Revision, Subject, VERSION};
 use crate::boot::compute_table;
+use crate::boot::ipxe::TemplateError;
 use crate::boot::table::BootTable;
 use crate::desired::{self, Desired, Storage};
 use crate::names::Bytes;
@@ -28,24 +29,35 @@ pub struct Prepared {
     pub table: BootTable,
 }
 
+/// What a template may name, for the hint of one that names something else.
+const TEMPLATE_VALUES: &str = "a template may name site and base; machine.ipxe also machine.name, .ip, .macs and .initiator, \
+     timeout_ms, and entries with .name, .title, .kind, .target, .root_path, .kernel, .initrd and .args";
+
 /// Names every object and renders every script; what fails is a finding of the site.
 pub fn prepare(site: &Site) -> Result<Prepared, Vec<Finding>> {
-    let finding = |file: String, line: u32, message: String| Finding {
-        file,
-        line,
-        column: u32::from(line > 0),
-        severity: Severity::Error,
-        message,
-        text: None,
-        hint: None,
-    };
     let desired = desired::compute(site).map_err(|error| {
         let rule = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        vec![finding("site.toml".into(), 0, format!("{error}{rule}"))]
+        let file = "site.toml".to_owned();
+        let message = format!("{error}{rule}");
+        vec![Finding { file, line: 0, column: 0, severity: Severity::Error, message, text: None, hint: None }]
     })?;
     let table = compute_table(&desired)
-        .map_err(|errors| errors.into_iter().map(|error| finding(error.file, error.line, error.message)).collect::<Vec<_>>())?;
+        .map_err(|errors| errors.into_iter().map(|error| template_finding(site, error)).collect::<Vec<_>>())?;
     Ok(Prepared { desired, table })
+}
+
+fn template_finding(site: &Site, error: TemplateError) -> Finding {
+    let template = site.templates.get(error.file.trim_start_matches("templates/"));
+    let text = template.and_then(|text| text.lines().nth((error.line as usize).checked_sub(1)?)).map(str::to_owned);
+    Finding {
+        column: u32::from(error.line > 0),
+        file: error.file,
+        line: error.line,
+        severity: Severity::Error,
+        message: error.message,
+        text,
+        hint: Some(TEMPLATE_VALUES.to_owned()),
+    }
 }
 
 /// The ordered changes that make the host what the site says.
@@ -88,6 +100,7 @@ fn plan_storage(desired: &Desired, storage: &Storage, observation: &Observation,
         change.work.early = kernel_ops();
         draft.add(subject.clone(), change);
     }
+    note_vg_metadata(vg, draft);
     let context = Context::new(desired, storage, observation, vg, lio);
     let mut pool = plan_pool(&context, draft);
     pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(&context, new_volumes(&context)));

@@ -6,7 +6,7 @@ use super::op::Op;
 use super::{Action, Hold, Subject};
 use crate::desired::Mark;
 use crate::names::{Bytes, Share};
-use crate::observed::{Hundredths, LvKind};
+use crate::observed::{Hundredths, LvKind, Vg};
 
 /// Smallest chunk of a thin pool, and the right one for many snapshots: the first write to a shared chunk copies all of it.
 const CHUNK: u64 = 64 << 10;
@@ -92,6 +92,20 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
         _ => {}
     }
     pool
+}
+
+/// Warns while there is still room: the area cannot be made larger in place.
+pub(super) fn note_vg_metadata(vg: &Vg, draft: &mut Draft) {
+    // LVM writes the new text beside the old one, so half of the area is what volumes can use.
+    let usable = vg.metadata_size.0 / 2;
+    if vg.metadata_free.0 * 5 < usable {
+        let free = vg.metadata_free.rounded();
+        let message = format!(
+            "its metadata area has {free} left, enough for about {} volumes",
+            vg.metadata_free.0 / VG_METADATA_PER_VOLUME
+        );
+        draft.note(format!("volume group {}", vg.name), message);
+    }
 }
 
 /// Says before it is met that the volume group's own metadata will not hold so many volumes.

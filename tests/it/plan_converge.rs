@@ -3,6 +3,7 @@
 use crate::room::{Files, Room, cafe, disk, empty, machines, text, with};
 use barista::host::fake::FakeHost;
 use barista::plan::{Disruption, Op, Outcome, Step};
+use barista::site::{Entry, Tree, load};
 use std::time::Duration;
 
 const CONVERGED: &str = "No changes. The host matches test.\n";
@@ -355,4 +356,16 @@ fn a_pool_below_its_reserve_takes_no_new_seat_and_still_resets_the_old_ones() {
     assert!(text(&plan).contains("the site reserves 10%"), "{}", text(&plan));
     assert!(!room.table().machines.keys().any(|name| name.as_str() == "pc02"), "nobody is sent to a disk that is not there");
     assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a").map(|content| content.writes), Some(0));
+}
+
+#[test]
+fn a_template_that_names_nothing_known_is_a_finding_with_its_line_and_what_it_may_name() {
+    let mut files = cafe(1);
+    files.insert("templates/machine.ipxe".into(), "#!ipxe\necho {{ machine.colour }}\n".into());
+    let entries = files.into_iter().map(|(path, text)| (path, Entry::File(text.into_bytes()))).collect();
+    let site = load(&Tree { entries }).site.expect("its TOML is fine");
+    let findings = barista::plan::prepare(&site).expect_err("no such value");
+    let shown: String = findings.iter().map(ToString::to_string).collect();
+    assert!(shown.starts_with("error: templates/machine.ipxe:2:1: the template does not render"), "{shown}");
+    assert!(shown.contains("2 | echo {{ machine.colour }}") && shown.contains("machine.name"), "{shown}");
 }
