@@ -88,15 +88,15 @@ fn plan_storage(desired: &Desired, storage: &Storage, observation: &Observation,
         Seen::Unreadable(why) => return hold_storage(storage, Hold::Unreadable { what: why.clone() }, draft),
     };
     let nothing = Lio::default();
-    let (lio, kernel) = match &observation.lio {
-        Seen::Present(lio) => (lio, None),
-        Seen::Absent => (&nothing, Some(Subject::Kernel)),
+    let lio = match &observation.lio {
+        Seen::Present(lio) => lio,
+        Seen::Absent => &nothing,
         Seen::Unreadable(why) => return hold_storage(storage, Hold::Unreadable { what: why.clone() }, draft),
     };
-    let kernel = kernel.filter(|_| !storage.targets.is_empty());
+    // With no target at all nobody has brought the fabric in yet, whatever else of LIO is loaded.
+    let kernel = Some(Subject::Kernel).filter(|_| lio.targets.is_empty() && !storage.targets.is_empty());
     if let Some(subject) = &kernel {
-        let mut change =
-            Drafted::new(Action::Create, "load its modules", "targets are to be made and the kernel has none loaded");
+        let mut change = Drafted::new(Action::Create, "load its modules", "targets are to be made and the kernel has none yet");
         change.work.early = kernel_ops();
         draft.add(subject.clone(), change);
     }

@@ -19,13 +19,16 @@ const LINK: &str = "barista";
 /// What INQUIRY says, fixed so that Windows keeps its disk whatever backs it.
 const INQUIRY: [(&str, &str); 3] = [("vendor_id", "barista"), ("product_id", "seat"), ("revision", "1")];
 
-/// Portal group attributes: only the one ACL logs in, and nobody else sees the target.
-const TPG_ATTRIBUTES: [(&str, &str); 3] = [("authentication", "0"), ("demo_mode_discovery", "0"), ("generate_node_acls", "0")];
+/// Portal group attributes that are set: no CHAP, and whoever has no ACL does not see the target.
+const TPG_ATTRIBUTES: [(&str, &str); 2] = [("authentication", "0"), ("demo_mode_discovery", "0")];
 
-/// Modules that must be there before anything is exported.
+/// What the kernel gives a new portal group, and must stay: only the one ACL logs in.
+const TPG_DEFAULTS: [(&str, &str); 1] = [("generate_node_acls", "0")];
+
+/// What must be there before anything is exported: the modules, and the fabric's directory, which no module makes by itself.
 pub(super) fn kernel_ops() -> Vec<Op> {
     let modprobe = ["modprobe", "-a", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
-    vec![Op::Run(modprobe.iter().map(|word| (*word).to_owned()).collect())]
+    vec![Op::Run(modprobe.iter().map(|word| (*word).to_owned()).collect()), mkdir("iscsi".to_owned())]
 }
 
 fn mkdir(path: String) -> Op {
@@ -164,7 +167,7 @@ pub(super) fn target_difference(
         return Some(format!("only {} should reach it, and reach all of it", wanted.initiator));
     }
     if let Some((name, value)) =
-        TPG_ATTRIBUTES.iter().find(|(name, value)| tpg.attributes.get(*name).is_none_or(|is| is != value))
+        TPG_ATTRIBUTES.iter().chain(&TPG_DEFAULTS).find(|(name, value)| tpg.attributes.get(*name).is_none_or(|is| is != value))
     {
         return Some(format!("its {name} should be {value}"));
     }
@@ -180,8 +183,7 @@ pub(super) fn target_ops(
 ) -> Vec<Op> {
     let tpg = format!("iscsi/{name}/tpgt_{TPG}");
     let acl = format!("{tpg}/acls/{}", wanted.initiator);
-    // The directory of the fabric is there once its module is; making it brings the module in.
-    let mut ops = vec![mkdir("iscsi".to_owned()), mkdir(format!("iscsi/{name}")), mkdir(tpg.clone())];
+    let mut ops = vec![mkdir(format!("iscsi/{name}")), mkdir(tpg.clone())];
     ops.extend(TPG_ATTRIBUTES.iter().map(|(attribute, value)| write(format!("{tpg}/attrib/{attribute}"), *value)));
     for (lun, backstore) in &wanted.luns {
         let path = paths.get(&backstore.name).expect("every backstore of a target that is built stays or is built before it");
