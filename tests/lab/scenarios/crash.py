@@ -13,7 +13,7 @@ KEEPS = Image("beta", BETA.versions, "1", reset="never")
 KEEPER = Machine("pc02", 2, ["beta"])
 SMALL = Site(machines=(KEEPER,), images=(KEEPS,), may_destroy=("alpha@1", "pc01.alpha", "pc03.alpha"), max_destroy=50)
 LARGE = SMALL.with_(machines=(Machine("pc01", 1, ["alpha"]), KEEPER, Machine("pc03", 3, ["alpha"])), images=(ALPHA, KEEPS))
-SAMPLES = 7
+SAMPLES = 5
 
 
 def cut(cafe: Cafe, site: Site, operation: int) -> int:
