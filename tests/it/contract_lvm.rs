@@ -4,7 +4,7 @@ use super::host_ground::{Ground, POOL, VG, on_each_host};
 use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Silent, apply};
 use barista::names::{Bytes, LvName, Percent, VgName};
 use barista::observed::{LV_FIELDS, LvKind, VG_FIELDS, parse_lvs, parse_vg};
-use barista::plan::{Action, Change, ChangeId, Disruption, Gate, Op, Outcome, Plan, Revision, Step, Subject, VERSION};
+use barista::plan::{Change, ChangeId, Op, Outcome, Plan, Revision, Step, Subject, VERSION};
 use std::{fs, io::Read};
 
 #[test]
@@ -178,16 +178,7 @@ fn contract_a_full_pool_takes_no_new_volume_and_recovers_by_itself() {
 }
 
 fn change(name: &str, after: &[u32]) -> Change {
-    Change {
-        subject: Subject::Volume(vg(), lv(name)),
-        action: Action::Create,
-        detail: String::new(),
-        reason: String::new(),
-        disruption: Disruption::None,
-        gate: Gate::Open,
-        after: after.iter().copied().map(ChangeId).collect(),
-        diff: Vec::new(),
-    }
+    crate::host_apply::change(Subject::Volume(vg(), lv(name)), after)
 }
 
 fn vg() -> VgName {

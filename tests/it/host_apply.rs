@@ -21,7 +21,8 @@ fn host() -> FakeHost {
     host
 }
 
-fn change(subject: Subject, after: &[u32]) -> Change {
+/// An open change that makes something.
+pub fn change(subject: Subject, after: &[u32]) -> Change {
     Change {
         subject,
         action: Action::Create,
