@@ -217,6 +217,24 @@ fn what_the_kernel_does_not_let_go_of_is_stuck_and_the_rest_goes_on() {
 }
 
 #[test]
+fn of_changes_that_go_at_once_each_has_its_own_end() {
+    let host = host();
+    let state = tempfile::tempdir().expect("a directory");
+    assert_eq!(run_ops(&host, build()), Outcome::Done);
+    host.block(&format!("{TPG}/{ACL}"));
+    let mut works = vec![teardown(), vec![rmdir("core/alua")]];
+    works.extend((200_000..200_020).map(|n| vec![mkdir(&format!("core/iblock_{n}")), mkdir(&format!("core/iblock_{n}/disk"))]));
+    let changes: Vec<Change> = (0..works.len()).map(|n| target(&n.to_string(), &[])).collect();
+    let steps = works.into_iter().enumerate().map(|(n, ops)| Step::Ops { change: ChangeId(n as u32), ops }).collect();
+    let outcomes = run(&host, state.path(), changes, steps);
+    assert!(matches!(&outcomes[0], Outcome::Stuck(why) if why.contains("did not finish")), "{:?}", outcomes[0]);
+    assert!(matches!(&outcomes[1], Outcome::Failed(why) if why.starts_with("rmdir core/alua")), "{:?}", outcomes[1]);
+    assert_eq!(outcomes[2..], vec![Outcome::Done; 20][..]);
+    assert!((200_000..200_020).all(|n| host.list(&format!("core/iblock_{n}/disk")).is_ok()));
+    host.unblock();
+}
+
+#[test]
 fn a_change_goes_no_further_than_what_it_waits_for() {
     let host = host();
     let state = tempfile::tempdir().expect("a directory");

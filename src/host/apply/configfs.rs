@@ -8,14 +8,15 @@ use crate::host::ConfigFs;
 use crate::plan::{ConfigFsOp, Op, Outcome, render_op};
 use nix::errno::Errno;
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::channel,
+        mpsc::{Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// While an op is stuck the others get only this long: configfs holds one mutex for the whole subsystem while it removes an object
@@ -26,10 +27,24 @@ const PATIENCE_WHILE_STUCK: Duration = Duration::from_secs(1);
 /// follows a null pointer, the writer is killed and its locks stay taken).
 const NEED_A_DEVICE: [&str; 2] = ["attrib/emulate_tpu", "attrib/emulate_tpws"];
 
+/// Runs of ops that go at once. A link from a LUN to its backstore waits out a grace period of the kernel's RCU with a lock of
+/// its own target alone, so several targets can wait it out together.
+const LANES: usize = 8;
+
 pub(super) struct Worker {
     configfs: Arc<dyn ConfigFs>,
     deadline: Duration,
     stuck: Vec<JoinHandle<()>>,
+}
+
+/// A run of ops on its way, as the one who waits for it sees it.
+struct Lane {
+    at: usize,
+    run: Arc<Run>,
+    thread: JoinHandle<()>,
+    /// How many of its ops had begun when we last looked, and when that number last changed.
+    begun: usize,
+    since: Instant,
 }
 
 impl Worker {
@@ -38,34 +53,82 @@ impl Worker {
     }
 
     /// Performs ops in order, in one thread of their own; the first that fails or does not end is the outcome.
-    pub(super) fn perform(&mut self, ops: &[ConfigFsOp]) -> Result<(), Outcome> {
-        let run = Arc::new(Run {
-            configfs: self.configfs.clone(),
-            ops: ops.to_vec(),
-            begun: AtomicUsize::new(0),
-            left: AtomicBool::new(false),
-        });
+    pub(super) fn perform(&mut self, ops: Vec<ConfigFsOp>) -> Result<(), Outcome> {
+        let mut result = Ok(());
+        self.perform_all(vec![ops], |_, its| result = its);
+        result
+    }
+
+    /// Performs several runs of ops that do not wait for one another, each in order, some of them at once. Tells what became of each
+    /// by its place, in the order given.
+    pub(super) fn perform_all(&mut self, runs: Vec<Vec<ConfigFsOp>>, mut ended: impl FnMut(usize, Result<(), Outcome>)) {
         let (sender, receiver) = channel();
-        let its = run.clone();
-        let thread = thread::spawn(move || drop(sender.send(its.perform())));
-        self.stuck.retain(|thread| !thread.is_finished());
-        let deadline = if self.stuck.is_empty() { self.deadline } else { self.deadline.min(PATIENCE_WHILE_STUCK) };
+        let mut waiting = runs.into_iter().enumerate();
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut results = BTreeMap::new();
+        let mut told = 0;
         loop {
-            let begun = run.begun.load(Ordering::Acquire);
-            match receiver.recv_timeout(deadline) {
-                Ok(result) => return result.map_err(Outcome::Failed),
-                Err(_) if run.begun.load(Ordering::Acquire) > begun => {}
-                Err(_) => {
-                    run.left.store(true, Ordering::Release);
-                    self.stuck.push(thread);
-                    let line =
-                        ops.get(begun.saturating_sub(1)).map(|op| render_op(&Op::ConfigFs(op.clone()))).unwrap_or_default();
-                    return Err(Outcome::Stuck(format!("{line}: the kernel did not finish within {} s", deadline.as_secs_f32())));
+            lanes.extend(waiting.by_ref().take(LANES - lanes.len()).map(|(at, ops)| self.start(at, ops, &sender)));
+            self.stuck.retain(|thread| !thread.is_finished());
+            let deadline = if self.stuck.is_empty() { self.deadline } else { self.deadline.min(PATIENCE_WHILE_STUCK) };
+            let Some(next) = lanes.iter().map(|lane| lane.since + deadline).min() else { return };
+            match receiver.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok((at, result)) => {
+                    lanes.retain(|lane| lane.at != at);
+                    results.insert(at, result);
                 }
+                Err(_) => {
+                    for mut lane in std::mem::take(&mut lanes) {
+                        if lane.is_late(deadline) {
+                            results.insert(lane.at, Err(Outcome::Stuck(lane.leave(deadline))));
+                            self.stuck.push(lane.thread);
+                        } else {
+                            lanes.push(lane);
+                        }
+                    }
+                }
+            }
+            while let Some(result) = results.remove(&told) {
+                ended(told, result);
+                told += 1;
             }
         }
     }
+
+    fn start(&self, at: usize, ops: Vec<ConfigFsOp>, sender: &Sender<Ended>) -> Lane {
+        let run =
+            Arc::new(Run { configfs: self.configfs.clone(), ops, begun: AtomicUsize::new(0), left: AtomicBool::new(false) });
+        let (its, sender) = (run.clone(), sender.clone());
+        let thread = thread::spawn(move || {
+            let result = its.perform().map_err(Outcome::Failed);
+            // Nobody waits for a run that was left.
+            drop(sender.send((at, result)));
+        });
+        Lane { at, run, thread, begun: 0, since: Instant::now() }
+    }
 }
+
+impl Lane {
+    /// Whether no op has begun or ended for so long.
+    fn is_late(&mut self, deadline: Duration) -> bool {
+        let begun = self.run.begun.load(Ordering::Acquire);
+        if begun > self.begun {
+            (self.begun, self.since) = (begun, Instant::now());
+        }
+        self.since.elapsed() >= deadline
+    }
+
+    /// Gives it up, and says where it stands.
+    fn leave(&self, deadline: Duration) -> String {
+        self.run.left.store(true, Ordering::Release);
+        let op = self.run.ops.get(self.begun.saturating_sub(1));
+        let line = op.map(|op| render_op(&Op::ConfigFs(op.clone()))).unwrap_or_default();
+        format!("{line}: the kernel did not finish within {} s", deadline.as_secs_f32())
+    }
+}
+
+/// A run's place and what became of it.
+type Ended = (usize, Result<(), Outcome>);
 
 /// Ops on their way, shared with the thread that performs them.
 struct Run {

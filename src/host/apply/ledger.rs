@@ -4,7 +4,7 @@
 //! [`Outcome::Done`] is never taken back.
 
 use crate::plan::{Change, ChangeId, Gate, Outcome, Plan, Subject};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Ledger<'a> {
     changes: &'a [Change],
@@ -29,6 +29,19 @@ impl<'a> Ledger<'a> {
     /// Changes that must be done before this one.
     pub(super) fn after(&self, id: ChangeId) -> &'a [ChangeId] {
         self.change(id).map_or(&[], |change| &change.after)
+    }
+
+    /// Whether a change is one of these or waits for one, however far back.
+    pub(super) fn waits_for_any(&self, id: ChangeId, changes: &BTreeSet<ChangeId>) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![id];
+        while let Some(id) = next.pop() {
+            if changes.contains(&id) {
+                return true;
+            }
+            next.extend(self.after(id).iter().filter(|before| seen.insert(**before)));
+        }
+        false
     }
 
     /// Whether work on a change may go on; writes down why not.

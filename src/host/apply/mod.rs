@@ -1,7 +1,8 @@
 //! Carries a plan out.
 //!
-//! **Invariant:** an interpreter: it runs the ops it was given in the order it was given them, and chooses nothing. What fails
-//! stops its own change and what waits for that, and nothing else; every change that was not held ends with an outcome.
+//! **Invariant:** an interpreter: it runs the ops it was given in the order it was given them, and chooses nothing; only
+//! neighbouring changes in configfs that do not wait for one another go at once. What fails stops its own change and what waits for
+//! that, and nothing else; every change that was not held ends with an outcome.
 
 mod configfs;
 mod idle;
@@ -12,10 +13,10 @@ mod lvm_effect;
 mod publish;
 
 use super::System;
-use crate::plan::{ChangeId, Op, Outcome, Plan, Report, Step, VERSION, render_op};
+use crate::plan::{ChangeId, ConfigFsOp, Op, Outcome, Plan, Report, Step, VERSION, render_op};
 use configfs::Worker;
 use ledger::Ledger;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// How long the kernel may take over one change in configfs. Removing an ACL waits for its client's commands, which a healthy
 /// disk answers within seconds; a full pool queues them for a minute (dm-thin `no_space_timeout`), and that is left behind.
@@ -69,9 +70,15 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
         ledger: Ledger::new(plan),
         progress,
     };
-    for step in &plan.steps {
+    let mut steps = plan.steps.as_slice();
+    while let Some(step) = steps.first() {
         let start = system.kernel.now();
-        run.step(step);
+        let together = run.together(steps);
+        match together {
+            0 | 1 => run.step(step),
+            _ => run.ops_at_once(&steps[..together]),
+        }
+        steps = &steps[together.max(1)..];
         let kind = match step {
             Step::Ops { .. } => "ops",
             Step::LvmBatch(_) => "batch",
@@ -110,13 +117,49 @@ impl Run<'_> {
         }
     }
 
+    /// How many of the steps ahead are changes in configfs alone that do not wait for one another.
+    fn together(&self, steps: &[Step]) -> usize {
+        let mut changes = BTreeSet::new();
+        let is_one_of_them = |step: &&Step| match step {
+            Step::Ops { change, ops } => {
+                ops.iter().all(|op| matches!(op, Op::ConfigFs(_)))
+                    && !self.ledger.waits_for_any(*change, &changes)
+                    && changes.insert(*change)
+            }
+            Step::LvmBatch(_) | Step::LvmMany { .. } | Step::Publish { .. } => false,
+        };
+        steps.iter().take_while(is_one_of_them).count()
+    }
+
+    /// Carries out what [`Self::together`] counted.
+    fn ops_at_once(&mut self, steps: &[Step]) {
+        let mut changes = Vec::new();
+        let mut runs = Vec::new();
+        for step in steps {
+            if let Step::Ops { change, ops } = step
+                && self.ledger.may_go_ahead(*change)
+            {
+                changes.push(*change);
+                runs.push(configfs_ops(ops));
+            }
+        }
+        let (ledger, progress) = (&mut self.ledger, &mut self.progress);
+        self.worker.perform_all(runs, |at, result| {
+            let outcome = result.err().unwrap_or(Outcome::Done);
+            progress.begin(Some(changes[at]), &ledger.label(changes[at]));
+            progress.end(&outcome);
+            ledger.settle(changes[at], outcome);
+        });
+    }
+
     /// Runs ops in order; neighbours in configfs go together.
     fn ops(&mut self, ops: &[Op]) -> Result<(), Outcome> {
         let together = |one: &Op, next: &Op| matches!((one, next), (Op::ConfigFs(_), Op::ConfigFs(_)));
         for ops in ops.chunk_by(together) {
-            let tree: Vec<_> =
-                ops.iter().filter_map(|op| if let Op::ConfigFs(op) = op { Some(op.clone()) } else { None }).collect();
-            let result = if tree.is_empty() { ops.iter().try_for_each(|op| self.op(op)) } else { self.worker.perform(&tree) };
+            let result = match ops.first() {
+                Some(Op::ConfigFs(_)) => self.worker.perform(configfs_ops(ops)),
+                _ => ops.iter().try_for_each(|op| self.op(op)),
+            };
             if let Err(outcome) = result {
                 tracing::warn!(target: "barista::host", ?outcome, "an op did not go well");
                 return Err(outcome);
@@ -126,14 +169,15 @@ impl Run<'_> {
     }
 
     fn op(&mut self, op: &Op) -> Result<(), Outcome> {
-        let line = render_op(op);
-        tracing::debug!(target: "barista::host", "op {line}");
+        if !matches!(op, Op::ConfigFs(_)) {
+            tracing::debug!(target: "barista::host", "op {}", render_op(op));
+        }
         match op {
             Op::Run(argv) => {
                 let command = super::Command::new(argv, PROGRAM_DEADLINE);
                 self.system.commands.succeed(&command).map(drop).map_err(|error| Outcome::Failed(chain(&error)))
             }
-            Op::ConfigFs(op) => self.worker.perform(std::slice::from_ref(op)),
+            Op::ConfigFs(op) => self.worker.perform(vec![op.clone()]),
             Op::Verify { path, sha256 } => image::verify(self.context, path, sha256, self.progress).map_err(Outcome::Failed),
             Op::RequireIdle { machine, target, initiator, commands } => {
                 idle::require_idle(self.system, machine, target, initiator, *commands)
@@ -144,6 +188,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The ops among these that are changes in configfs.
+fn configfs_ops(ops: &[Op]) -> Vec<ConfigFsOp> {
+    ops.iter().filter_map(|op| if let Op::ConfigFs(op) = op { Some(op.clone()) } else { None }).collect()
 }
 
 /// An error with all its causes on one line.
