@@ -47,7 +47,8 @@ fn run(host: &FakeHost, state: &Path, changes: Vec<Change>, steps: Vec<Step>) ->
     let revision = Revision { id: "uncommitted".into(), subject: String::new() };
     let site = "lucky-cat".parse().expect("legal");
     let plan = Plan { version: VERSION, site, revision, changes, notes: Vec::new(), steps };
-    let deadline = Duration::from_millis(200);
+    // Long enough for a loaded machine, and short enough to wait for in the tests that block.
+    let deadline = Duration::from_secs(3);
     let context = ApplyContext { state: state.to_owned(), image_store: state.to_owned(), configfs_deadline: deadline };
     let report = apply(&host.system(), &plan, &context, &mut Silent);
     report.outcomes.into_iter().map(|(_, _, outcome)| outcome).collect()

@@ -2,7 +2,7 @@
 
 use barista::boot::table::BootTable;
 use barista::host::fake::FakeHost;
-use barista::host::{ApplyContext, Scope, Silent, apply, observe, remember};
+use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Scope, Silent, apply, observe, remember};
 use barista::names::MacAddr;
 use barista::observed::Observation;
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
@@ -53,7 +53,7 @@ impl Room {
         let context = ApplyContext {
             state: self.state.path().to_owned(),
             image_store: Scope::image_store(&prepared, self.state.path()),
-            configfs_deadline: Duration::from_millis(300),
+            configfs_deadline: CONFIGFS_DEADLINE,
         };
         let report = apply(&self.host.system(), &plan, &context, &mut Silent);
         (plan, report)
