@@ -3,7 +3,7 @@
 //! **Invariant:** LVM accepts the name for a volume of one's own; a name it reserves for hidden volumes is refused.
 
 use super::{NameError, string_form};
-use std::{fmt, str::FromStr};
+use std::{borrow::Borrow, fmt, str::FromStr};
 
 /// `NAME_LEN` of lvm2 less its terminator: what a VG's or an LV's name may measure.
 const LONGEST: usize = 127;
@@ -47,6 +47,13 @@ impl VgName {
 impl LvName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A name is ordered as its text, so a map by name is searched with text that nobody has parsed.
+impl Borrow<str> for LvName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -91,8 +91,23 @@ fn hold_while_removal_is_held(machine: &MachineName, change: &mut Drafted, draft
 }
 
 fn same_but_for_machines(published: &BootTable, table: &BootTable) -> bool {
-    let bare = |table: &BootTable| BootTable { machines: BTreeMap::new(), ..table.clone() };
-    bare(published) == bare(table)
+    // Names every field, so that one that is added cannot be forgotten here.
+    fn rest(table: &BootTable) -> impl PartialEq + '_ {
+        let BootTable {
+            version,
+            site,
+            tftp_address,
+            http_address,
+            http_port,
+            loaders,
+            networks,
+            machines: _,
+            unknown_script,
+            assets,
+        } = table;
+        (version, site, tftp_address, http_address, http_port, loaders, networks, unknown_script, assets)
+    }
+    rest(published) == rest(table)
 }
 
 fn diff(old: &str, new: &str) -> Vec<String> {

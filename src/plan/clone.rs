@@ -13,7 +13,7 @@ use crate::desired::{CloneVolume, Mark};
 use crate::names::{LvName, MachineName};
 use crate::observed::Lv;
 use crate::site::{Consent, Reset};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of a volume of a seat.
 pub(super) enum Fate {
@@ -44,35 +44,34 @@ impl Fate {
     }
 }
 
-/// The fates of a machine's clones by volume: desired ones and those the site no longer names.
+/// The fates of a machine's clones by volume: desired ones and those the site no longer names. What is not among them stays.
 pub(super) type Fates = BTreeMap<LvName, Fate>;
 
 pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) -> BTreeMap<MachineName, Fates> {
     let mut fates: BTreeMap<MachineName, Fates> = BTreeMap::new();
-    let mut renamed = Vec::new();
+    let mut renamed = BTreeSet::new();
     for (name, clone) in &context.storage.clones {
-        let fate = match (context.our(name), former(context, clone)) {
-            _ if context.foreign(name).is_some() => {
-                let mut change = create(context, name, clone, "the site asks for it");
-                change.hold(Hold::Foreign { what: format!("a volume {}", context.path(name)) });
-                Fate::Change(Box::new(change))
-            }
-            (Some(lv), _) => keep_or_replace(context, name, clone, lv),
-            (None, Some((old, lv))) => {
-                renamed.push(old.clone());
-                Fate::Change(Box::new(move_clone(context, name, clone, old, lv)))
-            }
-            (None, None) => {
-                Fate::Change(Box::new(create(context, name, clone, &format!("{} boots {}", clone.machine, clone.image))))
-            }
+        let fate = if let Some(lv) = context.our(name) {
+            keep_or_replace(context, name, clone, lv)
+        } else if context.foreign(name).is_some() {
+            let mut change = create(context, name, clone, "the site asks for it");
+            change.hold(Hold::Foreign { what: format!("a volume {}", context.path(name)) });
+            Fate::Change(Box::new(change))
+        } else if let Some((old, lv)) = former(context, clone) {
+            renamed.insert(old.as_str());
+            Fate::Change(Box::new(move_clone(context, name, clone, old, lv)))
+        } else {
+            Fate::Change(Box::new(create(context, name, clone, &format!("{} boots {}", clone.machine, clone.image))))
         };
-        fates.entry(clone.machine.clone()).or_default().insert(name.clone(), fate);
+        if fate.change().is_some() {
+            fates.entry(clone.machine.clone()).or_default().insert(name.clone(), fate);
+        }
     }
     for (name, lv) in &context.ours {
-        let (Some(machine), Ok(name)) = (Context::machine_of(lv), name.parse::<LvName>()) else { continue };
-        if context.storage.clones.contains_key(&name) || renamed.contains(&name) {
+        if context.storage.clones.contains_key(*name) || renamed.contains(name) {
             continue;
         }
+        let (Some(machine), Ok(name)) = (Context::machine_of(lv), name.parse::<LvName>()) else { continue };
         let change = remove(context, &name, &machine, lv);
         fates.entry(machine).or_default().insert(name, Fate::Change(Box::new(change)));
     }
@@ -168,9 +167,8 @@ fn is_used(context: &Context<'_>, lv: &Lv) -> bool {
 
 /// Holds a change that takes a volume away while something that is not ours has it open.
 fn hold_if_held_open(context: &Context<'_>, name: &LvName, lv: &Lv, change: &mut Drafted) {
-    let mark = Mark::alias(&context.desired.site);
     match context.holder(lv) {
-        Some((path, backstore)) if backstore.alias != mark => {
+        Some((path, backstore)) if backstore.alias != context.mark => {
             change.hold(Hold::Foreign { what: format!("backstore {path}, which shows {},", context.path(name)) });
         }
         None if lv.open => {

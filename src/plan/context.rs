@@ -13,6 +13,8 @@ pub(super) struct Context<'a> {
     pub observation: &'a Observation,
     pub vg: &'a Vg,
     pub lio: &'a Lio,
+    /// What the alias of a backstore of ours says.
+    pub mark: String,
     /// Our volumes by name.
     pub ours: BTreeMap<&'a str, &'a Lv>,
     /// Machines of which some clone was made before the kernel started.
@@ -44,7 +46,8 @@ impl<'a> Context<'a> {
         let holders = lio.backstores.iter().filter_map(|(path, seen)| Some((seen.device?, (path.as_str(), seen)))).collect();
         let devices = ours.iter().filter_map(|(name, lv)| Some((lv.device?, *name))).collect();
         let stranger = stranger(storage, lio);
-        Self { desired, storage, observation, vg, lio, ours, older, holders, devices, stranger }
+        let mark = Mark::alias(&desired.site);
+        Self { desired, storage, observation, vg, lio, mark, ours, older, holders, devices, stranger }
     }
 
     /// Our volume of this name.

@@ -5,7 +5,7 @@
 
 use super::context::Context;
 use super::op::{ConfigFsOp, Op};
-use crate::desired::{self, BACKSTORE_RANGE, Mark, backstore_number};
+use crate::desired::{self, BACKSTORE_RANGE, backstore_number};
 use crate::names::{Iqn, Lun};
 use crate::observed::{Backstore, MappedLun, Target, Tpg};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ impl Numbers {
 /// Whether an observed backstore is ours: by its mark, or as the debris of a run that was cut off before the mark.
 pub(super) fn is_our_backstore(context: &Context<'_>, path: &str, backstore: &Backstore) -> bool {
     if !backstore.alias.is_empty() {
-        return backstore.alias == Mark::alias(&context.desired.site);
+        return backstore.alias == context.mark;
     }
     let name = path.split_once('/').map_or("", |(_, name)| name);
     is_our_hba(path) && name.starts_with(&format!("{}.", context.desired.site))
@@ -121,7 +121,7 @@ pub(super) fn backstore_ops(context: &Context<'_>, path: &str, wanted: &desired:
     let mut ops = vec![
         mkdir(format!("core/{hba}")),
         mkdir(format!("core/{path}")),
-        write(at("alias"), Mark::alias(&context.desired.site)),
+        write(at("alias"), context.mark.clone()),
         write(at("control"), format!("udev_path={device}")),
         write(at("enable"), "1"),
         write(at("udev_path"), device),

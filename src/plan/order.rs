@@ -113,25 +113,22 @@ fn withdraw(changes: &[Change], published: Option<&BootTable>) -> Option<Step> {
 }
 
 fn publish(changes: &[Change], works: Vec<Work>, table: &BootTable, published: Option<&BootTable>) -> Option<Step> {
+    let is_told = |change: &Change| change.is_open() && matches!(change.subject, Subject::Table | Subject::Boot(_));
+    if !changes.iter().any(is_told) {
+        return None;
+    }
     let mut table = table.clone();
     let mut otherwise = Vec::new();
     let mut whole = None;
-    let mut is_needed = false;
     for (place, (change, work)) in changes.iter().zip(works).enumerate() {
         let id = ChangeId(place as u32);
         match &change.subject {
-            Subject::Table if change.is_open() => {
-                whole = Some(id);
-                is_needed = true;
-            }
+            Subject::Table if change.is_open() => whole = Some(id),
             Subject::Table => {
                 let published = published?;
                 table = BootTable { machines: table.machines, ..published.clone() };
             }
-            Subject::Boot(machine) if change.is_open() => {
-                is_needed = true;
-                otherwise.push((id, machine.clone(), work.published));
-            }
+            Subject::Boot(machine) if change.is_open() => otherwise.push((id, machine.clone(), work.published)),
             Subject::Boot(machine) => match work.published {
                 Some(published) => drop(table.machines.insert(machine.clone(), published)),
                 None => drop(table.machines.remove(machine)),
@@ -139,5 +136,5 @@ fn publish(changes: &[Change], works: Vec<Work>, table: &BootTable, published: O
             _ => {}
         }
     }
-    is_needed.then(|| Step::Publish { change: whole, table: Box::new(table), otherwise })
+    Some(Step::Publish { change: whole, table: Box::new(table), otherwise })
 }

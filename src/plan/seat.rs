@@ -19,6 +19,7 @@ use super::{Action, Disruption, Hold, Subject};
 use crate::desired::{self, Mark};
 use crate::names::{Iqn, LvName, MachineName};
 use crate::observed::{Backstore, Target};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is seen and wanted of one machine.
@@ -93,13 +94,12 @@ fn plan_seat(
     numbers: &mut Numbers,
     draft: &mut Draft,
 ) {
-    let in_use = sign_of_use(context, seat.machine);
-    if let Some(sign) = &in_use {
-        for (name, fate) in &mut fates {
-            if withhold(seat.machine, sign, fate) {
-                let label = name.as_str().trim_start_matches("seat.").trim_end_matches(".a");
-                draft.due.insert(label.to_owned());
-            }
+    // Most seats are as they should be, and nobody asks whether those are in use.
+    let in_use = LazyCell::new(|| sign_of_use(context, seat.machine));
+    for (name, fate) in &mut fates {
+        if in_use.as_ref().is_some_and(|sign| withhold(seat.machine, sign, fate)) {
+            let label = name.as_str().trim_start_matches("seat.").trim_end_matches(".a");
+            draft.due.insert(label.to_owned());
         }
     }
     let blocked = block_targets(context, seat, &mut fates);
@@ -114,8 +114,8 @@ fn plan_seat(
         Subject::Volume(..) => matches!(change.action, Action::Remove | Action::Replace | Action::Rename),
         _ => change.disruption != Disruption::None,
     };
-    if let Some(sign) = &in_use {
-        for (_, change) in changes.iter_mut().filter(|(subject, change)| disturbs(subject, change)) {
+    for (_, change) in changes.iter_mut().filter(|(subject, change)| disturbs(subject, change)) {
+        if let Some(sign) = in_use.as_ref() {
             change.hold(Hold::InUse { machine: seat.machine.clone(), sign: sign.clone() });
         }
     }
@@ -185,7 +185,6 @@ fn decide_down<'a>(
         .flat_map(|target| target.luns.values())
         .map(|backstore| (backstore.name.as_str(), backstore))
         .collect();
-    let mark = Mark::alias(&context.desired.site);
     let mut down = Down { targets: BTreeMap::new(), backstores: BTreeSet::new(), staying: BTreeMap::new() };
     let standing =
         seat.targets.iter().filter(|(name, _)| blocked.contains_key(*name)).flat_map(|(_, target)| target.tpgs.values());
@@ -199,7 +198,7 @@ fn decide_down<'a>(
         let stays = wanted.get(name).is_some_and(|wanted| {
             let device = context.our(&wanted.volume).and_then(|lv| lv.device);
             let taken_away = fates.get(&wanted.volume).is_some_and(Fate::takes_volume_away);
-            !taken_away && backstore_matches(backstore, wanted, device, pool.discards, &mark)
+            !taken_away && backstore_matches(backstore, wanted, device, pool.discards, &context.mark)
         });
         if stays && !down.staying.contains_key(name) {
             down.staying.insert(name.to_owned(), (*path).to_owned());

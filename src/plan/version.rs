@@ -176,11 +176,12 @@ fn rename_version(context: &Context<'_>, name: &LvName, base: &BaseVolume, old: 
 /// The end of versions that the site no longer lists.
 pub(super) fn plan_version_ends(context: &Context<'_>, pool: &Pool, draft: &mut Draft) {
     for (name, lv) in &context.ours {
-        let Ok(name) = name.parse::<LvName>() else { continue };
         let is_version = tag(lv, Mark::MACHINE).is_none() && tag(lv, Mark::VERSION).is_some();
-        let renamed =
-            context.storage.versions.iter().any(|(now, base)| base.formerly.contains(&name) && context.our(now).is_none());
-        if !is_version || renamed || context.storage.versions.contains_key(&name) {
+        if !is_version || context.storage.versions.contains_key(*name) {
+            continue;
+        }
+        let Ok(name) = name.parse::<LvName>() else { continue };
+        if context.storage.versions.iter().any(|(now, base)| base.formerly.contains(&name) && context.our(now).is_none()) {
             continue;
         }
         let (image, version) = (tag(lv, Mark::IMAGE).unwrap_or(""), tag(lv, Mark::VERSION).unwrap_or(""));
