@@ -89,6 +89,12 @@ class Cafe:
             return self.server.run("ss -Hltn 'sport = :8080' | grep -q . && ss -Hlun 'sport = :67' | grep -q .").rc == 0
         wait_for(up, 60, "barista serve opens its ports", 0.5)
 
+    def transcript(self, mac: str) -> list[dict[str, str]]:
+        """What serve wrote down of a machine, oldest first; it writes a second after the event."""
+        time.sleep(2)
+        document = json.loads(self.server.must(f"cat {STATE}/serve/transcript.json"))
+        return list(document["machines"][mac]["events"])
+
     def sum_of(self, volume: str) -> str:
         """A volume's checksum, read past the page cache."""
         return self.server.must(f"lvchange -ay -K cafe/{volume} && dd if=/dev/cafe/{volume} iflag=direct bs=1M status=none | md5sum").split()[0]

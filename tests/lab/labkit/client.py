@@ -18,6 +18,7 @@ FIRMWARES = {
     "bios-ipxe-rom": "SeaBIOS and the card's iPXE ROM",
     "uefi-ipxe": "OVMF and the card's iPXE driver",
     "uefi-pxe": "OVMF and its own PXE",
+    "uefi-http": "OVMF and its own HTTP Boot",
     "bios-pxe": "SeaBIOS and a PXE ROM that is not iPXE, as the server sees it",
 }
 
@@ -41,6 +42,8 @@ def start_client(work: Path, log: Path, port: Port, firmware: str, mac: str, mod
         shutil.copy(OVMF / "OVMF_VARS_4M.fd", variables)
         arguments += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd",
                       "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
-        if firmware == "uefi-pxe":
+        if firmware != "uefi-ipxe":
             card += ",romfile="
+        if firmware == "uefi-http":
+            arguments += ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]
     return Qemu(name, [*arguments, "-device", card], log, work)

@@ -35,9 +35,10 @@ def dnsmasq(server: Server, initiators: str, roots: dict[str, str]) -> None:
     _start(server, lines, "")
 
 
-def router(server: Server, namespace: str, interface: str, mac: str, ip: str) -> None:
+def router(server: Server, namespace: str, interface: str, addresses: dict[str, str]) -> None:
     """dnsmasq as a router's DHCP server, in a network namespace: addresses and nothing about booting."""
-    lines = [f"interface={interface}", "dhcp-range=192.168.77.100,192.168.77.150,255.255.255.0,1h", f"dhcp-host={mac},{ip}"]
+    lines = [f"interface={interface}", "dhcp-range=192.168.77.100,192.168.77.150,255.255.255.0,1h",
+             *(f"dhcp-host={mac},{ip}" for mac, ip in addresses.items())]
     _start(server, lines, f"ip netns exec {namespace} ")
 
 

@@ -77,6 +77,10 @@ class Qemu:
             return None
         return str(wait_for(said, seconds, f"{self.name} says {words!r}"))
 
+    def wait_shown(self, words: str, seconds: float) -> None:
+        """Waits until words stand on the console, whole lines or not: a menu has none."""
+        wait_for(lambda: words in self.console(), seconds, f"{self.name} shows {words!r}")
+
     def type(self, text: str) -> None:
         """Types on the serial console."""
         with socket.socket(socket.AF_UNIX) as console:

@@ -66,6 +66,7 @@ class Site:
     max_destroy: int = 5
     network: str = "server"
     volume_group: str = "cafe"
+    menu_timeout: str = "1s"
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def with_(self, **changes: object) -> "Site":
@@ -80,7 +81,7 @@ class Site:
             "site.toml": f'name = "{NAME}"\n[server]\naddress = "192.168.77.1"\n'
                          f'[storage]\nvolume-group = "{self.volume_group}"\nthin-pool = "pool"\ncreate-pool = true\n'
                          'pool-size = "80%"\nimage-store = "/lab/images"\n'
-                         f'[iscsi]\niqn-prefix = "{PREFIX}"\n[boot]\nmenu-timeout = "1s"\n'
+                         f'[iscsi]\niqn-prefix = "{PREFIX}"\n[boot]\nmenu-timeout = "{self.menu_timeout}"\n'
                          f'[policy]\nmax-destroy = {self.max_destroy}\nmay-destroy = [{consent}]\n',
             "network/lan.toml": f'interface = "br0"\nmode = "{self.network}"\nsubnet = "192.168.77.0/24"\n{scope}',
         }

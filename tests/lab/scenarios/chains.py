@@ -1,4 +1,4 @@
-"""Beside another DHCP server: proxyDHCP, and a card whose ROM is not iPXE."""
+"""Beside another DHCP server: proxyDHCP for the firmware's own PXE, BIOS and UEFI."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ from labkit.cafe import STATE, Cafe
 from labkit.lab import Lab
 from labkit.site import Machine, Site
 
-PROVES = "beside a router's DHCP a plain BIOS PXE ROM is given undionly.kpxe and boots"
-PC01 = Machine("pc01", 1, ["alpha"])
+PROVES = "beside a router's DHCP server a plain BIOS PXE ROM and a UEFI firmware are each given their loader and boot"
+FIRMWARES = {"pc01": ("bios-pxe", "undionly.kpxe"), "pc02": ("uefi-pxe", "ipxe.efi")}
+MACHINES = {name: Machine(name, number, ["alpha"]) for number, name in enumerate(FIRMWARES, 1)}
 
 
 def run(lab: Lab) -> None:
     """dnsmasq hands out addresses, barista the rest."""
-    server = lab.server(ports=1)
-    cafe = Cafe(server, Site(machines=(PC01,), network="proxy"))
+    server = lab.server(ports=2)
+    cafe = Cafe(server, Site(machines=tuple(MACHINES.values()), network="proxy"))
     cafe.apply()
     # The router is another host on the same wire, as it is in a café: a namespace with a leg in the bridge.
     server.must("ip netns add router && ip link add leg type veth peer name wan netns router && ip link set leg master br0 up && "
                 "ip -n router address add 192.168.77.254/24 dev wan && ip -n router link set wan up")
-    handmade.router(server, "router", "wan", PC01.mac, PC01.ip)
+    handmade.router(server, "router", "wan", {machine.mac: machine.ip for machine in MACHINES.values()})
     serving = cafe.serve()
-    client = lab.client("pc01", server.ports[0], "bios-pxe", PC01.mac)
-    said = client.wait_said("LAB: root on iSCSI", 240)
-    lab.proves("the machine reached its root", "image=alpha" in said, said)
-    lab.note(f"pc01: {client.wait_off(60):.0f} s from power-on to power-off")
-    transcript = server.must(f"cat {STATE}/serve/transcript* {serving.base}.out 2>/dev/null || cat {serving.base}.out")
-    lab.proves("its first loader was undionly.kpxe, over TFTP", "undionly.kpxe" in transcript, transcript[-2000:])
+    clients = {name: lab.client(name, server.ports[number], firmware, MACHINES[name].mac)
+               for number, (name, (firmware, _)) in enumerate(FIRMWARES.items())}
+    for name, client in clients.items():
+        said = client.wait_said("LAB: root on iSCSI", 240)
+        lab.proves(f"{name} reached its root", "image=alpha" in said and f"serial={cafe.serial(name, 'alpha')}" in said, said)
+        lab.note(f"{name}: {client.wait_off(60):.0f} s from power-on to power-off")
+    for name, (firmware, loader) in FIRMWARES.items():
+        told = cafe.transcript(MACHINES[name].mac)
+        lab.proves(f"the first loader of {firmware} was {loader}, over TFTP",
+                   any(event["service"] == "tftp" and loader in event["what"] for event in told), str(told))
+    lab.proves("serve still runs", serving.status() is None, serving.output()[-2000:])
