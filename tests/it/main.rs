@@ -14,6 +14,7 @@ mod host_ground;
 mod host_observe;
 mod layering;
 mod plan_converge;
+mod plan_options;
 mod push;
 mod room;
 mod schemas;
