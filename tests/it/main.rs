@@ -21,6 +21,7 @@ mod schemas;
 mod serve;
 mod serve_fuzz;
 mod serve_http;
+mod serve_kinds;
 mod serve_netns;
 mod serve_tftp;
 mod site;
