@@ -19,6 +19,15 @@ pub struct Loaders {
     spelled: BTreeMap<String, String>,
 }
 
+/// What will start a loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// Firmware, which may insist on a signature.
+    Firmware,
+    /// An iPXE that runs already, so a shim has nothing to vouch for, and no file to load beside itself.
+    Ipxe,
+}
+
 /// Why an architecture has no loader.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoLoader {
@@ -71,12 +80,12 @@ impl Loaders {
     }
 
     /// The loader for a platform: the one that is wanted, else the first that is there of those it usually has.
-    pub fn choose(&self, platform: Platform, wanted: Option<&str>) -> Result<&str, NoLoader> {
+    pub fn choose(&self, platform: Platform, starter: Starter, wanted: Option<&str>) -> Result<&str, NoLoader> {
         if let Some(wanted) = wanted {
             let (name, bytes) = self.find(wanted).ok_or_else(|| NoLoader::Missing(wanted.to_owned()))?;
             return judge(name, bytes, platform).map(|()| name);
         }
-        if let Some(shim) = self.shim(platform) {
+        if let Some(shim) = self.shim(platform).filter(|_| starter == Starter::Firmware) {
             return Ok(shim);
         }
         let usual = usual(platform);
@@ -177,7 +186,7 @@ mod tests {
     }
 
     fn chosen(files: &[(&str, Bytes)], platform: Platform) -> Result<String, NoLoader> {
-        loaders(files).choose(platform, None).map(str::to_owned)
+        loaders(files).choose(platform, Starter::Firmware, None).map(str::to_owned)
     }
 
     #[test]
@@ -199,8 +208,11 @@ mod tests {
         assert_eq!(chosen(&both, Platform::UefiArm64).as_deref(), Ok("arm64-efi/ipxe.efi"));
         assert_eq!(chosen(&both, Platform::UefiIa32), Err(NoLoader::Missing("ipxe-i386.efi".into())));
         let all = loaders(&both);
-        assert!(matches!(all.choose(Platform::UefiX64, Some("arm64-efi/ipxe.efi")), Err(NoLoader::Foreign { .. })));
-        assert_eq!(all.choose(Platform::UefiX64, Some("none.efi")), Err(NoLoader::Missing("none.efi".into())));
+        assert!(matches!(
+            all.choose(Platform::UefiX64, Starter::Firmware, Some("arm64-efi/ipxe.efi")),
+            Err(NoLoader::Foreign { .. })
+        ));
+        assert_eq!(all.choose(Platform::UefiX64, Starter::Firmware, Some("none.efi")), Err(NoLoader::Missing("none.efi".into())));
     }
 
     #[test]
@@ -210,6 +222,7 @@ mod tests {
         assert_eq!(chosen(&alone, Platform::UefiX64).as_deref(), Ok("x86_64-sb/ipxe.efi"));
         let pair = [("ipxe-shimx64.efi", x64()), ("ipxe.efi", x64()), ("snponly-shim.efi", x64()), ("snponly.efi", x64())];
         assert_eq!(chosen(&pair, Platform::UefiX64).as_deref(), Ok("ipxe-shimx64.efi"));
+        assert_eq!(loaders(&pair).choose(Platform::UefiX64, Starter::Ipxe, None), Ok("ipxe.efi"), "an iPXE runs already");
         assert_eq!(chosen(&pair[2..], Platform::UefiX64).as_deref(), Ok("snponly-shim.efi"));
         let archive = [("arm64-sb/snponly-shim.efi", pe(0xaa64)), ("arm64-sb/snponly.efi", pe(0xaa64)), ("ipxe.efi", x64())];
         assert_eq!(chosen(&archive, Platform::UefiArm64).as_deref(), Ok("arm64-sb/snponly-shim.efi"));

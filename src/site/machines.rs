@@ -12,7 +12,7 @@ use super::{
     settings::{self, Settings},
     table::Table,
 };
-use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, VgName};
+use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, Platform, VgName};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The longest target or initiator name (RFC 7143 §4.2.7.1).
@@ -175,6 +175,9 @@ impl Surroundings<'_> {
         let menu_timeout =
             menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
         let options = options::judge(report, file, options.as_ref(), options::Of::Machine).over(&defaults.options);
+        if let (Some(loader), Some(firmware)) = (loader, firmware) {
+            judge_loader(report, owner.of(loader), &whose, (&loader.value.to_string(), firmware));
+        }
         let loader = loader.as_ref().map(|loader| loader.value.to_string()).or_else(|| defaults.loader.clone());
         let pxe = pxe.as_ref().map(|pxe| pxe.value).or(defaults.pxe);
         let Some(name) = named else { return };
@@ -249,6 +252,18 @@ impl Surroundings<'_> {
                 report.push(error(place, message).hint("shorten the machine's name, the image's, or the volume group's"));
             }
         }
+    }
+}
+
+/// Reports a loader that the machine's own firmware cannot start.
+fn judge_loader(report: &mut Report<'_>, place: Place, whose: &str, (loader, firmware): (&str, Firmware)) {
+    let (platform, spelled, hint) = match firmware {
+        Firmware::Bios => (Platform::Bios, "BIOS", "BIOS starts files such as undionly.kpxe, ipxe.pxe or pxelinux.0"),
+        Firmware::Uefi => (Platform::UefiX64, "UEFI", "UEFI starts files whose names end in .efi"),
+        Firmware::Any => return,
+    };
+    if !platform.takes(loader) {
+        report.push(error(place, format!("{whose} boots by {spelled}, and loader {loader} is not for it")).hint(hint));
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     reply::Reply,
 };
 use crate::{
-    boot::loaders::NoLoader,
+    boot::loaders::{NoLoader, Starter},
     desired::{NetworkMode, PxeStrategy},
     names::{ClientArch, Platform},
 };
@@ -77,16 +77,13 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
     let table = case.offering.table;
     let told = match case.client {
         Client::Plain => Err(NoBoot::Plain),
-        Client::PxeFirmware { arch } => {
-            loader(case, arch).map(|(platform, file)| BootInfo::Loader { file, strategy: strategy(case, platform) })
-        }
+        Client::PxeFirmware { arch } => loader(case, arch, Starter::Firmware)
+            .map(|(platform, file)| BootInfo::Loader { file, strategy: strategy(case, platform) }),
         Client::Etherboot if case.network.mode == NetworkMode::Proxy => Err(NoBoot::NotByProxy),
-        Client::Etherboot => {
-            loader(case, ClientArch::BIOS).map(|(_, file)| BootInfo::Loader { file, strategy: PxeStrategy::Plain })
-        }
-        Client::HttpBoot { arch } => {
-            loader(case, arch).map(|(_, file)| BootInfo::HttpLoader(format!("{}/loaders/{file}", table.http_base())))
-        }
+        Client::Etherboot => loader(case, ClientArch::BIOS, Starter::Firmware)
+            .map(|(_, file)| BootInfo::Loader { file, strategy: PxeStrategy::Plain }),
+        Client::HttpBoot { arch } => loader(case, arch, Starter::Firmware)
+            .map(|(_, file)| BootInfo::HttpLoader(format!("{}/loaders/{file}", table.http_base()))),
         Client::RaspberryPi(model) => match case.offering.loaders.has_near_root(model.needed_file()) {
             true => Ok(BootInfo::PiMenu(model)),
             false => Err(NoBoot::PiFiles(model.needed_file())),
@@ -100,7 +97,7 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
         }
         Client::Ipxe { arch, ability: Ability::Lacking } | Client::Gpxe { arch } => {
             // A whole address: a ROM's iPXE does not look for a bare name on next-server (C12).
-            loader(case, arch.unwrap_or(ClientArch::BIOS))
+            loader(case, arch.unwrap_or(ClientArch::BIOS), Starter::Ipxe)
                 .map(|(_, file)| BootInfo::BetterIpxe(format!("tftp://{}/{file}", table.tftp_address)))
         }
         Client::Ipxe { ability: Ability::Able, .. } => Ok(BootInfo::Script(format!("{}/boot.ipxe", table.http_base()))),
@@ -109,12 +106,12 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
 }
 
 /// The loader of an architecture: the machine's where its firmware can start it, else its network's, else the usual one.
-fn loader(case: &Case<'_>, arch: ClientArch) -> Result<(Platform, String), NoBoot> {
+fn loader(case: &Case<'_>, arch: ClientArch, starter: Starter) -> Result<(Platform, String), NoBoot> {
     let platform = arch.platform().ok_or(NoBoot::Arch(arch))?;
     let machine = case.offering.table.machine(case.request.mac).and_then(|(_, machine)| machine.loader.as_deref());
     let network = case.network.loading.loader.get(&platform).map(String::as_str);
     let wanted = machine.filter(|file| platform.takes(file)).or(network);
-    Ok((platform, case.offering.loaders.choose(platform, wanted)?.to_owned()))
+    Ok((platform, case.offering.loaders.choose(platform, starter, wanted)?.to_owned()))
 }
 
 fn strategy(case: &Case<'_>, platform: Platform) -> PxeStrategy {
