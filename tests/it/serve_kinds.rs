@@ -256,7 +256,7 @@ fn part_every_kind() {
         let told = offered(name).expect("an answer");
         assert_eq!(told.file, format!("tftp://{SERVER}/{file}"), "{name}");
     }
-    let http_boot = offered("http-x64-discover").expect("an answer");
+    let http_boot = offered("edk2-http-discover").expect("an answer");
     assert_eq!(http_boot.options[&60], b"HTTPClient");
     assert_eq!(http(&http_boot.file), b"this is ipxe.efi");
     for name in ["ipxe-by-features-discover", "ipxe-bios-discover", "ipxe-efi-discover"] {
@@ -302,7 +302,7 @@ fn part_secure_boot() {
         let first = script.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
         assert!(http(first).starts_with(b"#!ipxe\n"), "{script}");
     }
-    let shim = offered("http-x64-discover").expect("an answer").file;
+    let shim = offered("edk2-http-discover").expect("an answer").file;
     assert_eq!(http(&shim), b"this is ipxe-shimx64.efi");
     let base = shim.strip_suffix("loaders/ipxe-shimx64.efi").expect("a path of ours");
     for path in ["loaders/autoexec.ipxe", "loaders/arm64-sb/autoexec.ipxe", "autoexec.ipxe"] {

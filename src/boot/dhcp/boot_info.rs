@@ -65,7 +65,9 @@ impl fmt::Display for BootInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Script(url) | Self::BetterIpxe(url) | Self::HttpLoader(url) => f.write_str(url),
-            Self::Loader { file, .. } => f.write_str(file),
+            Self::Loader { file, strategy: PxeStrategy::File | PxeStrategy::Plain } => f.write_str(file),
+            Self::Loader { file, strategy: PxeStrategy::BootServer } => write!(f, "the boot server, for {file}"),
+            Self::Loader { file, strategy: PxeStrategy::Menu } => write!(f, "a menu, for {file}"),
             Self::PiMenu(_) => f.write_str("the Raspberry Pi menu"),
             Self::Nothing(reason) => write!(f, "nothing to boot: {reason}"),
         }
@@ -115,6 +117,10 @@ fn loader(case: &Case<'_>, arch: ClientArch, starter: Starter) -> Result<(Platfo
 }
 
 fn strategy(case: &Case<'_>, platform: Platform) -> PxeStrategy {
+    // Firmware that comes to the boot server, or has chosen from a menu, came for the file whatever it was offered (C6).
+    if case.arrival.door == Door::BootServer || case.request.boot_item.is_some() {
+        return PxeStrategy::File;
+    }
     let machine = case.offering.table.machine(case.request.mac).and_then(|(_, machine)| machine.pxe);
     machine.or_else(|| case.network.loading.pxe.get(&platform).copied()).unwrap_or_default()
 }
@@ -129,15 +135,14 @@ pub(super) fn add_boot(reply: &mut Reply, case: &Case<'_>, boot: BootInfo) {
             // Without it UEFI's HTTP boot ignores the reply.
             reply.add_text(options::VENDOR_CLASS, "HTTPClient");
         }
-        BootInfo::Loader { file, strategy } => match (strategy, case.arrival.door) {
-            (PxeStrategy::Plain, Door::Dhcp) => reply.set_boot_file(table.tftp_address, file),
-            (PxeStrategy::BootServer, Door::Dhcp) => set_boot_server(reply, case),
-            (PxeStrategy::Menu, Door::Dhcp) if case.request.boot_item.is_none() => {
+        BootInfo::Loader { file, strategy } => match strategy {
+            PxeStrategy::Plain => reply.set_boot_file(table.tftp_address, file),
+            PxeStrategy::BootServer => set_boot_server(reply, case),
+            PxeStrategy::Menu => {
                 set_boot_server(reply, case);
                 reply.options.insert(options::VENDOR_INFORMATION, menu(case.local, file));
             }
-            // The boot server names the file whatever was offered: firmware came for it (C6).
-            (PxeStrategy::File | PxeStrategy::Menu, Door::Dhcp) | (_, Door::BootServer) => {
+            PxeStrategy::File => {
                 reply.set_boot_file(table.tftp_address, file);
                 reply.add_text(options::VENDOR_CLASS, "PXEClient");
                 reply.options.insert(options::VENDOR_INFORMATION, use_boot_file(case.request));

@@ -41,7 +41,7 @@ fn every_architecture_is_told_its_own_file_in_every_mode_c3_c13() {
         (fixture!("edk2-ia32-discover"), "ipxe-i386.efi"),
         (fixture!("edk2-arm64-discover"), "arm64-efi/ipxe.efi"),
         (fixture!("rpi4-uefi-discover"), "arm64-efi/ipxe.efi"),
-        (fixture!("http-x64-discover"), "http://10.88.0.1:8080/loaders/ipxe.efi"),
+        (fixture!("edk2-http-discover"), "http://10.88.0.1:8080/loaders/ipxe.efi"),
         (fixture!("gpxe-discover"), "tftp://10.88.0.1/undionly.kpxe"),
         (fixture!("ipxe-lacking-discover"), "tftp://10.88.0.1/undionly.kpxe"),
         (fixture!("ipxe-by-features-discover"), "http://10.88.0.1:8080/boot.ipxe"),
@@ -136,6 +136,17 @@ fn firmware_is_told_by_the_way_that_the_site_says_and_the_boot_server_names_the_
             assert!(reply.options.contains_key(&options::BOOT_FILE_NAME));
         }
     }
+}
+
+#[test]
+fn what_real_firmware_chose_from_our_menu_is_answered_with_the_file_and_the_choice_c6() {
+    let chosen = read(fixture!("edk2-menu-request"));
+    let mut room = room(NetworkMode::Server);
+    room.network().loading.pxe = [(Platform::UefiX64, PxeStrategy::Menu)].into();
+    let source = SocketAddrV4::new(chosen.ciaddr.expect("it has an address"), 4011);
+    let reply = ack(room.at(Door::BootServer, source, &chosen).answer);
+    assert_eq!((reply.file.as_str(), reply.to), ("ipxe.efi", Destination::Unicast(source)));
+    assert_eq!(reply.options[&options::VENDOR_INFORMATION], [6, 1, 8, 71, 4, 0x80, 0, 0, 0, 255]);
 }
 
 #[test]
