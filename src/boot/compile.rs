@@ -38,6 +38,9 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
                     firmware: seat.firmware,
                     default: default.image.to_string(),
                     script,
+                    loader: seat.loader.clone(),
+                    pxe: seat.pxe,
+                    options: seat.options.clone(),
                 };
                 table.machines.insert(name.clone(), machine);
             }
@@ -58,6 +61,8 @@ fn boot_network(network: &Network) -> BootNetwork {
         domain: network.domain.clone(),
         lease_time: network.lease_time,
         relay: network.relay.clone(),
+        loading: network.loading.clone(),
+        options: network.options.clone(),
     }
 }
 

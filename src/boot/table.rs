@@ -3,8 +3,8 @@
 //! Apply publishes it whole and `serve` swaps it whole, so no machine is ever answered from half of an old and half of a
 //! new site. **Invariant:** pure data; complete, so that serving never waits on git, LVM or the agent.
 
-use crate::desired::{Firmware, NetworkMode};
-use crate::names::{Interval, MacAddr, MachineName, NetworkName, SiteName};
+use crate::desired::{Firmware, Loading, NetworkMode, PxeStrategy};
+use crate::names::{DhcpOptions, Interval, MacAddr, MachineName, NetworkName, SiteName};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,6 +67,12 @@ pub struct BootNetwork {
     pub lease_time: Interval,
     /// Relay agents that forward this subnet's requests.
     pub relay: BTreeSet<Ipv4Addr>,
+    /// What firmware is told.
+    #[serde(default, skip_serializing_if = "Loading::is_empty")]
+    pub loading: Loading,
+    /// Further DHCP options machines are told, whether they ask for them or not.
+    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
+    pub options: DhcpOptions,
 }
 
 /// One machine, as the boot services see it.
@@ -83,6 +89,15 @@ pub struct BootMachine {
     pub default: String,
     /// Its iPXE script.
     pub script: String,
+    /// Which loader its firmware is told, over its network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loader: Option<String>,
+    /// How its firmware is told the loader, over its network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pxe: Option<PxeStrategy>,
+    /// DHCP options it is told, over its network's.
+    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
+    pub options: DhcpOptions,
 }
 
 /// A table that cannot be used, and why.

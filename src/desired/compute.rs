@@ -4,7 +4,7 @@ use super::{
     Backstore, BaseVolume, CloneVolume, Desired, Entry, EntryKind, Room, Seat, Storage, Target, backstore_name, clone_name,
     serial, version_name,
 };
-use crate::names::{ImageName, Lun, LvName, MachineName, NameError, Portal};
+use crate::names::{DhcpOptions, ImageName, Lun, LvName, MachineName, NameError, Portal};
 use crate::site::{Disk, Image, ImageKind, Iscsi, Machine, Site};
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -143,6 +143,9 @@ fn compute_room(site: &Site) -> Result<Room, NamingError> {
             menu_timeout: machine.menu_timeout,
             initiator,
             entries,
+            loader: machine.loader.clone(),
+            pxe: machine.pxe,
+            options: compute_options(site, machine),
         };
         machines.insert(machine.name.clone(), seat);
     }
@@ -155,6 +158,13 @@ fn compute_room(site: &Site) -> Result<Room, NamingError> {
         machines,
         templates: site.templates.clone(),
     })
+}
+
+fn compute_options(site: &Site, machine: &Machine) -> DhcpOptions {
+    match machine.boot.first().and_then(|default| site.images.get(default)) {
+        Some(image) => machine.options.over(&image.options),
+        None => machine.options.clone(),
+    }
 }
 
 fn compute_entry(site: &Site, machine: &Machine, name: &ImageName) -> Result<Entry, NamingError> {

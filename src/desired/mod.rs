@@ -5,13 +5,13 @@
 mod compute;
 mod name;
 
-pub use crate::site::{Firmware, Network, NetworkMode, Policy, Reset, Source, SourceFormat};
+pub use crate::site::{Firmware, Loading, Network, NetworkMode, Policy, PxeStrategy, Reset, Source, SourceFormat};
 pub use compute::{NamingError, compute};
 pub use name::{BACKSTORE_RANGE, Mark, backstore_name, backstore_number, clone_name, serial, version_name};
 
 use crate::names::{
-    Bytes, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, NetworkName, Percent, Portal, Share, SiteName,
-    VersionName, VgName,
+    Bytes, DhcpOptions, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, NetworkName, Percent, Portal, Share,
+    SiteName, VersionName, VgName,
 };
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -145,6 +145,12 @@ pub struct Seat {
     pub initiator: Option<Iqn>,
     /// What it can boot, the default first.
     pub entries: Vec<Entry>,
+    /// Which loader its firmware is told.
+    pub loader: Option<String>,
+    /// How its firmware is told the loader.
+    pub pxe: Option<PxeStrategy>,
+    /// DHCP options it is told over its network's: its own over those of its default image.
+    pub options: DhcpOptions,
 }
 
 /// One thing a machine can boot.

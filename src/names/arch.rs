@@ -24,9 +24,65 @@ impl ClientArch {
     /// x64 UEFI boot over HTTP.
     pub const EFI_X64_HTTP: Self = Self(16);
 
-    /// True for x64 UEFI by any of its numbers.
-    pub fn is_efi_x64(self) -> bool {
-        matches!(self, Self::EFI_X64 | Self::EFI_BC | Self::EFI_X64_HTTP)
+    /// A Raspberry Pi's own loader, where it does not call itself x86 BIOS.
+    pub const ARM_RPIBOOT: Self = Self(41);
+
+    /// The platform whose loaders run there, however they come; `None` where no iPXE runs.
+    pub fn platform(self) -> Option<Platform> {
+        match self.0 {
+            0 | 20 => Some(Platform::Bios),
+            6 | 15 => Some(Platform::UefiIa32),
+            7 | 9 | 16 | 17 => Some(Platform::UefiX64),
+            10 | 18 => Some(Platform::UefiArm32),
+            11 | 19 => Some(Platform::UefiArm64),
+            _ => None,
+        }
+    }
+}
+
+/// What a loader runs on: the architectures that take the same file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Platform {
+    /// x86 BIOS.
+    Bios,
+    /// x86 UEFI, 32 bit.
+    UefiIa32,
+    /// x64 UEFI.
+    UefiX64,
+    /// ARM 32-bit UEFI.
+    UefiArm32,
+    /// ARM 64-bit UEFI.
+    UefiArm64,
+}
+
+impl Platform {
+    /// The machine number of its programs (PE format, `IMAGE_FILE_MACHINE_*`); BIOS loaders have none.
+    pub fn pe_machine(self) -> Option<u16> {
+        match self {
+            Self::Bios => None,
+            Self::UefiIa32 => Some(0x014c),
+            Self::UefiX64 => Some(0x8664),
+            Self::UefiArm32 => Some(0x01c2),
+            Self::UefiArm64 => Some(0xaa64),
+        }
+    }
+
+    /// Whether a file of this name can be for it: UEFI starts `.efi`, and BIOS anything else.
+    pub fn takes(self, file: &str) -> bool {
+        file.to_ascii_lowercase().ends_with(".efi") == (self != Self::Bios)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bios => "bios",
+            Self::UefiIa32 => "uefi-ia32",
+            Self::UefiX64 => "uefi-x64",
+            Self::UefiArm32 => "uefi-arm32",
+            Self::UefiArm64 => "uefi-arm64",
+        })
     }
 }
 
@@ -43,7 +99,9 @@ impl fmt::Display for ClientArch {
             16 => "x64 UEFI boot from HTTP",
             18 => "ARM 32-bit UEFI boot from HTTP",
             19 => "ARM 64-bit UEFI boot from HTTP",
+            17 => "EBC boot from HTTP",
             20 => "x86 BIOS boot from HTTP",
+            41 => "ARM rpiboot",
             other => return write!(f, "architecture {other}"),
         };
         f.write_str(name)

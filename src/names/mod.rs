@@ -7,6 +7,7 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 
 mod arch;
 mod bytes;
+mod dhcp_option;
 mod interval;
 mod iqn;
 mod label;
@@ -15,8 +16,9 @@ mod mac;
 mod portal;
 mod share;
 
-pub use arch::ClientArch;
+pub use arch::{ClientArch, Platform};
 pub use bytes::Bytes;
+pub use dhcp_option::{DhcpOptions, OPTION_RULES, OptionData, OptionForm, OptionOwner, OptionRule};
 pub use interval::Interval;
 pub use iqn::Iqn;
 pub use label::{ImageName, MachineName, NetworkName, SiteName, VersionName};

@@ -6,9 +6,9 @@
 use super::draft::{Draft, Drafted};
 use super::render::counted;
 use super::{Action, Hold, Subject};
-use crate::boot::table::BootTable;
+use crate::boot::table::{BootMachine, BootTable};
 use crate::desired::{Desired, EntryKind};
-use crate::names::MachineName;
+use crate::names::{DhcpOptions, MachineName, OptionRule};
 use crate::observed::{Observation, Seen};
 use similar::TextDiff;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,11 +43,15 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
                     format!("default {} -> {}", old.default, new.default)
                 } else if old.script != new.script {
                     "its script".to_owned()
+                } else if old.options != new.options {
+                    "its DHCP options".to_owned()
+                } else if (&old.loader, old.pxe) != (&new.loader, new.pxe) {
+                    "its loader".to_owned()
                 } else {
                     "its addresses".to_owned()
                 };
                 let mut change = Drafted::new(Action::Alter, what, "the site says otherwise than what is published");
-                change.diff = diff(&old.script, &new.script);
+                change.diff = diff(&shown(old), &shown(new));
                 change.work.published = Some(old.clone());
                 change
             }
@@ -75,7 +79,9 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
         let reason = if published.is_some() { "networks, addresses or assets changed" } else { "nothing is published yet" };
         let action = if published.is_some() { Action::Alter } else { Action::Create };
         let detail = format!("{}, {}", counted(table.networks.len(), "network"), counted(table.machines.len(), "machine"));
-        draft.add(Subject::Table, Drafted::new(action, detail, reason));
+        let mut change = Drafted::new(action, detail, reason);
+        change.diff = published.map(|published| diff(&shown_networks(published), &shown_networks(table))).unwrap_or_default();
+        draft.add(Subject::Table, change);
     }
 }
 
@@ -88,6 +94,38 @@ fn hold_while_removal_is_held(machine: &MachineName, change: &mut Drafted, draft
     if let Some(hold) = in_use {
         change.hold(hold);
     }
+}
+
+/// What a person compares: what firmware is told before its script.
+fn shown(machine: &BootMachine) -> String {
+    let mut text = String::new();
+    if let Some(loader) = &machine.loader {
+        text.push_str(&format!("loader {loader}\n"));
+    }
+    if let Some(strategy) = machine.pxe {
+        text.push_str(&format!("pxe {strategy}\n"));
+    }
+    text + &shown_options("", &machine.options) + &machine.script
+}
+
+/// The same of all networks.
+fn shown_networks(table: &BootTable) -> String {
+    let mut text = String::new();
+    for (name, network) in &table.networks {
+        for (platform, loader) in &network.loading.loader {
+            text.push_str(&format!("network {name} loader {platform} {loader}\n"));
+        }
+        for (platform, strategy) in &network.loading.pxe {
+            text.push_str(&format!("network {name} pxe {platform} {strategy}\n"));
+        }
+        text.push_str(&shown_options(&format!("network {name} "), &network.options));
+    }
+    text
+}
+
+fn shown_options(whose: &str, options: &DhcpOptions) -> String {
+    let rules = options.iter().map(|(number, data)| (OptionRule::of(number), data));
+    rules.map(|(rule, data)| format!("{whose}option {rule} {}\n", rule.show(data))).collect()
 }
 
 fn same_but_for_machines(published: &BootTable, table: &BootTable) -> bool {

@@ -6,6 +6,7 @@
 use super::{
     Disk, Firmware, Image, ImageKind, Linux, Reset, Role, Source, SourceFormat, Version,
     networks::Whole,
+    options,
     raw::{At, ImageFile, Kind, VersionTable},
     report::{FileId, Place, Report, error},
     spelling,
@@ -21,7 +22,7 @@ const LARGEST: Bytes = Bytes(15 << 40);
 /// Data disks of one image: Windows has no letters for more disks than C to Z.
 const MOST_DATA_DISKS: usize = 23;
 /// Keys of every kind.
-const COMMON: [&str; 4] = ["kind", "title", "firmware", "moved"];
+const COMMON: [&str; 5] = ["kind", "title", "firmware", "options", "moved"];
 /// What a packed source's name ends in.
 const PACKED: [&str; 6] = [".zst", ".gz", ".xz", ".bz2", ".zip", ".7z"];
 
@@ -128,6 +129,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
     let firmware = raw.firmware.as_ref().map(|firmware| (firmware.value, report.start_of_line(root.of(firmware))));
     let role = raw.role.as_ref().map_or(Role::System, |role| role.value);
     let mut judged = Judged { image: None, kind, role, firmware, data_disks: Vec::new(), versions: BTreeMap::new() };
+    let options = options::judge(report, file, raw.options.as_ref(), options::Of::Machine);
     let Some(kind) = kind else { return judged };
     refuse_foreign_keys(report, file, kind, raw);
     let what = match kind {
@@ -139,6 +141,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
         name: name.clone(),
         title: raw.title.as_ref().map_or_else(|| name.to_string(), |title| title.value.to_string()),
         firmware: firmware.map_or(Firmware::Any, |(firmware, _)| firmware),
+        options,
         kind,
     });
     judged

@@ -10,6 +10,7 @@ use super::{
     machines::{self, Machines, Surroundings},
     moves::Moves,
     networks::{self, Networks, Whole},
+    options,
     raw::{ImageFile, MachinesFile, NetworkFile, SiteFile},
     read,
     report::{FileId, Report, error},
@@ -47,6 +48,7 @@ fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
     let machines = read_machines(report, &files.machines, &around, &mut networks, &mut moved_machines);
     let server = settings.server.as_ref().zip(settings.server_place);
     networks::judge_together(report, &mut networks, server);
+    options::judge_together(report, &networks, &images, &machines);
     if let Some(disk) = images.any_disk() {
         settings.judge_for_disks(report, disk.as_str());
     }
@@ -79,9 +81,8 @@ fn read_networks<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, settings: &Sett
     let mut networks = Networks::new(shelf.whole);
     for text in &shelf.files {
         let table = read::parse(report, text.file, text.text);
-        let raw: NetworkFile = read::read_file(report, text.file, table, &[]);
-        let judged = stem(report, text.file, text.stem)
-            .and_then(|name| networks::judge(report, text.file, name, &raw, settings.server.as_ref()));
+        let raw: NetworkFile = read::read_file(report, text.file, table, &["loader", "pxe", "options"]);
+        let judged = stem(report, text.file, text.stem).and_then(|name| networks::judge(report, text.file, name, &raw, settings));
         match judged {
             Some(judged) => networks.add(report, judged),
             None => networks.whole = Whole::No,
@@ -95,7 +96,7 @@ fn read_images<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, moves: &mut Moves
     for text in &shelf.files {
         let mut table = read::parse(report, text.file, text.text);
         let (versions, moved) = (read::take_entries(&mut table, "version"), read::take_entries(&mut table, "moved"));
-        let mut raw: ImageFile = read::read_file(report, text.file, table, &[]);
+        let mut raw: ImageFile = read::read_file(report, text.file, table, &["options"]);
         raw.version = read::read_entries(report, text.file, versions);
         raw.moved = read::read_entries(report, text.file, moved);
         moves.read(report, text.file, &raw.moved);

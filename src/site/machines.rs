@@ -3,15 +3,16 @@
 //! **Invariant:** the first that claims a name or an address has it; the second is the finding, and says where the first is.
 
 use super::{
-    Firmware, Machine,
+    Firmware, Machine, PxeStrategy,
     images::{Images, Use},
     networks::{self, Networks, Whole},
+    options,
     raw::{At, DefaultsTable, MachineTable},
     report::{FileId, Place, Report, error},
     settings::{self, Settings},
     table::Table,
 };
-use crate::names::{ImageName, Interval, Iqn, MacAddr, MachineName, VgName};
+use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, Platform, VgName};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The longest target or initiator name (RFC 7143 §4.2.7.1).
@@ -48,6 +49,9 @@ pub(super) struct Defaults<'f> {
     boot: Option<&'f At<Vec<At<ImageName>>>>,
     firmware: Option<Firmware>,
     menu_timeout: Interval,
+    loader: Option<String>,
+    pxe: Option<PxeStrategy>,
+    options: DhcpOptions,
     /// True if a boot list of defaults may stand on a line that was reported.
     boot_is_excused: Excused,
 }
@@ -77,9 +81,18 @@ impl Surroundings<'_> {
         let Some(at) = table else {
             let root = Table::root(file);
             let boot_is_excused = if root.excuses(report, "defaults") { Excused::Yes } else { Excused::No };
-            return Defaults { boot: None, firmware: None, menu_timeout: site, boot_is_excused };
+            let options = DhcpOptions::default();
+            return Defaults {
+                boot: None,
+                firmware: None,
+                menu_timeout: site,
+                loader: None,
+                pxe: None,
+                options,
+                boot_is_excused,
+            };
         };
-        let DefaultsTable { boot, firmware, menu_timeout } = &at.value;
+        let DefaultsTable { boot, firmware, menu_timeout, loader, pxe, options } = &at.value;
         let boot = boot.as_ref();
         if let Some(list) = boot {
             self.judge_boot(report, file, list);
@@ -88,6 +101,9 @@ impl Surroundings<'_> {
             boot,
             firmware: firmware.as_ref().map(|firmware| firmware.value),
             menu_timeout: menu_timeout.as_ref().map_or(site, |t| settings::judge_menu_timeout(report, file, t)),
+            loader: loader.as_ref().map(|loader| loader.value.to_string()),
+            pxe: pxe.as_ref().map(|pxe| pxe.value),
+            options: options::judge(report, file, options.as_ref(), options::Of::Machine),
             boot_is_excused: excused(Table::at(file, at.start), report),
         }
     }
@@ -126,7 +142,7 @@ impl Surroundings<'_> {
         entry: &At<MachineTable>,
     ) {
         let owner = Table::at(file, entry.start);
-        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout } = &entry.value;
+        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, loader, pxe, options } = &entry.value;
         machines.entries += 1;
         let hint = "add a line such as: name = \"pc01\"";
         let named = owner.need(report, name, "name", ("a machine", hint));
@@ -158,13 +174,20 @@ impl Surroundings<'_> {
         let firmware = firmware.as_ref().map(|firmware| firmware.value).or(defaults.firmware);
         let menu_timeout =
             menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
+        let options = options::judge(report, file, options.as_ref(), options::Of::Machine).over(&defaults.options);
+        if let (Some(loader), Some(firmware)) = (loader, firmware) {
+            judge_loader(report, owner.of(loader), &whose, (&loader.value.to_string(), firmware));
+        }
+        let loader = loader.as_ref().map(|loader| loader.value.to_string()).or_else(|| defaults.loader.clone());
+        let pxe = pxe.as_ref().map(|pxe| pxe.value).or(defaults.pxe);
         let Some(name) = named else { return };
         self.judge_firmware(report, &name.value, firmware, &boot);
         self.judge_lengths(report, owner.of(name), &name.value, &boot);
         if fresh && !macs.is_empty() && !boot.is_empty() {
             let ip = ip.as_ref().map(|ip| ip.value.0);
             let name = name.value.clone();
-            machines.by_name.insert(name.clone(), Machine { name, macs, ip, firmware, boot, menu_timeout });
+            let machine = Machine { name: name.clone(), macs, ip, firmware, boot, menu_timeout, loader, pxe, options };
+            machines.by_name.insert(name, machine);
         }
     }
 
@@ -229,6 +252,18 @@ impl Surroundings<'_> {
                 report.push(error(place, message).hint("shorten the machine's name, the image's, or the volume group's"));
             }
         }
+    }
+}
+
+/// Reports a loader that the machine's own firmware cannot start.
+fn judge_loader(report: &mut Report<'_>, place: Place, whose: &str, (loader, firmware): (&str, Firmware)) {
+    let (platform, spelled, hint) = match firmware {
+        Firmware::Bios => (Platform::Bios, "BIOS", "BIOS starts files such as undionly.kpxe, ipxe.pxe or pxelinux.0"),
+        Firmware::Uefi => (Platform::UefiX64, "UEFI", "UEFI starts files whose names end in .efi"),
+        Firmware::Any => return,
+    };
+    if !platform.takes(loader) {
+        report.push(error(place, format!("{whose} boots by {spelled}, and loader {loader} is not for it")).hint(hint));
     }
 }
 

@@ -10,6 +10,7 @@ mod machines;
 mod model;
 mod moves;
 mod networks;
+mod options;
 mod raw;
 mod read;
 mod report;

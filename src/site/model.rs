@@ -3,7 +3,8 @@
 //! **Invariant:** a value of [`Site`] exists only if the commit it was read from has no error.
 
 use crate::names::{
-    Bytes, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, NetworkName, Percent, Share, SiteName, VersionName, VgName,
+    Bytes, DhcpOptions, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, NetworkName, Percent, Platform, Share, SiteName,
+    VersionName, VgName,
 };
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,54 @@ pub struct BootDefaults {
     pub menu_timeout: Interval,
     /// The directory of undionly.kpxe, snponly.efi and ipxe.efi, an absolute path; `None` is where the distribution puts them.
     pub loaders: Option<String>,
+    /// What firmware is told.
+    pub loading: Loading,
+}
+
+/// What firmware is told to load, and how, where a site says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Loading {
+    /// The loader by platform, a file of the loaders' directory.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub loader: BTreeMap<Platform, String>,
+    /// The way it is told by platform.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pxe: BTreeMap<Platform, PxeStrategy>,
+}
+
+impl Loading {
+    /// True when nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// This, and of the other what is not said here.
+    pub fn over(mut self, other: &Self) -> Self {
+        for (platform, loader) in &other.loader {
+            self.loader.entry(*platform).or_insert_with(|| loader.clone());
+        }
+        for (platform, strategy) in &other.pxe {
+            self.pxe.entry(*platform).or_insert(*strategy);
+        }
+        self
+    }
+}
+
+/// How firmware is told its loader (PXE 2.1 specification §2.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PxeStrategy {
+    /// The offer names the file, and its discovery control says to use it.
+    #[default]
+    File,
+    /// The offer names the boot server, and that one, on port 4011, names the file.
+    BootServer,
+    /// The offer holds a boot menu of one item, and the boot server on port 4011 names the file.
+    Menu,
+    /// The offer names the file and holds no PXE options, as a BOOTP server would; beside another DHCP server the client's
+    /// class goes with it, for an offer without an address is nothing else's.
+    Plain,
 }
 
 /// What a plan may destroy.
@@ -107,6 +156,17 @@ pub enum Consent {
     Version(ImageName, VersionName),
     /// `machine.image`.
     Clone(MachineName, ImageName),
+}
+
+impl std::fmt::Display for PxeStrategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::File => "file",
+            Self::BootServer => "boot-server",
+            Self::Menu => "menu",
+            Self::Plain => "plain",
+        })
+    }
 }
 
 /// How the server takes part in a subnet's DHCP.
@@ -144,6 +204,10 @@ pub struct Network {
     pub lease_time: Interval,
     /// Relay agents that forward this subnet's requests.
     pub relay: BTreeSet<Ipv4Addr>,
+    /// What firmware is told, the site's own included.
+    pub loading: Loading,
+    /// Further DHCP options machines are told.
+    pub options: DhcpOptions,
 }
 
 /// What firmware something boots with.
@@ -167,6 +231,8 @@ pub struct Image {
     pub title: String,
     /// What firmware can boot it.
     pub firmware: Firmware,
+    /// Further DHCP options told to machines whose default it is.
+    pub options: DhcpOptions,
     /// What it is.
     pub kind: ImageKind,
 }
@@ -285,4 +351,10 @@ pub struct Machine {
     pub boot: Vec<ImageName>,
     /// How long its menu waits before it boots its default.
     pub menu_timeout: Interval,
+    /// Which loader its firmware is told.
+    pub loader: Option<String>,
+    /// How its firmware is told the loader.
+    pub pxe: Option<PxeStrategy>,
+    /// Further DHCP options it is told.
+    pub options: DhcpOptions,
 }

@@ -4,10 +4,10 @@
 //! out is the server's, a router's, or the subnet's own (RFC 2131 §4.3.1, RFC 919 §7).
 
 use super::{
-    Network, NetworkMode, Server,
+    Network, NetworkMode, Server, options,
     raw::{AddressRange, At, NetworkFile},
     report::{FileId, Place, Report, error, warning},
-    settings,
+    settings::{self, Settings},
     table::Table,
 };
 use crate::names::{Interval, NetworkName};
@@ -93,7 +93,7 @@ pub(super) fn judge(
     file: FileId,
     name: NetworkName,
     raw: &NetworkFile,
-    server: Option<&Server>,
+    around: &Settings,
 ) -> Option<Judged> {
     let root = Table::root(file);
     let whose = format!("network {name}");
@@ -104,8 +104,11 @@ pub(super) fn judge(
     let lease_time = judge_lease(report, root, raw.lease_time.as_ref());
     let dns = judge_dns(report, root, raw);
     if let Some(subnet) = subnet {
-        judge_within(report, root, raw, subnet.value.0, server);
+        judge_within(report, root, raw, subnet.value.0, around.server.as_ref());
     }
+    let loading = settings::judge_loading(report, file, raw.loader.as_ref(), raw.pxe.as_ref()).over(&around.boot.loading);
+    let of = options::Of::Network(mode.map_or(NetworkMode::Server, |mode| mode.value));
+    let options = options::judge(report, file, raw.options.as_ref(), of);
     let (interface, mode, subnet) = (interface?, mode?, subnet?);
     if let (Some(range), NetworkMode::Proxy | NetworkMode::Off) = (&raw.range, mode.value) {
         let problem = warning(root.of(range), "range has no effect: this network's addresses come from another DHCP server");
@@ -127,6 +130,8 @@ pub(super) fn judge(
             domain: raw.domain.as_ref().map(|domain| domain.value.to_string()),
             lease_time,
             relay: raw.relay.iter().flat_map(|relay| &relay.value.0).map(|relay| relay.0).collect(),
+            loading,
+            options,
         },
     })
 }

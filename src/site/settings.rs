@@ -4,12 +4,12 @@
 //! to paste.
 
 use super::{
-    BootDefaults, Consent, Iscsi, Policy, Server, Storage,
-    raw::{Address, At, BootTable, IscsiTable, PolicyTable, ServerTable, SiteFile, StorageTable},
+    BootDefaults, Consent, Iscsi, Loading, Policy, PxeStrategy, Server, Storage,
+    raw::{Address, At, BootTable, ByPlatform, IscsiTable, LoaderPath, PolicyTable, ServerTable, SiteFile, StorageTable},
     report::{FileId, Place, Report, error, warning},
     table::Table,
 };
-use crate::names::{Interval, Iqn, LvName, Percent, Share, SiteName, VgName};
+use crate::names::{Interval, Iqn, LvName, Percent, Platform, Share, SiteName, VgName};
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 /// The port that RFC 7143 §5.1 registers.
@@ -36,7 +36,7 @@ pub(super) struct Settings {
 
 /// Judges `site.toml`; `None` for a site that has none, which is reported where the files are sorted.
 pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile) -> Settings {
-    let boot = BootDefaults { http_port: HTTP_PORT, menu_timeout: MENU_TIMEOUT, loaders: None };
+    let boot = BootDefaults { http_port: HTTP_PORT, menu_timeout: MENU_TIMEOUT, loaders: None, loading: Loading::default() };
     let policy = Policy { max_destroy: MAX_DESTROY, may_destroy: BTreeSet::new() };
     let mut settings =
         Settings { file, name: None, server: None, storage: None, iscsi: None, boot, policy, server_place: None, raw };
@@ -146,11 +146,36 @@ fn judge_iscsi(report: &mut Report<'_>, file: FileId, table: &At<IscsiTable>) ->
 }
 
 fn judge_boot(report: &mut Report<'_>, file: FileId, table: &At<BootTable>) -> BootDefaults {
-    let BootTable { http_port, menu_timeout, loaders } = &table.value;
+    let BootTable { http_port, menu_timeout, loaders, loader, pxe } = &table.value;
     BootDefaults {
         http_port: judge_port(report, file, http_port.as_ref(), HTTP_PORT),
         menu_timeout: menu_timeout.as_ref().map_or(MENU_TIMEOUT, |timeout| judge_menu_timeout(report, file, timeout)),
         loaders: loaders.as_ref().map(|loaders| loaders.value.to_string()),
+        loading: judge_loading(report, file, loader.as_ref(), pxe.as_ref()),
+    }
+}
+
+/// What firmware is told, by platform; a loader that its platform cannot start is reported.
+pub(super) fn judge_loading(
+    report: &mut Report<'_>,
+    file: FileId,
+    loader: Option<&At<ByPlatform<LoaderPath>>>,
+    pxe: Option<&At<ByPlatform<PxeStrategy>>>,
+) -> Loading {
+    let loaders: Vec<_> = loader.iter().flat_map(|table| table.value.entries()).collect();
+    for (platform, path) in &loaders {
+        let name = path.value.to_string();
+        if !platform.takes(&name) {
+            let hint = match platform {
+                Platform::Bios => "BIOS starts files such as undionly.kpxe, ipxe.pxe or pxelinux.0",
+                _ => "UEFI starts files whose names end in .efi",
+            };
+            report.push(error(file.at(path.start), format!("loader {name} is not for {platform}")).hint(hint));
+        }
+    }
+    Loading {
+        loader: loaders.into_iter().map(|(platform, path)| (platform, path.value.to_string())).collect(),
+        pxe: pxe.iter().flat_map(|table| table.value.entries()).map(|(platform, way)| (platform, way.value)).collect(),
     }
 }
 

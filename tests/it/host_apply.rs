@@ -3,6 +3,7 @@
 use barista::boot::table::{BootMachine, BootTable, PATH};
 use barista::host::fake::FakeHost;
 use barista::host::{ApplyContext, ConfigFs, Silent, apply};
+use barista::names::DhcpOptions;
 use barista::plan::{
     Action, Change, ChangeId, ConfigFsOp, Disruption, Gate, Hold, Op, Outcome, Plan, Revision, Step, Subject, VERSION,
 };
@@ -260,7 +261,16 @@ fn a_change_goes_no_further_than_what_it_waits_for() {
 }
 
 fn machine(script: &str) -> BootMachine {
-    BootMachine { macs: Vec::new(), ip: None, firmware: None, default: "win11".into(), script: script.into() }
+    BootMachine {
+        macs: Vec::new(),
+        ip: None,
+        firmware: None,
+        default: "win11".into(),
+        script: script.into(),
+        loader: None,
+        pxe: None,
+        options: DhcpOptions::default(),
+    }
 }
 
 fn table(machines: &[(&str, &str)]) -> BootTable {

@@ -6,6 +6,7 @@ use crate::serve::table;
 use barista::{
     boot::{
         dhcp::{
+            chained::Chained,
             decide::{Answer, Arrival, Door, Offering, decide},
             describe::{address_seen, describe, is_worth_recording},
             leases::Leases,
@@ -115,9 +116,9 @@ fn no_bytes_stop_dhcp_and_every_reply_fits() {
             source: SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, dice.roll(256) as u8), dice.roll(65536) as u16),
             door: [Door::Dhcp, Door::BootServer][dice.roll(2)],
         };
-        let offering = Offering { table: &table, loaders: &loaders };
+        let offering = Offering { table: &table, loaders: &loaders, chained: &Chained::default() };
         let decision = decide(&request, &arrival, offering, &Leases::default(), Timestamp::UNIX_EPOCH);
-        let _ = (describe(&request, &decision, offering), address_seen(&request, &decision), is_worth_recording(&decision));
+        let _ = (describe(&request, &decision), address_seen(&request, &decision), is_worth_recording(&decision));
         if let Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) = decision.answer {
             let length = encode(&reply).len();
             assert!(length >= 300, "seed {seed}: {length} bytes");
@@ -160,7 +161,8 @@ fn whatever_machines_ask_no_address_has_two_holders() {
             let arrival =
                 Arrival { interface: "lo", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
             let at = Timestamp::from_second(now).expect("a time");
-            let decision = decide(&request, &arrival, Offering { table: &table, loaders: &loaders }, &leases, at);
+            let offering = Offering { table: &table, loaders: &loaders, chained: &Chained::default() };
+            let decision = decide(&request, &arrival, offering, &leases, at);
             decision.change.into_iter().for_each(|change| leases.apply(change));
             match decision.answer {
                 Answer::Ack(reply) => {
@@ -229,6 +231,9 @@ fn a_machine_that_went_silent_is_given_up() {
 
 #[test]
 fn no_path_stops_http_or_leads_out() {
+    let names = ["cfg", "ipxe/cfg", "ipxe/boot.ipxe", "autoexec.ipxe"];
+    let loaders: Loaders = names.iter().map(|name| ((*name).to_owned(), Bytes::new())).collect();
+    let mut found = 0;
     for seed in 1..50_000u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let words = [
@@ -251,9 +256,15 @@ fn no_path_stops_http_or_leads_out() {
         let path: String =
             (0..dice.roll(9)).map(|_| ["/", ""][dice.roll(2)].to_owned() + words[dice.roll(words.len())]).collect();
         match route(&Method::GET, &path) {
-            Route::Loader(name) => assert!(!name.contains('/') && !name.is_empty(), "{path}"),
+            Route::Loader(name) => {
+                let leads_up = name.split(['/', '\\']).any(|part| part == "..");
+                let loader = loaders.find(&name);
+                assert!(loader.is_none_or(|(loader, _)| names.contains(&loader) && !leads_up), "{path}");
+                found += usize::from(loader.is_some());
+            }
             Route::Asset(asset) => assert!(asset.starts_with('/') && !asset.starts_with("//"), "{path}"),
             _ => {}
         }
     }
+    assert!(found > 10, "the dice never named a loader");
 }

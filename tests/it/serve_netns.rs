@@ -192,6 +192,23 @@ fn a_machine_gets_its_reservation_its_name_and_its_loader() {
 }
 
 #[test]
+fn options_of_the_site_reach_a_system_that_did_not_ask_for_them() {
+    let change = |table: &mut BootTable| {
+        for network in table.networks.values_mut() {
+            network.options.set(42, vec![10, 77, 0, 1]);
+            network.options.set(224, vec![1, 2, 255]);
+        }
+        table.machines.values_mut().for_each(|machine| machine.options.set(42, vec![10, 77, 0, 9]));
+    };
+    let Some(link) = Link::make("set", change) else { return };
+    for (mac, ntp) in [(PC01, "10.77.0.9"), ("02:00:00:00:00:01", "10.77.0.1")] {
+        let told = link.udhcpc(mac, &[]);
+        let words = ["ntpsrv", "opt224"].map(|word| told.get(word).map(String::as_str));
+        assert_eq!(words, [Some(ntp), Some("0102ff")], "{told:?}");
+    }
+}
+
+#[test]
 fn strangers_get_the_range_and_keep_their_address_when_the_service_is_restarted() {
     let Some(mut link) = Link::make("range", |_| {}) else { return };
     let macs = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03", "02:00:00:00:00:04"];

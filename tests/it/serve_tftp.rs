@@ -79,7 +79,7 @@ fn block_numbers_wrap_and_the_file_goes_on() {
 fn what_is_not_there_is_refused_at_once_and_without_a_path() {
     let service = Service::start(&[("ipxe.efi", b"loader")]);
     fs::write(service.state.path().join("secret"), "x").expect("it is written");
-    for name in ["autoexec.ipxe", "../secret", "/etc/passwd", "..\\secret", "loaders/ipxe.efi", "", "."] {
+    for name in ["bootsig.bin", "../secret", "/etc/passwd", "..\\secret", "loaders/ipxe.efi", "", "."] {
         let socket = peer();
         let begun = Instant::now();
         socket.send_to(&request(name, &[("tsize", "0")]), service.tftp).expect("it is sent");

@@ -3,8 +3,19 @@
 //! **Invariant:** whatever is not recognised is a plain client, and a plain client is never told boot fields.
 
 use super::packet::{IpxeFeatures, Request};
-use crate::names::ClientArch;
+use crate::names::{ClientArch, MacAddr};
 use std::fmt;
+
+/// What Raspberry Pi's makers have registered (C27).
+const RASPBERRY_PI: [[u8; 3]; 7] = [
+    [0xb8, 0x27, 0xeb],
+    [0xdc, 0xa6, 0x32],
+    [0xe4, 0x5f, 0x01],
+    [0x28, 0xcd, 0xc1],
+    [0xd8, 0x3a, 0xdd],
+    [0x2c, 0xcf, 0x67],
+    [0x88, 0xa2, 0x9e],
+];
 
 /// What is asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +27,13 @@ pub enum Client {
         /// What it says it can do.
         ability: Ability,
     },
+    /// iPXE's ancestor, in a ROM: it loads ours.
+    Gpxe {
+        /// What it runs on.
+        arch: Option<ClientArch>,
+    },
+    /// The ancestor of both, in a ROM: it takes a BOOTP file.
+    Etherboot,
     /// Firmware that fetches a loader by TFTP.
     PxeFirmware {
         /// What it runs on; BIOS when it does not say, as the ROMs before RFC 4578 did.
@@ -26,6 +44,8 @@ pub enum Client {
         /// What it runs on.
         arch: ClientArch,
     },
+    /// The first stage of a Raspberry Pi, which calls itself x86 BIOS and is none.
+    RaspberryPi(PiModel),
     /// Anything else: an operating system.
     Plain,
 }
@@ -39,23 +59,72 @@ pub enum Ability {
     Lacking,
 }
 
-/// Tells what is asking from its user class, vendor class and architecture.
+/// Models of a Raspberry Pi that boot in different ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PiModel {
+    /// Those whose loader is in the chip's ROM.
+    Pi3,
+    /// Raspberry Pi 4, with its loader in an EEPROM.
+    Pi4,
+    /// Raspberry Pi 5, with all of its firmware in an EEPROM.
+    Pi5,
+}
+
+impl PiModel {
+    /// A file without which it does not start, wherever its prefix leads it (C28).
+    pub fn needed_file(self) -> &'static str {
+        match self {
+            Self::Pi3 => "bootcode.bin",
+            Self::Pi4 => "start4.elf",
+            Self::Pi5 => "config.txt",
+        }
+    }
+}
+
+/// Tells what is asking from its classes, its architecture and its Ethernet address.
 pub fn classify(request: &Request) -> Client {
     let vendor = request.vendor_class.as_deref().unwrap_or_default();
-    if request.user_classes.iter().any(|class| class == b"iPXE") {
+    let calls_itself = |name: &[u8]| request.user_classes.iter().any(|class| class == name);
+    if calls_itself(b"gPXE") {
+        return Client::Gpxe { arch: request.arch };
+    }
+    // Without the class its features tell: of those who use option 175, only iPXE lists HTTP or iSCSI there.
+    let lists_features = matches!(request.ipxe, Some(features) if features.http || features.iscsi);
+    if calls_itself(b"iPXE") || lists_features {
         let ability = match request.ipxe {
             Some(IpxeFeatures { http: true, iscsi: true }) | None => Ability::Able,
             Some(_) => Ability::Lacking,
         };
         return Client::Ipxe { arch: request.arch, ability };
     }
+    if vendor.starts_with(b"Etherboot") {
+        return Client::Etherboot;
+    }
     if vendor.starts_with(b"HTTPClient") {
         return request.arch.map_or(Client::Plain, |arch| Client::HttpBoot { arch });
     }
-    if vendor.starts_with(b"PXEClient") {
-        return Client::PxeFirmware { arch: request.arch.unwrap_or(ClientArch::BIOS) };
+    if !vendor.starts_with(b"PXEClient") {
+        return Client::Plain;
     }
-    Client::Plain
+    let arch = request.arch.unwrap_or(ClientArch::BIOS);
+    // A UEFI that runs on one says ARM, and is UEFI like any other.
+    match is_raspberry_pi(request.mac) && matches!(arch, ClientArch::BIOS | ClientArch::ARM_RPIBOOT) {
+        true => Client::RaspberryPi(pi_model(request.uuid.as_deref().unwrap_or_default())),
+        false => Client::PxeFirmware { arch },
+    }
+}
+
+fn is_raspberry_pi(mac: MacAddr) -> bool {
+    RASPBERRY_PI.iter().any(|prefix| mac.octets().starts_with(prefix))
+}
+
+/// Models since the fourth name themselves in option 97; the chip's ROM fills it with one octet.
+fn pi_model(uuid: &[u8]) -> PiModel {
+    match uuid.windows(4).find_map(|part| part.strip_prefix(b"RPi")) {
+        Some([b'4']) => PiModel::Pi4,
+        Some(_) => PiModel::Pi5,
+        None => PiModel::Pi3,
+    }
 }
 
 impl fmt::Display for Client {
@@ -65,8 +134,14 @@ impl fmt::Display for Client {
             Self::Ipxe { arch: None, ability: Ability::Able } => f.write_str("iPXE"),
             Self::Ipxe { arch: Some(arch), ability: Ability::Lacking } => write!(f, "iPXE without HTTP or iSCSI on {arch}"),
             Self::Ipxe { arch: None, ability: Ability::Lacking } => f.write_str("iPXE without HTTP or iSCSI"),
+            Self::Gpxe { arch: Some(arch) } => write!(f, "gPXE on {arch}"),
+            Self::Gpxe { arch: None } => f.write_str("gPXE"),
+            Self::Etherboot => f.write_str("an Etherboot ROM"),
             Self::PxeFirmware { arch } => write!(f, "{arch} (PXEClient)"),
             Self::HttpBoot { arch } => write!(f, "{arch} (HTTPClient)"),
+            Self::RaspberryPi(PiModel::Pi3) => f.write_str("a Raspberry Pi's ROM"),
+            Self::RaspberryPi(PiModel::Pi4) => f.write_str("a Raspberry Pi 4"),
+            Self::RaspberryPi(PiModel::Pi5) => f.write_str("a Raspberry Pi 5"),
             Self::Plain => f.write_str("an operating system"),
         }
     }

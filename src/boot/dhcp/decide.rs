@@ -4,6 +4,7 @@
 //! Follows RFC 2131 §4.3 and the PXE 2.1 specification §2.2.
 
 use super::{
+    chained::Chained,
     classify::{Client, classify},
     leases::{LeaseChange, Leases},
     packet::Request,
@@ -146,6 +147,8 @@ pub struct Offering<'a> {
     pub table: &'a BootTable,
     /// The loaders that are there.
     pub loaders: &'a Loaders,
+    /// Who was chained to them lately.
+    pub chained: &'a Chained,
 }
 
 /// One request with everything its answer depends on.

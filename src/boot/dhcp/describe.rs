@@ -3,16 +3,16 @@
 //! **Invariant:** no byte of the packet reaches the sentence unread: only parsed values are printed.
 
 use super::{
-    boot_info::{BootInfo, decide_boot},
+    boot_info::BootInfo,
     classify::Client,
-    decide::{Answer, Decision, IgnoreReason, Offering},
+    decide::{Answer, Decision, IgnoreReason},
     packet::{MessageKind, Request},
     reply::Reply,
 };
 use std::net::Ipv4Addr;
 
 /// The sentence.
-pub fn describe(request: &Request, decision: &Decision, offering: Offering<'_>) -> String {
+pub fn describe(request: &Request, decision: &Decision) -> String {
     let kind = match request.kind {
         MessageKind::Discover => "DISCOVER",
         MessageKind::Request => "REQUEST",
@@ -26,10 +26,10 @@ pub fn describe(request: &Request, decision: &Decision, offering: Offering<'_>) 
             true => String::new(),
             false => format!(" {}", reply.yiaddr),
         };
-        match (client, decide_boot(client, offering.table, offering.loaders)) {
-            (Client::Plain, _) => format!("{verb}{address}"),
-            (_, BootInfo::Nothing(reason)) => format!("{verb}{address}, nothing to boot: {reason}"),
-            (_, boot) => format!("{verb}{address} with {boot}"),
+        match (client, &reply.boot) {
+            (Client::Plain, _) | (_, None) => format!("{verb}{address}"),
+            (_, Some(boot @ BootInfo::Nothing(_))) => format!("{verb}{address}, {boot}"),
+            (_, Some(boot)) => format!("{verb}{address} with {boot}"),
         }
     };
     let outcome = match &decision.answer {

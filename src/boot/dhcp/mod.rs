@@ -4,6 +4,7 @@
 
 pub mod allocate;
 pub mod boot_info;
+pub mod chained;
 pub mod classify;
 pub mod decide;
 pub mod describe;

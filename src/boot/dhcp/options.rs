@@ -64,6 +64,14 @@ pub mod pxe {
     pub const DISCOVERY_CONTROL: u8 = 6;
     /// Bit 3 of it: use the boot file of this message, discover nothing.
     pub const USE_BOOT_FILE: u8 = 8;
+    /// Bits 0 and 1: ask no boot server by broadcast or multicast, only those of the list.
+    pub const NO_DISCOVERY: u8 = 3;
+    /// Boot servers: a type, and the addresses of those that have it.
+    pub const BOOT_SERVERS: u8 = 8;
+    /// The boot menu: types with what a person reads.
+    pub const BOOT_MENU: u8 = 9;
+    /// What the menu's prompt says, and how long it waits; 0 takes the first item at once.
+    pub const MENU_PROMPT: u8 = 10;
     /// The boot item chosen from a menu: type and layer.
     pub const BOOT_ITEM: u8 = 71;
 }

@@ -44,8 +44,7 @@ pub(super) fn decide_boot_server(case: &Case<'_>) -> Answer {
 }
 
 fn boot_reply(case: &Case<'_>, kind: ReplyKind) -> Answer {
-    let table = case.offering.table;
-    let boot = decide_boot(case.client, table, case.offering.loaders);
+    let boot = decide_boot(case);
     if let BootInfo::Nothing(reason) = boot {
         return Answer::Ignore(IgnoreReason::NoBoot(reason));
     }
@@ -63,7 +62,7 @@ fn boot_reply(case: &Case<'_>, kind: ReplyKind) -> Answer {
         // yiaddr stays zero as in the offer: iPXE drops an answer whose yiaddr differs (C8).
         reply.ciaddr = case.request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED);
     }
-    add_boot(&mut reply, case.request, case.client, &boot, table);
+    add_boot(&mut reply, case, boot);
     if !matches!(case.client, Client::HttpBoot { .. }) {
         // Without it an offer of no address is no proxy's offer; iPXE looks for it too.
         reply.add_text(options::VENDOR_CLASS, "PXEClient");

@@ -4,6 +4,7 @@
 //! Follows RFC 2131 §4.1, RFC 3046 §2.2, RFC 6842 and RFC 4578.
 
 use super::{
+    boot_info::BootInfo,
     options,
     packet::{FLAG_BROADCAST, Request},
 };
@@ -13,7 +14,7 @@ use dhcproto::{
     v4::{DhcpOption, DhcpOptions, Flags, HType, Message, Opcode, OptionCode, UnknownOption},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddrV4},
 };
 
@@ -84,6 +85,10 @@ pub struct Reply {
     pub options: BTreeMap<u8, Vec<u8>>,
     /// Option 82 as it came.
     pub relay_information: Option<Vec<u8>>,
+    /// Those of the options that are the site's own: left out before a reply grows longer than its client takes.
+    pub site_options: BTreeSet<u8>,
+    /// What it says to boot, for the transcript.
+    pub boot: Option<BootInfo>,
     /// The longest message the client takes, headers included.
     pub max_message_size: u16,
 }
@@ -119,6 +124,8 @@ impl Reply {
             file: String::new(),
             options,
             relay_information: request.relay_information.clone(),
+            site_options: BTreeSet::new(),
+            boot: None,
             max_message_size: request.max_message_size.unwrap_or(SMALLEST_LIMIT).max(SMALLEST_LIMIT),
         }
     }
@@ -159,7 +166,7 @@ pub fn encode(reply: &Reply) -> Vec<u8> {
     let limit = usize::from(reply.max_message_size).saturating_sub(HEADERS);
     let mut options = reply.options.clone();
     let mut bytes = encode_with(reply, &options);
-    for expendable in EXPENDABLE {
+    for expendable in EXPENDABLE.into_iter().chain(reply.site_options.iter().rev().copied()) {
         if bytes.len() <= limit {
             break;
         }

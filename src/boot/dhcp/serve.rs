@@ -4,6 +4,8 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the DHCP loop and its clock")]
 
 use super::{
+    boot_info::BootInfo,
+    chained::Chained,
     decide::{Answer, Arrival, Door, Offering, decide},
     describe::{address_seen, describe, is_worth_recording},
     journal::{Journal, Opened},
@@ -105,11 +107,12 @@ pub async fn serve_dhcp(
     let Opened { journal, mut leases, .. } = opened;
     let journal = Arc::new(Mutex::new(journal));
     let mut batch = Vec::with_capacity(BATCH);
+    let mut chained = Chained::default();
     while incoming.recv_many(&mut batch, BATCH).await > 0 {
         let served = served.borrow().clone();
         let (mut replies, mut changes) = (Vec::new(), Vec::new());
         for Incoming { socket, datagram } in batch.drain(..) {
-            let (reply, change) = answer(&socket, &datagram, &served, &mut leases, &recorder);
+            let (reply, change) = answer(&socket, &datagram, &served, (&mut leases, &mut chained), &recorder);
             changes.extend(change);
             replies.extend(reply.map(|reply| (socket, reply)));
         }
@@ -130,7 +133,7 @@ fn answer(
     socket: &Socket,
     datagram: &Datagram,
     served: &Served,
-    leases: &mut Leases,
+    (leases, chained): (&mut Leases, &mut Chained),
     recorder: &Recorder,
 ) -> (Option<Reply>, Option<LeaseChange>) {
     let request = match parse(&datagram.bytes) {
@@ -148,13 +151,13 @@ fn answer(
         source: datagram.source,
         door: socket.door,
     };
-    let offering = Offering { table: &served.table, loaders: &served.loaders };
+    let offering = Offering { table: &served.table, loaders: &served.loaders, chained };
     let now = Timestamp::now();
     let decision = decide(&request, &arrival, offering, leases, now);
     if let Some(change) = decision.change {
         leases.apply(change);
     }
-    let what = describe(&request, &decision, offering);
+    let what = describe(&request, &decision);
     match is_worth_recording(&decision) {
         true => {
             let service = match (&decision.answer, socket.door) {
@@ -170,6 +173,9 @@ fn answer(
         Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) => Some(reply),
         Answer::Noted(_) | Answer::Ignore(_) => None,
     };
+    if let Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) = &reply {
+        chained.note(request.mac, request.xid, now);
+    }
     (reply, decision.change)
 }
 

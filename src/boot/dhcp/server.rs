@@ -12,6 +12,7 @@ use super::{
     packet::MessageKind,
     reply::{Destination, Reply, ReplyKind},
 };
+use crate::names::DhcpOptions;
 use jiff::{SignedDuration, Timestamp};
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -168,11 +169,20 @@ fn add_network(reply: &mut Reply, case: &Case<'_>) {
     if let Some((name, _)) = case.offering.table.machine(case.request.mac).filter(|_| case.request.wants(options::HOST_NAME)) {
         reply.add_text(options::HOST_NAME, name.as_str());
     }
+    add_site_options(reply, case);
+}
+
+/// What the site says of its own, asked for or not: an operator sets what clients forget to ask for.
+fn add_site_options(reply: &mut Reply, case: &Case<'_>) {
+    let machine = case.offering.table.machine(case.request.mac).map(|(_, machine)| &machine.options);
+    for (option, data) in [Some(&case.network.options), machine].into_iter().flatten().flat_map(DhcpOptions::iter) {
+        reply.options.insert(option, data.to_vec());
+        reply.site_options.insert(option);
+    }
 }
 
 fn add_boot_information(reply: &mut Reply, case: &Case<'_>) {
-    let boot = decide_boot(case.client, case.offering.table, case.offering.loaders);
-    add_boot(reply, case.request, case.client, &boot, case.offering.table);
+    add_boot(reply, case, decide_boot(case));
     add_no_proxy(reply, case.client);
 }
 

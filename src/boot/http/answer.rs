@@ -57,7 +57,11 @@ pub async fn answer<B: Send + 'static>(request: Request<B>, source: Source<'_>) 
                 if method == Method::GET {
                     recorder.record_address(peer, "http", format!("asked for {name}"));
                 }
-                whole(&method, StatusCode::OK, "application/efi", file.clone())
+                let kind = match name.to_ascii_lowercase().ends_with(".efi") {
+                    true => "application/efi",
+                    false => "application/octet-stream",
+                };
+                whole(&method, StatusCode::OK, kind, file.clone())
             }
             None => text(&method, StatusCode::NOT_FOUND, "no such loader\n".to_owned()),
         },

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every path has exactly one meaning, and no path leads out of the assets.
 
-use crate::names::MacAddr;
+use crate::{boot::loaders::AUTOEXEC, names::MacAddr};
 use hyper::Method;
 
 /// What is asked for.
@@ -12,7 +12,7 @@ pub enum Route {
     BootScript,
     /// A machine's own script.
     MachineScript(MacAddr),
-    /// A loader, for firmware that boots over HTTP.
+    /// A loader, for firmware that boots over HTTP, by its path among the loaders.
     Loader(String),
     /// A file of the asset store, with its path as it came.
     Asset(String),
@@ -43,12 +43,15 @@ pub fn route(method: &Method, path: &str) -> Route {
         // Cafés that come from CloudCyberCafe keep their loaders, which ask the old paths.
         "/boot.ipxe" | "/ipxe/boot.ipxe" => Route::BootScript,
         "/healthz" => Route::Health,
+        // An iPXE asks for it at the root when it is not beside its own file.
+        "/autoexec.ipxe" => Route::Loader(AUTOEXEC.to_owned()),
         path => {
             let between = |prefix: &str, suffix: &str| {
                 path.strip_prefix(prefix)?.strip_suffix(suffix).filter(|name| !name.is_empty() && !name.contains('/'))
             };
             let new = between("/machines/", "/boot.ipxe");
-            match (new.or_else(|| between("/ipxe/cfg/mac-", ".ipxe.cfg")), between("/loaders/", "")) {
+            let loader = path.strip_prefix("/loaders/").filter(|name| !name.is_empty());
+            match (new.or_else(|| between("/ipxe/cfg/mac-", ".ipxe.cfg")), loader) {
                 (Some(mac), _) => machine(mac),
                 (None, Some(loader)) => Route::Loader(loader.to_owned()),
                 (None, None) => Route::NotFound,
@@ -93,6 +96,8 @@ mod tests {
             ("/ipxe/cfg/mac-88aedd0508fa.ipxe.cfg", Route::MachineScript(mac)),
             ("/machines/pc01/boot.ipxe", Route::NoSuchMac("pc01".into())),
             ("/loaders/ipxe.efi", Route::Loader("ipxe.efi".into())),
+            ("/loaders/x86_64-sb/ipxe-shim.efi", Route::Loader("x86_64-sb/ipxe-shim.efi".into())),
+            ("/autoexec.ipxe", Route::Loader("autoexec.ipxe".into())),
             ("/assets/rescue/vmlinuz", Route::Asset("/rescue/vmlinuz".into())),
             ("/assets//rescue/vmlinuz", Route::Asset("/rescue/vmlinuz".into())),
             ("/assets/..%2f..%2fetc/passwd", Route::Asset("/..%2f..%2fetc/passwd".into())),
@@ -110,8 +115,6 @@ mod tests {
             "/assets",
             "/assets/",
             "/loaders/",
-            "/loaders/a/b",
-            "/loaders/..%2fx",
             "/machines//boot.ipxe",
             "/machines/a/b/boot.ipxe",
             "/%",

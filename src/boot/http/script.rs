@@ -15,9 +15,31 @@ pub fn boot_script(http_base: &str) -> String {
     )
 }
 
+/// The script of an iPXE that asks for one beside its own file: it has no address yet, and goes to the first script.
+pub fn autoexec_script(http_base: &str) -> String {
+    format!(
+        "#!ipxe\n\
+         :again\n\
+         dhcp || goto failed\n\
+         chain --replace --autofree {http_base}/boot.ipxe || goto failed\n\
+         :failed\n\
+         echo The first script could not be fetched from {http_base}; trying again in 5 seconds.\n\
+         sleep 5\n\
+         goto again\n"
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::boot_script;
+    use super::{autoexec_script, boot_script};
+
+    #[test]
+    fn a_signed_ipxe_that_cannot_hold_a_script_is_led_to_the_first_one_c36() {
+        let script = autoexec_script("http://192.168.1.2:8080");
+        assert!(script.starts_with("#!ipxe\n:again\ndhcp || goto failed\n"), "it has no address yet");
+        assert!(script.contains("chain --replace --autofree http://192.168.1.2:8080/boot.ipxe || goto failed\n"));
+        assert!(script.ends_with("sleep 5\ngoto again\n"));
+    }
 
     #[test]
     fn a_machine_that_cannot_fetch_its_script_says_so_and_asks_again() {

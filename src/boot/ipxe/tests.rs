@@ -1,6 +1,6 @@
 use super::*;
 use crate::desired::Entry;
-use crate::names::Interval;
+use crate::names::{DhcpOptions, Interval};
 
 fn seat(entries: Vec<Entry>, seconds: u64) -> Seat {
     Seat {
@@ -10,6 +10,9 @@ fn seat(entries: Vec<Entry>, seconds: u64) -> Seat {
         menu_timeout: Interval::seconds(seconds),
         initiator: Some("iqn.2026-11.example.cat:pc01".parse().expect("legal")),
         entries,
+        loader: None,
+        pxe: None,
+        options: DhcpOptions::default(),
     }
 }
 

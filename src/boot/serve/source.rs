@@ -1,15 +1,17 @@
 //! Reads the published table and the loaders, and reads them again when they change.
 //!
-//! **Invariant:** what does not read never replaces what does. EFFECTS: reads files; decides nothing but "changed".
+//! **Invariant:** what does not read never replaces what does, and no link below the loaders' directory leads out of it. EFFECTS: reads files; decides nothing but "changed".
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table and the loaders")]
 
 use crate::boot::{
-    loaders::Loaders,
+    http::script::autoexec_script,
+    loaders::{AUTOEXEC, Loaders},
     table::{BootTable, PATH},
 };
 use fs_err as fs;
+use hyper::body::Bytes;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -19,8 +21,14 @@ use std::{
 const USUAL: [&str; 3] = ["/usr/lib/ipxe", "/usr/share/ipxe", "/usr/share/ipxe/x86_64"];
 /// Endings of files that firmware loads; the directory also holds ROM images and ISO files, which nothing asks for.
 const ENDINGS: [&str; 6] = ["kpxe", "kkpxe", "pxe", "efi", "lkrn", "ipxe"];
-/// A loader is a megabyte or two; a larger file is something else.
-const LARGEST: u64 = 32 << 20;
+/// A loader is a megabyte or two, a Raspberry Pi's kernel thirty; a larger file is something else.
+const LARGEST: u64 = 64 << 20;
+/// What all of them may measure together, for they are kept in memory; the files of a Raspberry Pi are a third of it.
+const LARGEST_SUM: u64 = 256 << 20;
+/// Files that are served: a Raspberry Pi has four hundred.
+const MOST_FILES: usize = 4096;
+/// Directories below each other.
+const DEEPEST: usize = 4;
 /// An Ethernet frame's 1500 bytes without the IP, UDP and TFTP headers: what ROMs ask for, and what needs no fragments.
 const LARGEST_BLOCK: usize = 1468;
 /// IP, UDP and TFTP headers.
@@ -46,27 +54,58 @@ pub struct TableSource {
     path: PathBuf,
     seen: Option<Stamp>,
     table: Option<BootTable>,
-    loaders_seen: BTreeMap<PathBuf, Stamp>,
+    loaders_seen: BTreeMap<String, Found>,
+    /// Bytes by what they were read from: a file that did not change is not read again, and links share their file's.
+    read: BTreeMap<Stamp, Bytes>,
     said: Option<String>,
+    left_out: Option<String>,
+}
+
+/// A file that may be a loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    path: PathBuf,
+    stamp: Stamp,
 }
 
 impl TableSource {
     /// Of a state directory; nothing is read yet.
     pub fn new(state: &Path) -> Self {
-        Self { path: state.join(PATH), seen: None, table: None, loaders_seen: BTreeMap::new(), said: None }
+        Self {
+            path: state.join(PATH),
+            seen: None,
+            table: None,
+            loaders_seen: BTreeMap::new(),
+            read: BTreeMap::new(),
+            said: None,
+            left_out: None,
+        }
     }
 
     /// What is to be served from now on, when it is not what was served before.
     pub fn poll(&mut self) -> Option<Served> {
         let table_changed = self.read_table();
         let table = self.table.as_ref()?;
-        let files = list(table.loaders.as_deref());
+        let Listing { files, left_out } = list(table.loaders.as_deref());
+        if left_out != self.left_out {
+            left_out.iter().for_each(|what| tracing::warn!("{what}"));
+            self.left_out = left_out;
+        }
         if !table_changed && files == self.loaders_seen {
             return None;
         }
-        let loaders: Loaders = files.keys().filter_map(|path| read_loader(path)).collect();
-        let names: Vec<_> = loaders.names().collect();
-        tracing::info!(site = %table.site, machines = table.machines.len(), loaders = names.join(" "), "serving a new boot table");
+        let before = std::mem::take(&mut self.read);
+        let mut read = |Found { path, stamp }: &Found| {
+            let known = self.read.get(stamp).or_else(|| before.get(stamp)).cloned();
+            let bytes = known.or_else(|| read_loader(path))?;
+            self.read.insert(*stamp, bytes.clone());
+            Some(bytes)
+        };
+        let mut loaders: Loaders = files.iter().filter_map(|(name, found)| Some((name.clone(), read(found)?))).collect();
+        let names: Vec<_> = loaders.names().filter(|name| !name.contains('/')).collect();
+        let below = loaders.names().count() - names.len();
+        tracing::info!(site = %table.site, machines = table.machines.len(), loaders = names.join(" "), below, "serving a new boot table");
+        loaders.add(AUTOEXEC, autoexec_script(&table.http_base()).into());
         self.loaders_seen = files;
         let largest_block = largest_block(table);
         Some(Served { table: table.clone(), loaders, largest_block })
@@ -124,31 +163,95 @@ impl TableSource {
     }
 }
 
-/// The files that may be loaders, with their stamps.
-///
-/// The operator vouches for this directory, and distributions put links in it (Debian's `ipxe.efi` points to `/boot`), so
-/// links are followed here, once, and never at a machine's request.
-fn list(directory: Option<&str>) -> BTreeMap<PathBuf, Stamp> {
-    let candidates = match directory {
-        Some(directory) => vec![directory],
-        None => USUAL.to_vec(),
-    };
-    let entries = candidates.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
-    let mut files: BTreeMap<PathBuf, Stamp> = BTreeMap::new();
-    for path in entries.map(|entry| entry.path()) {
-        let wanted = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending));
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        if wanted && metadata.is_file() && metadata.len() <= LARGEST {
-            files.insert(path, stamp(&metadata));
-        }
-    }
-    files
+/// The files that may be loaders, by name, and what of them is left out.
+#[derive(Debug, Default)]
+struct Listing {
+    files: BTreeMap<String, Found>,
+    left_out: Option<String>,
 }
 
-fn read_loader(path: &Path) -> Option<(String, hyper::body::Bytes)> {
-    let name = path.file_name()?.to_str()?.to_owned();
+/// Lists the operator's directory whole, with what lies below it, and of a distribution's what firmware loads.
+///
+/// The operator vouches for this directory, and distributions put links in it (Debian's `ipxe.efi` points to `/boot`), so
+/// links are followed here, once, and never at a machine's request; below the directory itself only to what lies within it.
+fn list(directory: Option<&str>) -> Listing {
+    let mut listing = Listing::default();
+    match directory {
+        Some(directory) => Walk { root: Path::new(directory), wanted: |_| true }.walk(&mut listing),
+        None => {
+            let wanted =
+                |path: &Path| path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending));
+            USUAL.iter().for_each(|usual| Walk { root: Path::new(usual), wanted }.walk(&mut listing));
+        }
+    }
+    listing
+}
+
+/// A walk through one directory of loaders.
+struct Walk<'a> {
+    root: &'a Path,
+    wanted: fn(&Path) -> bool,
+}
+
+impl Walk<'_> {
+    fn walk(&self, listing: &mut Listing) {
+        let Ok(root) = fs::canonicalize(self.root) else { return };
+        let (mut sum, mut counted, mut directories) = (0, BTreeSet::new(), 0);
+        let mut open = vec![(self.root.to_owned(), 0)];
+        while let Some((directory, depth)) = open.pop() {
+            directories += 1;
+            // Links may lead in circles, and this is walked every second.
+            if directories > MOST_FILES {
+                listing.leave_out(&directory, "there are more than 4096 directories");
+                break;
+            }
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            paths.sort();
+            for path in paths {
+                let Some(name) = path.strip_prefix(self.root).ok().and_then(Path::to_str) else { continue };
+                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                let Ok(metadata) = fs::metadata(&path) else { continue };
+                let link = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
+                let inside = || fs::canonicalize(&path).is_ok_and(|target| target.starts_with(&root));
+                if hidden || (link && (depth > 0 || metadata.is_dir()) && !inside()) {
+                    continue;
+                }
+                if metadata.is_dir() {
+                    match depth < DEEPEST {
+                        true => open.push((path, depth + 1)),
+                        false => listing.leave_out(&path, "it lies too deep"),
+                    }
+                } else if metadata.is_file() && (self.wanted)(&path) && !listing.files.contains_key(name) {
+                    let stamp = stamp(&metadata);
+                    // A link's file is counted once: its bytes are shared.
+                    let size = if counted.contains(&stamp) { 0 } else { metadata.len() };
+                    match (size <= LARGEST, sum + size <= LARGEST_SUM, listing.files.len() < MOST_FILES) {
+                        (true, true, true) => {
+                            sum += size;
+                            counted.insert(stamp);
+                            let name = name.to_owned();
+                            listing.files.insert(name, Found { path, stamp });
+                        }
+                        (false, _, _) => listing.leave_out(&path, "it is larger than 64 MiB"),
+                        (_, false, _) => listing.leave_out(&path, "all loaders together are larger than 256 MiB"),
+                        (_, _, false) => listing.leave_out(&path, "there are more than 4096 files"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Listing {
+    fn leave_out(&mut self, path: &Path, why: &str) {
+        self.left_out.get_or_insert_with(|| format!("not served by TFTP: {}: {why}", path.display()));
+    }
+}
+
+fn read_loader(path: &Path) -> Option<Bytes> {
     match fs::read(path) {
-        Ok(bytes) => Some((name, bytes.into())),
+        Ok(bytes) => Some(bytes.into()),
         Err(error) => {
             tracing::warn!(%error, "a loader cannot be read");
             None
@@ -167,4 +270,56 @@ fn largest_block(table: &BootTable) -> usize {
     };
     let smallest = table.networks.values().filter_map(|network| mtu(&network.interface)).min();
     smallest.map_or(LARGEST_BLOCK, |mtu| mtu.saturating_sub(HEADERS).clamp(512, LARGEST_BLOCK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn names(directory: &Path) -> Vec<String> {
+        list(directory.to_str()).files.into_keys().collect()
+    }
+
+    #[test]
+    fn no_link_below_the_loaders_leads_out_and_those_within_are_served_c24() {
+        let all = tempfile::tempdir().expect("a directory");
+        let root = all.path().join("loaders");
+        fs::create_dir_all(root.join("rpi/overlays")).expect("it is made");
+        for file in ["../secret", "ipxe.efi", "rpi/start4.elf", "rpi/overlays/a.dtbo", ".git"] {
+            fs::write(root.join(file), file).expect("it is written");
+        }
+        // As Debian has it, and as those who serve several Raspberry Pi do.
+        symlink("../secret", root.join("linked.efi")).expect("a link");
+        symlink("rpi", root.join("0a1b2c3d")).expect("a link");
+        for (target, name) in [("..", "up"), ("/etc", "etc"), ("../../secret", "rpi/secret"), ("nowhere", "dangling")] {
+            symlink(target, root.join(name)).expect("a link");
+        }
+        symlink(".", root.join("rpi/circle")).expect("a link");
+        let found = names(&root);
+        let plain: Vec<_> = found.iter().filter(|name| !name.contains("circle")).map(String::as_str).collect();
+        let pi = ["rpi/overlays/a.dtbo", "rpi/start4.elf"];
+        assert_eq!(plain, [&["0a1b2c3d/overlays/a.dtbo", "0a1b2c3d/start4.elf", "ipxe.efi", "linked.efi"][..], &pi].concat());
+        assert!(found.len() < 40, "a circle ends: {found:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_left_out_and_said_and_links_to_one_file_count_once() {
+        let root = tempfile::tempdir().expect("a directory");
+        let sparse = |name: &str, size: u64| {
+            fs::File::create(root.path().join(name)).and_then(|file| file.set_len(size)).expect("it is made");
+        };
+        sparse("a.img", LARGEST);
+        sparse("huge.img", LARGEST + 1);
+        fs::create_dir(root.path().join("z")).expect("it is made");
+        for link in 0..8 {
+            symlink("../a.img", root.path().join(format!("z/{link}"))).expect("a link");
+        }
+        let listing = list(root.path().to_str());
+        assert_eq!(listing.files.len(), 9);
+        assert!(listing.left_out.is_some_and(|what| what.ends_with("huge.img: it is larger than 64 MiB")));
+        ["b.img", "c.img", "d.img", "e.img"].iter().for_each(|name| sparse(name, LARGEST));
+        let listing = list(root.path().to_str());
+        assert!(!listing.files.contains_key("e.img") && listing.files.contains_key("d.img"), "256 MiB are the most");
+    }
 }

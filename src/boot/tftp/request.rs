@@ -95,11 +95,6 @@ pub fn parse_opening(datagram: &[u8]) -> Opening {
     }
 }
 
-/// The name of a loader in a requested name: firmware puts `/` or `\` before it, or nothing (C24).
-pub fn loader_name(requested: &str) -> &str {
-    requested.trim_start_matches(['/', '\\'])
-}
-
 fn wishes(options: &[TransferOption]) -> Wishes {
     let find = |wanted: OptionType| options.iter().find(|option| option.option == wanted).map(|option| option.value);
     Wishes {

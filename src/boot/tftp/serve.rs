@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets and their clock")]
 
 use super::{
-    request::{Opening, ReadRequest, Refusal, loader_name, parse_opening},
+    request::{Opening, ReadRequest, Refusal, parse_opening},
     session::{Next, Outcome, Session, Step},
 };
 use crate::boot::serve::{Recorder, Served};
@@ -146,7 +146,7 @@ async fn open(
     let refusal = match parse_opening(datagram) {
         Opening::Ignore => return None,
         Opening::Refuse(refusal) => refusal,
-        Opening::Read(request) => match served.loaders.find(loader_name(&request.name)) {
+        Opening::Read(request) => match served.loaders.find(&request.name) {
             Some((_, file)) => return Some((request, file.clone())),
             None => {
                 record(recorder, peer.ip(), format!("asked for {:?}, which is not among the loaders", shown(&request.name)));

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** holds the keys of every kind; which of them a kind takes is in [`Kind`]'s tables.
 
-use super::{AssetPath, At, KernelArgs, Move, Sha256, SourcePath, Title};
+use super::{AssetPath, At, KernelArgs, Move, OptionsTable, Sha256, SourcePath, Title};
 use crate::{
     names::{Bytes, ImageName, VersionName},
     site::{Firmware, Reset, Role},
@@ -32,6 +32,8 @@ pub(in crate::site) struct ImageFile {
     pub(in crate::site) title: Option<At<Title>>,
     /// What firmware can boot it. Default: "any".
     pub(in crate::site) firmware: Option<At<Firmware>>,
+    /// Further DHCP options told to machines whose default it is.
+    pub(in crate::site) options: Option<At<OptionsTable>>,
     /// disk: whether machines boot from it or have it beside their system disk. Default: "system".
     pub(in crate::site) role: Option<At<Role>>,
     /// disk: the size of the disk; volumes round it up to LVM's extents.

@@ -2,10 +2,10 @@
 //!
 //! **Invariant:** `[defaults]` holds no key that must differ from machine to machine.
 
-use super::{Address, At};
+use super::{Address, At, LoaderPath, OptionsTable};
 use crate::{
     names::{ImageName, Interval, MacAddr, MachineName},
-    site::Firmware,
+    site::{Firmware, PxeStrategy},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,6 +35,12 @@ pub(in crate::site) struct DefaultsTable {
     pub(in crate::site) firmware: Option<At<Firmware>>,
     /// How long their menu waits before it boots its default. Default: the site's.
     pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    /// Which loader their firmware is told: a name ending in .efi for UEFI, any other for BIOS. Default: the network's.
+    pub(in crate::site) loader: Option<At<LoaderPath>>,
+    /// How their firmware is told the loader. Default: the network's.
+    pub(in crate::site) pxe: Option<At<PxeStrategy>>,
+    /// Further DHCP options they are told.
+    pub(in crate::site) options: Option<At<OptionsTable>>,
 }
 
 /// One machine.
@@ -57,6 +63,12 @@ pub(in crate::site) struct MachineTable {
     pub(in crate::site) firmware: Option<At<Firmware>>,
     /// How long its menu waits before it boots its default.
     pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    /// Which loader its firmware is told: a name ending in .efi for UEFI, any other for BIOS. Default: the network's.
+    pub(in crate::site) loader: Option<At<LoaderPath>>,
+    /// How its firmware is told the loader. Default: the network's.
+    pub(in crate::site) pxe: Option<At<PxeStrategy>>,
+    /// Further DHCP options it is told; over its default image's, and those over its network's.
+    pub(in crate::site) options: Option<At<OptionsTable>>,
 }
 
 /// A rename that keeps the data.

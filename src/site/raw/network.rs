@@ -2,8 +2,11 @@
 //!
 //! **Invariant:** one subnet to a file; its name is the file's.
 
-use super::{Address, AddressRange, At, DomainName, InterfaceName, Relays, Subnet};
-use crate::{names::Interval, site::NetworkMode};
+use super::{Address, AddressRange, At, ByPlatform, DomainName, InterfaceName, LoaderPath, OptionsTable, Relays, Subnet};
+use crate::{
+    names::Interval,
+    site::{NetworkMode, PxeStrategy},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,4 +36,10 @@ pub(in crate::site) struct NetworkFile {
     pub(in crate::site) lease_time: Option<At<Interval>>,
     /// Relay agents that forward this subnet's requests: one address or a list.
     pub(in crate::site) relay: Option<At<Relays>>,
+    /// Which loader firmware is told here, by platform. Default: the site's.
+    pub(in crate::site) loader: Option<At<ByPlatform<LoaderPath>>>,
+    /// How firmware is told its loader here, by platform. Default: the site's.
+    pub(in crate::site) pxe: Option<At<ByPlatform<PxeStrategy>>>,
+    /// Further DHCP options machines are told here.
+    pub(in crate::site) options: Option<At<OptionsTable>>,
 }

@@ -58,6 +58,30 @@ text_form!(
     "^[A-Za-z0-9._@+=,~][A-Za-z0-9._@+=,~-]*(/[A-Za-z0-9._@+=,~][A-Za-z0-9._@+=,~-]*)*$"
 );
 
+/// A loader: a file of the loaders' directory; it will stand in a reply's `file` and in a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::site) struct LoaderPath(String);
+
+impl FromStr for LoaderPath {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let what = "loader";
+        judge(what, text, |c| c.is_ascii_alphanumeric() || "._+-".contains(c))?;
+        judge_relative(what, text)?;
+        // `file` of a reply holds 128 bytes with the zero that ends it (RFC 2131 §2).
+        if text.len() > 127 {
+            return Err(NameError::new(what, text, "must measure 127 bytes at most: a reply has no room for more"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+text_form!(
+    LoaderPath,
+    "file of the loaders' directory, such as snponly.efi or arm64-efi/ipxe.efi",
+    "^[A-Za-z0-9._+][A-Za-z0-9._+-]*(/[A-Za-z0-9._+][A-Za-z0-9._+-]*)*$"
+);
+
 /// A file of the image store; it goes to tools as an argument, never into a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::site) struct SourcePath(String);
@@ -136,6 +160,16 @@ mod tests {
         }
         for bad in ["a b", "a${x}", "#a", "a;b", "a%2e", "a?b", "a&b", "a:b", "é", "a\\", "-a", "/a", "..", "a/."] {
             assert!(bad.parse::<AssetPath>().is_err(), "{bad:?} passed");
+        }
+    }
+
+    #[test]
+    fn a_loader_is_a_plain_file_of_its_directory() {
+        for good in ["ipxe.efi", "pxelinux.0", "arm64-efi/snponly.efi", "x86_64-sb/ipxe-shim.efi"] {
+            assert!(good.parse::<LoaderPath>().is_ok(), "{good} refused");
+        }
+        for bad in ["", "/ipxe.efi", "../ipxe.efi", "a\\b", "a b", "http://x/y", "a%2fb", "é", &"x".repeat(128)] {
+            assert!(bad.parse::<LoaderPath>().is_err(), "{bad:?} passed");
         }
     }
 

@@ -2,10 +2,10 @@
 //!
 //! **Invariant:** says nothing about other files; what depends on them is judged where both are known.
 
-use super::{Address, At, Directory};
+use super::{Address, At, ByPlatform, Directory, LoaderPath};
 use crate::{
     names::{Interval, Iqn, LvName, Percent, Share, SiteName, VgName},
-    site::Consent,
+    site::{Consent, PxeStrategy},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,8 +83,13 @@ pub(in crate::site) struct BootTable {
     pub(in crate::site) http_port: Option<At<u16>>,
     /// How long a menu waits before it boots its default. Default: "5s".
     pub(in crate::site) menu_timeout: Option<At<Interval>>,
-    /// The directory of undionly.kpxe, snponly.efi and ipxe.efi. Default: where the distribution puts them.
+    /// The directory of undionly.kpxe, snponly.efi and ipxe.efi; with what lies below it, it is served by TFTP. Default: where
+    /// the distribution puts them.
     pub(in crate::site) loaders: Option<At<Directory>>,
+    /// Which loader firmware is told, by platform; a file of the loaders' directory.
+    pub(in crate::site) loader: Option<At<ByPlatform<LoaderPath>>>,
+    /// How firmware is told its loader, by platform. Default: "file".
+    pub(in crate::site) pxe: Option<At<ByPlatform<PxeStrategy>>>,
 }
 
 /// What a plan may destroy.

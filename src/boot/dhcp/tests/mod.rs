@@ -1,10 +1,13 @@
 //! What the decisions prevent, one sentence each; packets of real firmware come from `tests/fixtures/dhcp`.
 
 mod leased;
+mod loaded;
 mod told;
 mod wire;
 
 use super::{
+    boot_info::BootInfo,
+    chained::Chained,
     classify::{Ability, Client, classify},
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, NakReason, Note, Offering, decide},
     leases::{LeaseChange, Leases},
@@ -46,6 +49,7 @@ struct Room {
     table: BootTable,
     loaders: Loaders,
     leases: Leases,
+    chained: Chained,
     now: i64,
 }
 
@@ -62,7 +66,13 @@ impl Room {
         });
         let table = BootTable::parse(&text.to_string()).expect("the table reads");
         let files = ["undionly.kpxe", "ipxe.efi"].map(|name| (name.to_owned(), name.as_bytes().to_vec().into()));
-        Self { table, loaders: files.into_iter().collect(), leases: Leases::default(), now: 1_000_000 }
+        Self {
+            table,
+            loaders: files.into_iter().collect(),
+            leases: Leases::default(),
+            chained: Chained::default(),
+            now: 1_000_000,
+        }
     }
 
     fn network(&mut self) -> &mut BootNetwork {
@@ -72,7 +82,7 @@ impl Room {
     fn at(&self, door: Door, source: SocketAddrV4, request: &Request) -> Decision {
         let addresses = [SERVER];
         let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door };
-        let offering = Offering { table: &self.table, loaders: &self.loaders };
+        let offering = Offering { table: &self.table, loaders: &self.loaders, chained: &self.chained };
         decide(request, &arrival, offering, &self.leases, Timestamp::from_second(self.now).expect("a time"))
     }
 
@@ -80,6 +90,9 @@ impl Room {
     fn ask(&mut self, request: &Request) -> Answer {
         let decision = self.at(Door::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
         decision.change.into_iter().for_each(|change| self.leases.apply(change));
+        if let Answer::Offer(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) = &decision.answer {
+            self.chained.note(request.mac, request.xid, Timestamp::from_second(self.now).expect("a time"));
+        }
         decision.answer
     }
 

@@ -1,0 +1,363 @@
+//! Every kind of machine on a real link: its packet goes to a running service in a network namespace, and the file it is told
+//! comes by TFTP or HTTP. Packets are those of `tests/fixtures/dhcp`, which say where they come from.
+//!
+//! These need root and `ip`. Where one is missing each test says on stderr that it was left out, uncaptured.
+
+use crate::serve::{DEADLINE, publish, table};
+use barista::{boot::table::BootTable, desired::PxeStrategy, names::Platform, site::NetworkMode};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 60);
+const PLACE: &str = "BARISTA_TEST_CLIENT";
+
+/// What one client was told, as the bytes say it.
+struct Told {
+    siaddr: Ipv4Addr,
+    file: String,
+    options: BTreeMap<u8, Vec<u8>>,
+}
+
+impl Told {
+    fn read(bytes: &[u8]) -> Self {
+        let four: [u8; 4] = bytes[20..24].try_into().expect("four octets");
+        let name = &bytes[108..236];
+        let file = String::from_utf8_lossy(&name[..name.iter().position(|octet| *octet == 0).unwrap_or(128)]).into_owned();
+        let (mut options, mut rest) = (BTreeMap::new(), &bytes[240..]);
+        while let [code, length, tail @ ..] = rest {
+            match *code {
+                255 => break,
+                0 => rest = &rest[1..],
+                code => {
+                    let (data, tail) = tail.split_at(usize::from(*length));
+                    options.insert(code, data.to_vec());
+                    rest = tail;
+                }
+            }
+        }
+        Self { siaddr: four.into(), file, options }
+    }
+}
+
+fn packet(name: &str) -> Vec<u8> {
+    let path = crate::site::house().join(format!("tests/fixtures/dhcp/{name}.hex"));
+    let text = fs::read_to_string(path).expect("a fixture");
+    let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex")).collect()
+}
+
+/// Sends a packet from a client's port and hears the answer to it.
+fn exchange(socket: &UdpSocket, bytes: &[u8], to: (Ipv4Addr, u16)) -> Option<Told> {
+    socket.send_to(bytes, to).expect("it is sent");
+    let begun = Instant::now();
+    let mut answer = [0; 2048];
+    while begun.elapsed() < Duration::from_secs(3) {
+        let Ok((length, _)) = socket.recv_from(&mut answer) else { continue };
+        if length > 240 && answer[0] == 2 && answer[4..8] == bytes[4..8] {
+            return Some(Told::read(&answer[..length]));
+        }
+    }
+    None
+}
+
+/// A socket of a client on this side of the link.
+fn client(port: u16) -> UdpSocket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("it may");
+    socket.bind_device(Some(b"c0")).expect("it may");
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).expect("the port is free");
+    let socket = UdpSocket::from(socket);
+    socket.set_broadcast(true).expect("it may");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a time-out");
+    socket
+}
+
+fn offered(name: &str) -> Option<Told> {
+    exchange(&client(68), &packet(name), (Ipv4Addr::BROADCAST, 67))
+}
+
+/// Asks the boot server as firmware does that was sent there: from its own port 4011, with an address.
+fn boot_server(name: &str, item: &[u8]) -> Option<Told> {
+    let mut bytes = packet(name);
+    bytes[12..16].copy_from_slice(&CLIENT.octets());
+    let end = bytes.len() - 1;
+    bytes.truncate(end);
+    let kind = bytes[240..].windows(3).position(|three| three == [53, 1, 1]).expect("a DISCOVER") + 240;
+    bytes[kind + 2] = 3;
+    if !item.is_empty() {
+        bytes.extend([&[43, item.len() as u8][..], item].concat());
+    }
+    bytes.push(255);
+    exchange(&client(4011), &bytes, (SERVER, 4011))
+}
+
+/// One file by TFTP in blocks of 512, or the text of the server's ERROR.
+fn tftp(name: &str) -> Result<Vec<u8>, String> {
+    let socket = UdpSocket::bind((CLIENT, 0)).expect("a port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    let request = [b"\0\x01", name.as_bytes(), b"\0octet\0"].concat();
+    socket.send_to(&request, (SERVER, 69)).expect("it is sent");
+    let (mut file, mut datagram) = (Vec::new(), [0; 2048]);
+    loop {
+        let (length, from) = socket.recv_from(&mut datagram).expect("an answer");
+        match &datagram[..length] {
+            [0, 3, high, low, data @ ..] => {
+                file.extend_from_slice(data);
+                socket.send_to(&[0, 4, *high, *low], from).expect("it is sent");
+                if data.len() < 512 {
+                    return Ok(file);
+                }
+            }
+            [0, 5, _, _, text @ ..] => return Err(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned()),
+            other => panic!("neither DATA nor ERROR: {other:?}"),
+        }
+    }
+}
+
+fn http(url: &str) -> Vec<u8> {
+    let (host, path) = url.strip_prefix("http://").and_then(|url| url.split_once('/')).expect("a URL");
+    let mut stream = TcpStream::connect(host).expect("it connects");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("it is sent");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("it answers");
+    assert!(bytes.starts_with(b"HTTP/1.1 200 "), "{url}: {}", String::from_utf8_lossy(&bytes));
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    bytes[end + 4..].to_vec()
+}
+
+/// A server and a client namespace; the service in the first, and this binary again in the second.
+struct Link {
+    server: String,
+    client: String,
+    state: TempDir,
+    service: Option<Child>,
+}
+
+fn run(words: &str) -> bool {
+    let mut words = words.split_whitespace();
+    let program = words.next().expect("a program");
+    Command::new(program).args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// Runs `part` of this file within a client's namespace, beside a service of these loaders and this table.
+fn beside(part: &str, loaders: &[&str], change: impl FnOnce(&mut BootTable)) {
+    let id = format!("{}{}", std::process::id(), &part[part.len() - 3..]);
+    let mut link = Link {
+        server: format!("bo-s{id}"),
+        client: format!("bo-c{id}"),
+        state: tempfile::tempdir().expect("a directory"),
+        service: None,
+    };
+    let (server, client) = (&link.server, &link.client);
+    let made = run(&format!("ip netns add {server}"))
+        && run(&format!("ip netns add {client}"))
+        && run(&format!("ip link add s0 netns {server} type veth peer name c0 netns {client}"))
+        && run(&format!("ip -n {server} addr add {SERVER}/24 dev s0"))
+        && run(&format!("ip -n {server} link set s0 up"))
+        && run(&format!("ip -n {client} addr add {CLIENT}/24 dev c0"))
+        && run(&format!("ip -n {client} link set c0 up"));
+    if !made {
+        let text = format!("LEFT OUT: DHCP test `{part}` needs root and ip\n");
+        return std::io::stderr().write_all(text.as_bytes()).expect("stderr");
+    }
+    let root = link.state.path().join("loaders");
+    for name in loaders {
+        fs::create_dir_all(root.join(name).parent().expect("a parent")).expect("it is made");
+        fs::write(root.join(name), format!("this is {name}")).expect("it is written");
+    }
+    let mut boot = table(&root);
+    (boot.tftp_address, boot.http_address) = (SERVER, SERVER);
+    for network in boot.networks.values_mut() {
+        (network.interface, network.mode) = ("s0".into(), NetworkMode::Proxy);
+        network.subnet = "10.77.1.0/24".parse().expect("a subnet");
+    }
+    change(&mut boot);
+    publish(link.state.path(), &boot);
+    link.service = Some(again(&link.server, "serve_netns::the_service_in_a_namespace", link.state.path()));
+    let log = link.state.path().join("log");
+    let begun = Instant::now();
+    while !fs::read_to_string(&log).unwrap_or_default().contains("listening for HTTP") {
+        assert!(begun.elapsed() < DEADLINE, "the service never listened");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let within = Command::new("ip")
+        .args(["netns", "exec", &link.client])
+        .arg(env::current_exe().expect("this binary"))
+        .args(["--ignored", "--exact", &format!("serve_kinds::{part}"), "--nocapture"])
+        .env(PLACE, "a client")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&[within.stdout, within.stderr].concat()).into_owned();
+    assert!(within.status.success() && said.contains("1 passed"), "{said}\n{}", fs::read_to_string(&log).unwrap_or_default());
+}
+
+fn again(namespace: &str, test: &str, state: &Path) -> Child {
+    Command::new("ip")
+        .args(["netns", "exec", namespace])
+        .arg(env::current_exe().expect("this binary"))
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .env("BARISTA_TEST_STATE", state)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(state.join("log")).expect("a log"))
+        .spawn()
+        .expect("it starts")
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(mut service) = self.service.take() {
+            drop(service.stdin.take());
+            let _ = service.wait();
+        }
+        run(&format!("ip netns del {}", self.server));
+        run(&format!("ip netns del {}", self.client));
+    }
+}
+
+#[test]
+fn every_kind_of_machine_fetches_the_file_it_is_told() {
+    let loaders = ["undionly.kpxe", "ipxe.efi", "i386-efi/ipxe.efi", "arm64-efi/ipxe.efi", "bootcode.bin", "0a1b2c3d/start4.elf"];
+    beside("part_every_kind", &loaders, |_| {});
+}
+
+#[test]
+#[ignore = "every_kind_of_machine_fetches_the_file_it_is_told runs it, in a namespace"]
+fn part_every_kind() {
+    if env::var_os(PLACE).is_none() {
+        return;
+    }
+    for (name, file) in [
+        ("bios-rom-discover", "undionly.kpxe"),
+        ("edk2-discover", "ipxe.efi"),
+        ("edk2-ia32-discover", "i386-efi/ipxe.efi"),
+        ("edk2-arm64-discover", "arm64-efi/ipxe.efi"),
+        ("rpi4-uefi-discover", "arm64-efi/ipxe.efi"),
+    ] {
+        for told in [offered(name), boot_server(name, &[])] {
+            let told = told.unwrap_or_else(|| panic!("{name} was not answered"));
+            assert_eq!((told.file.as_str(), told.siaddr), (file, SERVER), "{name}");
+            assert_eq!(told.options[&43], [6, 1, 8, 255], "{name}");
+            assert_eq!(tftp(&told.file), Ok(format!("this is {file}").into_bytes()), "{name}");
+        }
+    }
+    for (name, file) in [("gpxe-discover", "undionly.kpxe"), ("ipxe-lacking-discover", "undionly.kpxe")] {
+        let told = offered(name).expect("an answer");
+        assert_eq!(told.file, format!("tftp://{SERVER}/{file}"), "{name}");
+    }
+    let http_boot = offered("edk2-http-discover").expect("an answer");
+    assert_eq!(http_boot.options[&60], b"HTTPClient");
+    assert_eq!(http(&http_boot.file), b"this is ipxe.efi");
+    for name in ["ipxe-by-features-discover", "ipxe-bios-discover", "ipxe-efi-discover"] {
+        let script = offered(name).expect("an answer").file;
+        assert!(http(&script).starts_with(b"#!ipxe\n"), "{name}");
+    }
+    for name in ["rpi3-discover", "rpi4-discover"] {
+        let told = offered(name).expect("an answer");
+        assert!(told.options[&43].windows(17).any(|part| part == b"Raspberry Pi Boot"), "{name}");
+        assert_eq!((told.siaddr, told.file.as_str()), (SERVER, ""));
+    }
+    assert!(offered("rpi5-discover").is_none(), "its files are not there");
+    assert!(offered("etherboot-discover").is_none(), "a proxy cannot tell it");
+    // What a Raspberry Pi asks for: its own directory first, and then the root.
+    assert_eq!(tftp("bootsig.bin"), Err("no such file".into()));
+    assert_eq!(tftp("0a1b2c3d/start4.elf"), Ok(b"this is 0a1b2c3d/start4.elf".to_vec()));
+    assert_eq!(tftp("70924600/start.elf"), Err("no such file".into()));
+    assert_eq!(tftp("bootcode.bin"), Ok(b"this is bootcode.bin".to_vec()));
+}
+
+#[test]
+fn a_signed_shim_and_its_second_stage_and_its_script_are_fetched_c36() {
+    let loaders = ["undionly.kpxe", "ipxe-shimx64.efi", "ipxe.efi", "arm64-sb/snponly-shim.efi", "arm64-sb/snponly.efi"];
+    beside("part_secure_boot", &loaders, |_| {});
+}
+
+#[test]
+#[ignore = "a_signed_shim_and_its_second_stage_and_its_script_are_fetched_c36 runs it, in a namespace"]
+fn part_secure_boot() {
+    if env::var_os(PLACE).is_none() {
+        return;
+    }
+    for (name, shim, second, directory) in [
+        ("edk2-discover", "ipxe-shimx64.efi", "ipxe.efi", ""),
+        ("edk2-arm64-discover", "arm64-sb/snponly-shim.efi", "arm64-sb/snponly.efi", "arm64-sb/"),
+    ] {
+        assert_eq!(offered(name).expect("an answer").file, shim);
+        for file in [shim, second] {
+            assert_eq!(tftp(file), Ok(format!("this is {file}").into_bytes()));
+        }
+        let script = tftp(&format!("{directory}autoexec.ipxe")).expect("a script");
+        let script = String::from_utf8(script).expect("text");
+        let first = script.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        assert!(http(first).starts_with(b"#!ipxe\n"), "{script}");
+    }
+    let shim = offered("edk2-http-discover").expect("an answer").file;
+    assert_eq!(http(&shim), b"this is ipxe-shimx64.efi");
+    let base = shim.strip_suffix("loaders/ipxe-shimx64.efi").expect("a path of ours");
+    for path in ["loaders/autoexec.ipxe", "loaders/arm64-sb/autoexec.ipxe", "autoexec.ipxe"] {
+        assert!(http(&format!("{base}{path}")).starts_with(b"#!ipxe\n:again\ndhcp"), "{path}");
+    }
+}
+
+#[test]
+fn firmware_is_led_by_menu_and_boot_server_where_the_site_says_so_and_pxelinux_finds_its_files_c6() {
+    let loaders = [
+        "lab/pxelinux.0",
+        "lab/ldlinux.c32",
+        "lab/pxelinux.cfg/01-88-ae-dd-05-08-b0",
+        "lab/pxelinux.cfg/0A4D",
+        "ipxe.efi",
+        "snponly.efi",
+    ];
+    beside("part_ways", &loaders, |table| {
+        for network in table.networks.values_mut() {
+            network.loading.loader =
+                [(Platform::Bios, "lab/pxelinux.0".to_owned()), (Platform::UefiX64, "snponly.efi".to_owned())].into();
+            network.loading.pxe = [(Platform::Bios, PxeStrategy::Menu), (Platform::UefiX64, PxeStrategy::BootServer)].into();
+        }
+    });
+}
+
+#[test]
+#[ignore = "firmware_is_led_by_menu_and_boot_server_where_the_site_says_so_and_pxelinux_finds_its_files_c6 runs it, in a namespace"]
+fn part_ways() {
+    if env::var_os(PLACE).is_none() {
+        return;
+    }
+    let offer = offered("edk2-discover").expect("an answer");
+    assert_eq!((offer.file.as_str(), offer.siaddr, offer.options.get(&43)), ("", SERVER, None));
+    assert_eq!(offer.options[&60], b"PXEClient");
+    assert_eq!(boot_server("edk2-discover", &[]).expect("an answer").file, "snponly.efi");
+
+    let offer = offered("bios-rom-discover").expect("an answer");
+    assert_eq!(offer.file, "");
+    let menu = &offer.options[&43];
+    let servers = [&[8, 7, 0x80, 0, 1][..], &SERVER.octets()].concat();
+    assert!(menu.windows(servers.len()).any(|part| part == servers), "{menu:?}");
+    let told = boot_server("bios-rom-discover", &[71, 4, 0x80, 0, 0, 0, 255]).expect("an answer");
+    assert_eq!(told.file, "lab/pxelinux.0");
+    assert_eq!(told.options[&43], [6, 1, 8, 71, 4, 0x80, 0, 0, 0, 255], "the chosen item comes back");
+
+    // What PXELINUX asks for, beside its own file: misses are errors at once, and the nearest name wins.
+    assert_eq!(tftp("lab/pxelinux.0"), Ok(b"this is lab/pxelinux.0".to_vec()));
+    assert_eq!(tftp("/lab/ldlinux.c32"), Ok(b"this is lab/ldlinux.c32".to_vec()));
+    assert_eq!(tftp("lab/pxelinux.cfg/00000000-0000-0000-0000-000000000000"), Err("no such file".into()));
+    assert!(tftp("lab/pxelinux.cfg/01-88-ae-dd-05-08-b0").is_ok());
+    for (name, there) in [("0A4D013C", false), ("0A4D01", false), ("0A4D", true), ("default", false)] {
+        assert_eq!(tftp(&format!("lab/pxelinux.cfg/{name}")).is_ok(), there, "{name}");
+    }
+    for name in ["../boot/table.json", "lab/../../boot/table.json", "lab\\..\\..\\boot\\table.json", "/etc/passwd", "lab"] {
+        assert_eq!(tftp(name), Err("no such file".into()), "{name}");
+    }
+}
