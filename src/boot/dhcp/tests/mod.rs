@@ -1,6 +1,8 @@
 //! What the decisions prevent, one sentence each; packets of real firmware come from `tests/fixtures/dhcp`.
 
 mod leased;
+mod refused;
+mod relayed;
 mod told;
 mod wire;
 
@@ -112,6 +114,8 @@ fn request(kind: MessageKind, last: u8) -> Request {
         ipxe: None,
         relay_information: None,
         link_selection: None,
+        server_id_override: None,
+        subnet_selection: None,
         parameter_list: Vec::new(),
         max_message_size: None,
         boot_item: None,
