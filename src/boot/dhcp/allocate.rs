@@ -1,7 +1,8 @@
 //! Which address a client gets.
 //!
 //! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own.
-//! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); DECLINE does that work (C19).
+//! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); what ARP shows beside the offers and
+//! what clients decline is in the leases (C19).
 
 use super::{
     classify::Client,
@@ -85,7 +86,7 @@ impl Allocation<'_> {
         let Some(holding) = self.leases.live(ip, self.now) else { return false };
         match holding {
             // Whoever else uses it is in the wrong, and a machine that does not boot tells nobody.
-            Holding::Quarantined { .. } => self.reservation() != Some(ip),
+            Holding::Quarantined { by, .. } => self.reservation() != Some(ip) && by != Some(self.mac),
             _ if holding.mac() == Some(self.mac) => false,
             // A machine that boots through another of its cards does not run with the first: its address goes along.
             _ if self.client != Client::Plain && self.reservation() == Some(ip) => !self.is_same_machine(holding.mac()),
@@ -121,7 +122,8 @@ impl Allocation<'_> {
             && !self.is_reserved(ip)
     }
 
-    fn is_reserved(&self, ip: Ipv4Addr) -> bool {
+    /// Whether the site gives this address to some machine.
+    pub fn is_reserved(&self, ip: Ipv4Addr) -> bool {
         self.table.machines.values().any(|machine| machine.ip == Some(ip))
     }
 

@@ -9,9 +9,9 @@ use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The fixed part, the magic cookie included.
-const FIXED: usize = 240;
+pub(super) const FIXED: usize = 240;
 /// What stands before the options of a DHCP message (RFC 2131 §3).
-const MAGIC: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
+pub(super) const MAGIC: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 /// Bit 15 of the flags: answer me by broadcast.
 pub const FLAG_BROADCAST: u16 = 0x8000;
 /// BOOTREQUEST; a reply of another server is not for us.
@@ -211,7 +211,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
 }
 
 /// All options, the parts of a split one joined (RFC 3396 §7), those in `file` and `sname` included where 52 says so.
-fn gather(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
+pub(super) fn gather(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
     let mut found: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     let mut join = |options: DhcpOptionIterator<'_>| {
         for option in options {

@@ -21,7 +21,7 @@ use std::{
 /// How long an offer is kept: a PXE ROM repeats its DISCOVER for a minute (C9).
 const OFFER_KEPT: Duration = Duration::from_secs(60);
 /// How long a declined address is given to nobody; dnsmasq's figure.
-const QUARANTINE: Duration = Duration::from_secs(600);
+pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 
 type Outcome = (Answer, Option<LeaseChange>);
 
@@ -107,7 +107,10 @@ fn decide_decline(case: &Case<'_>) -> Outcome {
     }
     // Only the holder may: else one client could empty the range.
     match is_holder {
-        true => (Answer::Noted(Note::Declined(ip)), Some(LeaseChange::Quarantine { ip, until: after(case.now, QUARANTINE) })),
+        true => (
+            Answer::Noted(Note::Declined(ip)),
+            Some(LeaseChange::Quarantine { ip, by: None, until: after(case.now, QUARANTINE) }),
+        ),
         false => ignore(IgnoreReason::UnknownLease(ip)),
     }
 }
@@ -222,6 +225,6 @@ fn ignore(reason: IgnoreReason) -> Outcome {
 }
 
 /// The time after a while; the end of time where that lies beyond it.
-fn after(now: Timestamp, while_: Duration) -> Timestamp {
+pub(super) fn after(now: Timestamp, while_: Duration) -> Timestamp {
     SignedDuration::try_from(while_).ok().and_then(|span| now.checked_add(span).ok()).unwrap_or(Timestamp::MAX)
 }

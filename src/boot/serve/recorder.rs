@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
-    boot::transcript::{Event, PATH, Transcript},
+    boot::transcript::{Event, PATH, ServerKind, Transcript},
     names::MacAddr,
 };
 use fs_err as fs;
@@ -77,6 +77,16 @@ impl Recorder {
         });
     }
 
+    /// Records that a booting machine asked for an address on an interface.
+    pub fn record_question(&self, interface: &str) {
+        self.change(|transcript, at| transcript.record_question(interface, at));
+    }
+
+    /// Records that another server was seen; true when that is news.
+    pub fn record_server(&self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String) -> bool {
+        self.change(|transcript, at| transcript.record_server(address, kind, interface, what, at))
+    }
+
     /// Writes the transcript if it changed.
     pub async fn flush(&self) {
         let text = {
@@ -94,10 +104,10 @@ impl Recorder {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Transcript, Timestamp)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Transcript, Timestamp) -> T) -> T {
         let mut kept = self.lock();
-        change(&mut kept.transcript, Timestamp::now());
         kept.written = false;
+        change(&mut kept.transcript, Timestamp::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -1,5 +1,6 @@
 //! What the decisions prevent, one sentence each; packets of real firmware come from `tests/fixtures/dhcp`.
 
+mod conflicts;
 mod leased;
 mod refused;
 mod relayed;

@@ -106,7 +106,7 @@ fn a_declined_reservation_is_said_loudly_and_stays_the_machines() {
     assert_eq!(room.ask(&decline), Answer::Noted(Note::DeclinedReservation(PC01_IP)));
     assert_eq!(ack(room.ask(&edk2)).yiaddr, PC01_IP, "a machine without its address tells nobody why it does not boot");
     // Also where it was quarantined before it was reserved.
-    room.leases.apply(LeaseChange::Quarantine { ip: PC01_IP, until: Timestamp::MAX });
+    room.leases.apply(LeaseChange::Quarantine { ip: PC01_IP, by: None, until: Timestamp::MAX });
     assert_eq!(ack(room.ask(&edk2)).yiaddr, PC01_IP);
 }
 
