@@ -157,8 +157,8 @@ impl Transcript {
         wire.alone_since.get_or_insert(at);
     }
 
-    /// Adds that another server was seen; true when it was not known, or not seen for [`SERVER_KEPT`].
-    pub fn record_server(&mut self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String, at: Timestamp) -> bool {
+    /// Adds that another server was seen, and forgets those that were not for [`SERVER_KEPT`].
+    pub fn record_server(&mut self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String, at: Timestamp) {
         self.servers.retain(|_, server| server.last + SERVER_KEPT > at);
         if kind == ServerKind::Dhcp
             && let Some(wire) = self.wires.get_mut(interface)
@@ -172,7 +172,6 @@ impl Transcript {
         let first = self.servers.get(&address).map(|server| server.first);
         let seen = ServerSeen { kind, interface: interface.to_owned(), first: first.unwrap_or(at), last: at, what };
         self.servers.insert(address, seen);
-        first.is_none()
     }
 
     /// The machine that was last seen with this address.

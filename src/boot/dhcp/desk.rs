@@ -20,16 +20,20 @@ use crate::{
     boot::{
         serve::{Recorder, Served},
         table::{BootNetwork, BootTable},
-        transcript::ServerKind,
+        transcript::{SERVERS_KEPT, ServerKind},
     },
     desired::NetworkMode,
     names::{MacAddr, NetworkName},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
 };
+
+/// The operator is warned of the same server again after this.
+const WARNED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a request leads to.
 pub(super) struct Told {
@@ -46,12 +50,14 @@ pub(super) struct Desk {
     leases: Leases,
     squatters: Squatters,
     recorder: Arc<Recorder>,
+    /// Other servers, and when the operator was last warned of each.
+    warned: BTreeMap<Ipv4Addr, Timestamp>,
 }
 
 impl Desk {
     /// A desk with these leases.
     pub fn new(leases: Leases, recorder: Arc<Recorder>) -> Self {
-        Self { leases, squatters: Squatters::default(), recorder }
+        Self { leases, squatters: Squatters::default(), recorder, warned: BTreeMap::new() }
     }
 
     /// The leases as they are.
@@ -97,7 +103,7 @@ impl Desk {
         Told { reply, change: decision.change, probe }
     }
 
-    fn record(&self, request: &Request, decision: &Decision, socket: &Socket, offering: Offering<'_>) {
+    fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, offering: Offering<'_>) {
         let (interface, mac) = (&socket.interface, request.mac);
         if request.kind == MessageKind::Discover && request.giaddr.is_none() && decision.client != Client::Plain {
             self.recorder.record_question(interface);
@@ -154,7 +160,7 @@ impl Desk {
         }
     }
 
-    fn overhear_reply(&self, socket: &Socket, heard: Heard, table: &BootTable) {
+    fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &BootTable) {
         if socket.addresses().contains(&heard.server) {
             return;
         }
@@ -165,10 +171,13 @@ impl Desk {
         }
     }
 
-    fn record_server(&self, server: Ipv4Addr, kind: ServerKind, socket: &Socket, table: &BootTable, what: String) {
-        let interface = &socket.interface;
-        let is_news = self.recorder.record_server(server, kind, interface, what.clone());
-        if is_news && kind == ServerKind::Dhcp && find_mode(table, interface) == Some(NetworkMode::Server) {
+    fn record_server(&mut self, server: Ipv4Addr, kind: ServerKind, socket: &Socket, table: &BootTable, what: String) {
+        let (interface, now) = (&socket.interface, Timestamp::now());
+        self.recorder.record_server(server, kind, interface, what.clone());
+        self.warned.retain(|_, warned| *warned + WARNED_FOR > now);
+        let is_wrong = kind == ServerKind::Dhcp && find_mode(table, interface) == Some(NetworkMode::Server);
+        if is_wrong && !self.warned.contains_key(&server) && self.warned.len() < SERVERS_KEPT {
+            self.warned.insert(server, now);
             tracing::warn!(interface, %server, "another DHCP server answers here, and machines may take its word for ours: {what}");
         }
     }

@@ -81,7 +81,10 @@ impl Socket {
         // unnoticed beside us.
         udp.set_broadcast(true)?;
         udp.set_nonblocking(true)?;
-        udp.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        // Beyond the system's limit (net.core.rmem_max) where that is permitted, and up to it where it is not.
+        if setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            udp.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
         setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?;
         udp.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
         let link = match door {
