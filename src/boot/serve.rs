@@ -171,8 +171,8 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     let directory = state.join("serve");
     let failed = |source| ServeError::State { directory: directory.clone(), source };
     let opened = Journal::open(&directory).map_err(failed)?;
-    if let Some((lines, aside)) = &opened.damaged {
-        tracing::warn!(lines, aside = %aside.display(), "lines of the lease journal did not read and were set aside");
+    if let Some(damage) = &opened.damaged {
+        tracing::warn!("{damage}; reserved addresses are not concerned");
     }
     let recorder = Arc::new(Recorder::open(&state).map_err(failed)?);
     let mut source = TableSource::new(&state);

@@ -4,7 +4,7 @@
 //! and makes every seat count as in use for a while.
 
 use crate::names::MacAddr;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -25,6 +25,52 @@ pub struct Transcript {
     pub version: u32,
     /// By Ethernet address, known and unknown machines alike.
     pub machines: BTreeMap<MacAddr, MachineTranscript>,
+    /// Other DHCP servers that were seen, by the address they call themselves.
+    #[serde(default)]
+    pub servers: BTreeMap<Ipv4Addr, ServerSeen>,
+    /// When booting machines asked, by the interface they were heard on.
+    #[serde(default)]
+    pub wires: BTreeMap<String, WireSeen>,
+}
+
+/// Another DHCP server that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServerSeen {
+    /// What it serves.
+    pub kind: ServerKind,
+    /// The interface it was seen on.
+    pub interface: String,
+    /// When it was first seen.
+    #[schemars(with = "String")]
+    pub first: Timestamp,
+    /// When it was last seen.
+    #[schemars(with = "String")]
+    pub last: Timestamp,
+    /// What showed it last: `server 192.168.1.1 offered 88:ae:dd:05:08:fa 192.168.1.77`.
+    pub what: String,
+}
+
+/// What another server serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerKind {
+    /// Addresses.
+    Dhcp,
+    /// Boot information alone, beside a server of addresses.
+    BootServer,
+}
+
+/// When booting machines asked on an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct WireSeen {
+    /// When one last asked for an address.
+    #[schemars(with = "String")]
+    pub asked: Timestamp,
+    /// Since when no other server of addresses was seen, though machines asked.
+    #[schemars(with = "Option<String>")]
+    pub alone_since: Option<Timestamp>,
 }
 
 /// One machine's part.
@@ -56,10 +102,16 @@ pub struct Event {
 /// Machines kept: several rooms, and an end to what a host that makes up Ethernet addresses can fill.
 pub const MACHINES_KEPT: usize = 4096;
 
+/// Other servers kept: who makes up more of them fills no disk.
+pub const SERVERS_KEPT: usize = 64;
+
+/// How long another server is remembered after it was last seen: a room that is open by day sees its router's every day.
+pub const SERVER_KEPT: SignedDuration = SignedDuration::from_hours(48);
+
 impl Transcript {
     /// A transcript in which nothing has happened.
     pub fn empty() -> Self {
-        Self { version: VERSION, machines: BTreeMap::new() }
+        Self { version: VERSION, ..Self::default() }
     }
 
     /// Reads a transcript; one of another version is an error.
@@ -96,6 +148,30 @@ impl Transcript {
     /// Adds that a machine fetched its script.
     pub fn record_script(&mut self, mac: MacAddr, at: Timestamp) {
         self.machines.entry(mac).or_default().script_fetched = Some(at);
+    }
+
+    /// Adds that a booting machine asked for an address on an interface.
+    pub fn record_question(&mut self, interface: &str, at: Timestamp) {
+        let wire = self.wires.entry(interface.to_owned()).or_insert(WireSeen { asked: at, alone_since: None });
+        wire.asked = at;
+        wire.alone_since.get_or_insert(at);
+    }
+
+    /// Adds that another server was seen, and forgets those that were not for [`SERVER_KEPT`].
+    pub fn record_server(&mut self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String, at: Timestamp) {
+        self.servers.retain(|_, server| server.last + SERVER_KEPT > at);
+        if kind == ServerKind::Dhcp
+            && let Some(wire) = self.wires.get_mut(interface)
+        {
+            wire.alone_since = None;
+        }
+        if !self.servers.contains_key(&address) && self.servers.len() >= SERVERS_KEPT {
+            let oldest = self.servers.iter().min_by_key(|(_, server)| server.last).map(|(address, _)| *address);
+            oldest.map(|address| self.servers.remove(&address));
+        }
+        let first = self.servers.get(&address).map(|server| server.first);
+        let seen = ServerSeen { kind, interface: interface.to_owned(), first: first.unwrap_or(at), last: at, what };
+        self.servers.insert(address, seen);
     }
 
     /// The machine that was last seen with this address.

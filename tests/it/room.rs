@@ -98,7 +98,8 @@ impl Room {
         let machines = [(mac.parse::<MacAddr>().expect("legal"), machine)].into();
         let path = self.state.path().join(PATH);
         fs::create_dir_all(path.parent().expect("has one")).expect("writable");
-        let text = serde_json::to_string(&Transcript { version: VERSION, machines }).expect("serialises");
+        let text =
+            serde_json::to_string(&Transcript { version: VERSION, machines, ..Transcript::default() }).expect("serialises");
         fs::write(path, text).expect("writable");
     }
 }

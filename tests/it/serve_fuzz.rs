@@ -6,12 +6,14 @@ use crate::serve::table;
 use barista::{
     boot::{
         dhcp::{
+            arp::parse_claim,
             chained::Chained,
             decide::{Answer, Arrival, Door, Offering, decide},
             describe::{address_seen, describe, is_worth_recording},
             leases::Leases,
             packet::{MessageKind, Request, parse},
             reply::encode,
+            rival::parse_reply,
         },
         http::route::{Route, route},
         loaders::Loaders,
@@ -79,7 +81,11 @@ fn room() -> (BootTable, Loaders) {
 }
 
 fn fixtures() -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dhcp");
+    fixtures_of("dhcp")
+}
+
+fn fixtures_of(kind: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(kind);
     let mut names: Vec<_> = fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("an entry").path()).collect();
     names.sort();
     let hex = |text: String| -> Vec<u8> {
@@ -125,6 +131,23 @@ fn no_bytes_stop_dhcp_and_every_reply_fits() {
         }
     }
     assert!(parsed > 1000, "only {parsed} packets read as requests");
+}
+
+#[test]
+fn no_frame_stops_what_listens_beside_the_doors() {
+    let (frames, mut read) = (fixtures_of("frames"), 0);
+    for seed in 1..30_000u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let frame = match dice.roll(10) {
+            0 => dice.bytes(400),
+            _ => {
+                let frame = frames[dice.roll(frames.len())].clone();
+                dice.mutate(frame)
+            }
+        };
+        read += usize::from(parse_claim(&frame).is_some() || parse_reply(&frame).is_some());
+    }
+    assert!(read > 1000, "only {read} frames read");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! DHCP on a real link: the service in one network namespace, busybox's udhcpc in another, a veth pair between them.
 //!
-//! These need root, `ip` and `busybox`. Where one is missing each test says on stderr that it was left out, uncaptured.
+//! These need root, `ip` and `busybox`. Where one is missing each test says on stderr that it was skipped, uncaptured.
 
 use crate::serve::{DEADLINE, publish, table};
 use barista::{
@@ -74,7 +74,7 @@ impl Link {
             && run(&format!("ip -n {client} link set c0 address {PC01}"))
             && run(&format!("ip -n {client} link set c0 up"));
         if !made {
-            let text = format!("LEFT OUT: DHCP test `{test}` needs root, ip and busybox with udhcpc\n");
+            let text = format!("skipped: DHCP test `{test}` needs root and network namespaces, and busybox with udhcpc\n");
             std::io::stderr().write_all(text.as_bytes()).expect("stderr");
             return None;
         }

@@ -1,11 +1,17 @@
 //! Which address a client gets.
 //!
 //! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own.
-//! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); DECLINE does that work (C19).
+//! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); what ARP shows beside the offers and
+//! what clients decline is in the leases (C19).
 
-use super::{decide::Arrival, leases::Leases};
+use super::{
+    classify::Client,
+    decide::Arrival,
+    leases::{Holding, Leases},
+};
 use crate::{
     boot::table::{BootNetwork, BootTable},
+    desired::NetworkMode,
     names::MacAddr,
 };
 use jiff::Timestamp;
@@ -22,7 +28,9 @@ pub struct Allocation<'a> {
     pub arrival: &'a Arrival<'a>,
     /// The leases.
     pub leases: &'a Leases,
-    /// The client.
+    /// What is asking.
+    pub client: Client,
+    /// Its Ethernet address.
     pub mac: MacAddr,
     /// The time.
     pub now: Timestamp,
@@ -36,7 +44,7 @@ impl Allocation<'_> {
 
     /// The address for a new offer: its reservation, else the one it has or had, else the one it asks for, else a free one.
     pub fn choose(&self, requested: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-        let taken = |ip: &Ipv4Addr| self.leases.is_taken_from(self.mac, *ip, self.now);
+        let taken = |ip: &Ipv4Addr| self.is_taken(*ip);
         // A reservation that another client still holds is not given twice; the machine boots from the range meanwhile.
         let reserved = self.reservation().filter(|ip| !taken(ip));
         let held = || self.leases.of(self.mac).into_iter().map(|(ip, _)| ip).find(|ip| self.is_dynamic(*ip) && !taken(ip));
@@ -47,13 +55,48 @@ impl Allocation<'_> {
     /// Whether the client may have or keep this address.
     pub fn may_hold(&self, ip: Ipv4Addr) -> bool {
         let allowed = self.reservation() == Some(ip) || self.is_dynamic(ip);
-        allowed && !self.leases.is_taken_from(self.mac, ip, self.now)
+        allowed && !self.is_taken(ip)
     }
 
-    /// Whether the client has an entry anywhere: a reservation here, or a lease here, ended or not.
+    /// Whether the client has an entry here: a reservation or a lease, ended or not.
     pub fn is_known(&self) -> bool {
         let leased = || self.leases.of(self.mac).into_iter().any(|(ip, _)| self.network.subnet.contains(&ip));
         self.reservation().is_some() || leased()
+    }
+
+    /// Whether the site knows where the client belongs, in this subnet or another.
+    pub fn is_known_anywhere(&self) -> bool {
+        let reserved = self.table.machine(self.mac).is_some_and(|(_, machine)| machine.ip.is_some());
+        reserved || !self.leases.of(self.mac).is_empty()
+    }
+
+    /// Whether the address is known to be another client's: reserved for it, or held by it now.
+    pub fn is_anothers(&self, ip: Ipv4Addr) -> bool {
+        let held = self.leases.holder(ip, self.now).is_some_and(|holder| holder != self.mac);
+        self.is_reserved_for_another(ip) || held
+    }
+
+    /// Whether a network of ours that is not this one gives this address.
+    pub fn is_of_another_network(&self, ip: Ipv4Addr) -> bool {
+        let gives = |network: &BootNetwork| network.mode == NetworkMode::Server && network.subnet.contains(&ip);
+        !self.network.subnet.contains(&ip) && self.table.networks.values().any(gives)
+    }
+
+    fn is_taken(&self, ip: Ipv4Addr) -> bool {
+        let Some(holding) = self.leases.live(ip, self.now) else { return false };
+        match holding {
+            // Whoever else uses it is in the wrong, and a machine that does not boot tells nobody.
+            Holding::Quarantined { by, .. } => self.reservation() != Some(ip) && by != Some(self.mac),
+            _ if holding.mac() == Some(self.mac) => false,
+            // A machine that boots through another of its cards does not run with the first: its address goes along.
+            _ if self.client != Client::Plain && self.reservation() == Some(ip) => !self.is_same_machine(holding.mac()),
+            _ => true,
+        }
+    }
+
+    fn is_same_machine(&self, other: Option<MacAddr>) -> bool {
+        let machine = self.table.machine(self.mac).map(|(_, machine)| machine);
+        other.is_some_and(|other| machine.is_some_and(|machine| machine.macs.contains(&other)))
     }
 
     /// Whether the client has this address leased now, whatever the table says since.
@@ -63,7 +106,7 @@ impl Allocation<'_> {
     }
 
     /// Whether the range holds this address for whoever comes.
-    fn is_dynamic(&self, ip: Ipv4Addr) -> bool {
+    pub fn is_dynamic(&self, ip: Ipv4Addr) -> bool {
         let Some((first, last)) = self.network.range else { return false };
         let ours = [self.table.tftp_address, self.table.http_address];
         (first..=last).contains(&ip)
@@ -79,7 +122,8 @@ impl Allocation<'_> {
             && !self.is_reserved(ip)
     }
 
-    fn is_reserved(&self, ip: Ipv4Addr) -> bool {
+    /// Whether the site gives this address to some machine.
+    pub fn is_reserved(&self, ip: Ipv4Addr) -> bool {
         self.table.machines.values().any(|machine| machine.ip == Some(ip))
     }
 

@@ -8,6 +8,7 @@ use super::{
     classify::{Client, classify},
     leases::{LeaseChange, Leases},
     packet::Request,
+    place::{find_network, local_address},
     proxy,
     reply::{Destination, Reply},
     server,
@@ -54,6 +55,13 @@ pub struct Arrival<'a> {
     pub door: Door,
 }
 
+impl Arrival<'_> {
+    /// Whether it was sent to an address of ours, and not to everybody.
+    pub fn is_to_us(&self) -> bool {
+        self.addresses.contains(&self.destination)
+    }
+}
+
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -89,6 +97,9 @@ pub enum Note {
     /// It found its address in use.
     #[error("found {0} in use by another; nobody gets it for a while")]
     Declined(Ipv4Addr),
+    /// It found the address that is reserved for it in use.
+    #[error("found {0} in use by another, though it is reserved for this machine and stays so: find the other one")]
+    DeclinedReservation(Ipv4Addr),
 }
 
 /// Why a request is not answered.
@@ -186,46 +197,12 @@ pub fn decide(request: &Request, arrival: &Arrival<'_>, offering: Offering<'_>, 
     Decision { client, answer, change }
 }
 
-type Found<'a> = (&'a NetworkName, &'a BootNetwork);
-
-/// The network a client is on: its relay's, or the one of the interface it was heard on.
-fn find_network<'a>(request: &Request, arrival: &Arrival<'_>, table: &'a BootTable) -> Result<Found<'a>, IgnoreReason> {
-    let on_interface = || table.networks.iter().filter(|(_, network)| network.interface == arrival.interface);
-    if let Some(giaddr) = request.giaddr {
-        let subnet = request.link_selection.unwrap_or(giaddr);
-        let relays = |network: &BootNetwork| match network.relay.is_empty() {
-            true => network.subnet.contains(&giaddr),
-            false => network.relay.contains(&giaddr),
-        };
-        return on_interface()
-            .find(|(_, network)| relays(network) && network.subnet.contains(&subnet))
-            .or_else(|| on_interface().find(|(_, network)| request.link_selection.is_none() && relays(network)))
-            .ok_or(IgnoreReason::UnknownRelay(giaddr));
-    }
-    // A network behind a relay is not the one a client is on that is heard directly.
-    let has_address = |network: &BootNetwork| arrival.addresses.iter().any(|ip| network.subnet.contains(ip));
-    let direct = || on_interface().filter(|(_, network)| has_address(network) || network.relay.is_empty());
-    let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
-    let named = [request.ciaddr, reserved].into_iter().flatten();
-    named
-        .filter_map(|ip| direct().find(|(_, network)| network.subnet.contains(&ip)))
-        .chain(direct().find(|(_, network)| has_address(network)))
-        .chain(direct().next())
-        .next()
-        .ok_or(IgnoreReason::NoNetwork)
-}
-
-/// Our address towards a client: the one it spoke to, else the interface's in its subnet, else the interface's first.
-fn local_address(arrival: &Arrival<'_>, network: &BootNetwork, table: &BootTable) -> Ipv4Addr {
-    let spoken_to = arrival.addresses.iter().find(|ip| **ip == arrival.destination);
-    let in_subnet = || arrival.addresses.iter().find(|ip| network.subnet.contains(*ip));
-    spoken_to.or_else(in_subnet).or(arrival.addresses.first()).copied().unwrap_or(table.tftp_address)
-}
-
 impl Case<'_> {
     /// Whether the request speaks to us; `None` when it names no server.
     pub fn speaks_to_us(&self) -> Option<bool> {
-        self.request.server_id.map(|server| server == self.local || self.arrival.addresses.contains(&server))
+        let stands_for_us = self.request.server_override();
+        let is_ours = |server| stands_for_us == Some(server) || server == self.local || self.arrival.addresses.contains(&server);
+        self.request.server_id.map(is_ours)
     }
 
     /// Where a reply goes that gives this address (RFC 2131 §4.1, C15).

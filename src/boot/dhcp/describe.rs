@@ -52,11 +52,12 @@ pub fn address_seen(request: &Request, decision: &Decision) -> Option<Ipv4Addr> 
     }
 }
 
-/// Whether the operator wants to read it: everything answered, and every machine that tried to boot and was not.
+/// Whether the operator wants to read it: everything answered, every machine that tried to boot and was not, and every client
+/// that took another server's word.
 pub fn is_worth_recording(decision: &Decision) -> bool {
     match &decision.answer {
         Answer::Offer(_) | Answer::Ack(_) | Answer::Nak(..) | Answer::Noted(_) => true,
-        Answer::Ignore(IgnoreReason::NoAddress(_)) => true,
+        Answer::Ignore(IgnoreReason::NoAddress(_) | IgnoreReason::OtherServer(_)) => true,
         Answer::Ignore(_) => decision.client != Client::Plain,
     }
 }

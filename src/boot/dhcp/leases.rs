@@ -25,8 +25,10 @@ pub enum Holding {
         /// When the lease ends.
         until: Timestamp,
     },
-    /// A client found somebody else using it.
+    /// Somebody uses it who did not ask us.
     Quarantined {
+        /// Who that is, where it showed.
+        by: Option<MacAddr>,
         /// Until when nobody gets it.
         until: Timestamp,
     },
@@ -36,7 +38,7 @@ impl Holding {
     /// When it ends.
     pub fn until(self) -> Timestamp {
         match self {
-            Self::Offered { until, .. } | Self::Bound { until, .. } | Self::Quarantined { until } => until,
+            Self::Offered { until, .. } | Self::Bound { until, .. } | Self::Quarantined { until, .. } => until,
         }
     }
 
@@ -85,6 +87,9 @@ pub enum LeaseChange {
     Quarantine {
         /// The address.
         ip: Ipv4Addr,
+        /// Who uses it, where that showed; it may have it when it asks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<MacAddr>,
         /// Until when.
         until: Timestamp,
     },
@@ -126,11 +131,6 @@ impl Leases {
         self.holding(ip).filter(|holding| holding.until() > now)
     }
 
-    /// Whether a client other than this one has the address now, or nobody may.
-    pub fn is_taken_from(&self, mac: MacAddr, ip: Ipv4Addr, now: Timestamp) -> bool {
-        self.live(ip, now).is_some_and(|holding| holding.mac() != Some(mac))
-    }
-
     /// The addresses this client holds or held, the one that lasts longest first.
     pub fn of(&self, mac: MacAddr) -> Vec<(Ipv4Addr, Holding)> {
         let addresses = self.by_mac.get(&mac).map(Vec::as_slice).unwrap_or_default();
@@ -149,7 +149,7 @@ impl Leases {
         match change {
             LeaseChange::Offer { ip, mac, until } => self.set(ip, Some(Holding::Offered { mac, until })),
             LeaseChange::Bind { ip, mac, until } => self.set(ip, Some(Holding::Bound { mac, until })),
-            LeaseChange::Quarantine { ip, until } => self.set(ip, Some(Holding::Quarantined { until })),
+            LeaseChange::Quarantine { ip, by, until } => self.set(ip, Some(Holding::Quarantined { by, until })),
             LeaseChange::Release { ip } => self.set(ip, None),
             LeaseChange::Withdraw { mac } => {
                 let offered = self.of(mac).into_iter().filter(|(_, holding)| matches!(holding, Holding::Offered { .. }));
@@ -164,7 +164,7 @@ impl Leases {
     pub fn changes(&self) -> impl Iterator<Item = LeaseChange> {
         self.by_address.iter().filter_map(|(ip, holding)| match *holding {
             Holding::Bound { mac, until } => Some(LeaseChange::Bind { ip: *ip, mac, until }),
-            Holding::Quarantined { until } => Some(LeaseChange::Quarantine { ip: *ip, until }),
+            Holding::Quarantined { by, until } => Some(LeaseChange::Quarantine { ip: *ip, by, until }),
             Holding::Offered { .. } => None,
         })
     }
@@ -207,8 +207,7 @@ mod tests {
         leases.apply(LeaseChange::Bind { ip: IP, mac: mac(2), until: at(200) });
         assert_eq!(leases.holder(IP, at(50)), Some(mac(2)));
         assert!(leases.of(mac(1)).is_empty());
-        assert!(leases.is_taken_from(mac(1), IP, at(50)));
-        assert!(!leases.is_taken_from(mac(1), IP, at(200)), "a lease ends at its end");
+        assert_eq!(leases.holder(IP, at(200)), None, "a lease ends at its end");
     }
 
     #[test]
@@ -219,7 +218,7 @@ mod tests {
             leases.apply(LeaseChange::Bind { ip, mac: mac(last), until: at(i64::from(last)) });
         }
         leases.apply(LeaseChange::Release { ip: Ipv4Addr::new(10, 0, 0, 3) });
-        leases.apply(LeaseChange::Quarantine { ip: Ipv4Addr::new(10, 0, 0, 4), until: at(9) });
+        leases.apply(LeaseChange::Quarantine { ip: Ipv4Addr::new(10, 0, 0, 4), by: None, until: at(9) });
         let mut again = Leases::default();
         leases.changes().for_each(|change| again.apply(change));
         assert_eq!(leases, again);

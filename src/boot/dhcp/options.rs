@@ -1,7 +1,7 @@
 //! The one table of DHCP option numbers, and of the sub-options inside 43, 82 and 175.
 //!
 //! **Invariant:** no other file of this room writes an option's number as a literal.
-//! Follows RFC 2132, 3004, 3046, 3527, 4578, the PXE 2.1 specification §2.2.2 and iPXE's `include/ipxe/dhcp.h`.
+//! Follows RFC 2132, 3004, 3011, 3046, 3527, 4578, 5107, the PXE 2.1 specification §2.2.2 and iPXE's `include/ipxe/dhcp.h`.
 
 /// Subnet mask.
 pub const SUBNET_MASK: u8 = 1;
@@ -53,6 +53,8 @@ pub const RELAY_INFORMATION: u8 = 82;
 pub const CLIENT_ARCH: u8 = 93;
 /// Client machine identifier: a zero octet and a GUID.
 pub const CLIENT_UUID: u8 = 97;
+/// The subnet a client without its own relay asks an address of (RFC 3011).
+pub const SUBNET_SELECTION: u8 = 118;
 /// iPXE's encapsulated options.
 pub const IPXE: u8 = 175;
 /// Ends the options.
@@ -90,4 +92,6 @@ pub mod ipxe {
 pub mod relay {
     /// The subnet to choose an address from, where it is not giaddr's (RFC 3527).
     pub const LINK_SELECTION: u8 = 5;
+    /// The address that stands for the server, so that renewals come through the relay as well (RFC 5107).
+    pub const SERVER_ID_OVERRIDE: u8 = 11;
 }

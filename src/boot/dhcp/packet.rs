@@ -9,9 +9,9 @@ use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The fixed part, the magic cookie included.
-const FIXED: usize = 240;
+pub(super) const FIXED: usize = 240;
 /// What stands before the options of a DHCP message (RFC 2131 §3).
-const MAGIC: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
+pub(super) const MAGIC: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 /// Bit 15 of the flags: answer me by broadcast.
 pub const FLAG_BROADCAST: u16 = 0x8000;
 /// BOOTREQUEST; a reply of another server is not for us.
@@ -78,6 +78,10 @@ pub struct Request {
     pub relay_information: Option<Vec<u8>>,
     /// The subnet a relay asks for where it is not giaddr's.
     pub link_selection: Option<Ipv4Addr>,
+    /// The address a relay wants to stand for the server; counts only beside giaddr, see [`Request::server_override`].
+    pub server_id_override: Option<Ipv4Addr>,
+    /// The subnet a client asks for by option 118.
+    pub subnet_selection: Option<Ipv4Addr>,
     /// The options it wants, in its order.
     pub parameter_list: Vec<u8>,
     /// The longest message it takes.
@@ -90,6 +94,11 @@ impl Request {
     /// True when it asks for an answer by broadcast.
     pub fn wants_broadcast(&self) -> bool {
         self.flags & FLAG_BROADCAST != 0
+    }
+
+    /// The address that stands for the server in this exchange, where a relay names one (RFC 5107).
+    pub fn server_override(&self) -> Option<Ipv4Addr> {
+        self.server_id_override.filter(|_| self.giaddr.is_some())
     }
 
     /// True when it wants this option told, or does not say what it wants.
@@ -181,6 +190,11 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
             .as_deref()
             .and_then(|data| sub_option(data, relay::LINK_SELECTION))
             .and_then(one_address),
+        server_id_override: relay_information
+            .as_deref()
+            .and_then(|data| sub_option(data, relay::SERVER_ID_OVERRIDE))
+            .and_then(one_address),
+        subnet_selection: address(options::SUBNET_SELECTION),
         relay_information,
         parameter_list: found.get(&options::PARAMETER_LIST).cloned().unwrap_or_default(),
         max_message_size: found
@@ -197,7 +211,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
 }
 
 /// All options, the parts of a split one joined (RFC 3396 §7), those in `file` and `sname` included where 52 says so.
-fn gather(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
+pub(super) fn gather(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
     let mut found: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     let mut join = |options: DhcpOptionIterator<'_>| {
         for option in options {

@@ -61,7 +61,7 @@ pub struct Reply {
     pub kind: ReplyKind,
     /// Where it goes.
     pub to: Destination,
-    /// The address it is sent from, which is its server identifier too.
+    /// The address it is sent from, which is its server identifier too unless a relay stands for the server.
     pub from: Ipv4Addr,
     /// Transaction id.
     pub xid: u32,
@@ -103,11 +103,16 @@ impl Reply {
             ReplyKind::Nak => 6,
         };
         options.insert(options::MESSAGE_TYPE, vec![code]);
-        options.insert(options::SERVER_ID, from.octets().to_vec());
+        // A relay that stands for the server hears the renewals, and passes them on (RFC 5107 §4).
+        options.insert(options::SERVER_ID, request.server_override().unwrap_or(from).octets().to_vec());
         for (option, echo) in [(options::CLIENT_ID, &request.client_id), (options::CLIENT_UUID, &request.uuid)] {
             if let Some(echo) = echo {
                 options.insert(option, echo.clone());
             }
+        }
+        if let Some(subnet) = request.subnet_selection.filter(|_| request.giaddr.is_some()) {
+            // RFC 3011 §2: a server that goes by the option returns it.
+            options.insert(options::SUBNET_SELECTION, subnet.octets().to_vec());
         }
         Self {
             kind,

@@ -22,7 +22,7 @@ use std::{
 /// How long an offer is kept: a PXE ROM repeats its DISCOVER for a minute (C9).
 const OFFER_KEPT: Duration = Duration::from_secs(60);
 /// How long a declined address is given to nobody; dnsmasq's figure.
-const QUARANTINE: Duration = Duration::from_secs(600);
+pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 
 type Outcome = (Answer, Option<LeaseChange>);
 
@@ -64,9 +64,15 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         // SELECTING
         (Some(true), Some(ip)) if allocation.may_hold(ip) => bind(case, ip),
         (Some(true), Some(ip)) => nak(case, NakReason::NotFree(ip)),
-        // INIT-REBOOT, RENEWING, REBINDING: who is not known here may be another server's client.
-        (None, Some(ip)) if !allocation.is_known() => ignore(IgnoreReason::UnknownLease(ip)),
-        (None, Some(ip)) if !case.network.subnet.contains(&ip) => nak(case, NakReason::OtherNetwork(ip)),
+        // INIT-REBOOT, RENEWING, REBINDING, from another subnet: no for an address or a client of ours, and silence for what
+        // another server may have given on this wire (C20).
+        (None, Some(ip)) if !case.network.subnet.contains(&ip) => {
+            match allocation.is_known_anywhere() || allocation.is_of_another_network(ip) {
+                true => nak(case, NakReason::OtherNetwork(ip)),
+                false => ignore(IgnoreReason::UnknownLease(ip)),
+            }
+        }
+        (None, Some(ip)) if !allocation.is_known() => decide_unknown(case, ip),
         (None, Some(ip)) if request.ciaddr.is_some() => match allocation.has_leased(ip) || allocation.may_hold(ip) {
             true => bind(case, ip),
             false => nak(case, NakReason::NotFree(ip)),
@@ -79,20 +85,42 @@ fn decide_request(case: &Case<'_>) -> Outcome {
     }
 }
 
+/// A client of which nothing is known, and which says that it has an address of this subnet.
+fn decide_unknown(case: &Case<'_>, ip: Ipv4Addr) -> Outcome {
+    let allocation = allocation(case);
+    match (case.request.ciaddr, case.arrival.is_to_us()) {
+        _ if allocation.is_anothers(ip) => nak(case, NakReason::NotFree(ip)),
+        // RENEWING goes to the server that gave the address: it was us, and the lease was lost since.
+        (Some(_), true) if case.request.giaddr.is_none() && allocation.may_hold(ip) => bind(case, ip),
+        _ => ignore(IgnoreReason::UnknownLease(ip)),
+    }
+}
+
 fn decide_decline(case: &Case<'_>) -> Outcome {
     let Some(ip) = case.request.requested.or(case.request.ciaddr) else { return ignore(IgnoreReason::Unclear) };
     if case.speaks_to_us() == Some(false) {
         return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
     }
+    let is_holder = case.leases.holder(ip, case.now) == Some(case.request.mac);
+    if allocation(case).reservation() == Some(ip) {
+        // It stays the machine's: there is no better one to give it, and the site says that whoever else has it is wrong.
+        return (Answer::Noted(Note::DeclinedReservation(ip)), is_holder.then_some(LeaseChange::Release { ip }));
+    }
     // Only the holder may: else one client could empty the range.
-    match case.leases.holder(ip, case.now) == Some(case.request.mac) {
-        true => (Answer::Noted(Note::Declined(ip)), Some(LeaseChange::Quarantine { ip, until: after(case.now, QUARANTINE) })),
+    match is_holder {
+        true => (
+            Answer::Noted(Note::Declined(ip)),
+            Some(LeaseChange::Quarantine { ip, by: None, until: after(case.now, QUARANTINE) }),
+        ),
         false => ignore(IgnoreReason::UnknownLease(ip)),
     }
 }
 
 fn decide_release(case: &Case<'_>) -> Outcome {
     let Some(ip) = case.request.ciaddr else { return ignore(IgnoreReason::Unclear) };
+    if case.speaks_to_us() == Some(false) {
+        return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
+    }
     match case.leases.holder(ip, case.now) == Some(case.request.mac) {
         true => (Answer::Noted(Note::Released(ip)), Some(LeaseChange::Release { ip })),
         false => ignore(IgnoreReason::UnknownLease(ip)),
@@ -103,6 +131,10 @@ fn decide_inform(case: &Case<'_>) -> Outcome {
     let ciaddr = case.request.ciaddr.unwrap_or(*case.arrival.source.ip());
     if ciaddr.is_unspecified() {
         return ignore(IgnoreReason::Unclear);
+    }
+    if !case.network.subnet.contains(&ciaddr) {
+        // A mask and a router of another subnet would be worse than none (RFC 2131 §4.3.5).
+        return ignore(IgnoreReason::UnknownLease(ciaddr));
     }
     let to = match case.request.giaddr {
         Some(_) => case.destination(ciaddr),
@@ -192,6 +224,7 @@ fn allocation<'a>(case: &Case<'a>) -> Allocation<'a> {
         network: case.network,
         arrival: case.arrival,
         leases: case.leases,
+        client: case.client,
         mac: case.request.mac,
         now: case.now,
     }
@@ -202,6 +235,6 @@ fn ignore(reason: IgnoreReason) -> Outcome {
 }
 
 /// The time after a while; the end of time where that lies beyond it.
-fn after(now: Timestamp, while_: Duration) -> Timestamp {
+pub(super) fn after(now: Timestamp, while_: Duration) -> Timestamp {
     SignedDuration::try_from(while_).ok().and_then(|span| now.checked_add(span).ok()).unwrap_or(Timestamp::MAX)
 }

@@ -5,10 +5,13 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: DHCP sockets")]
 
 use super::{
+    arp,
     decide::{CLIENT_PORT, Door},
+    ear::{Ear, Overheard},
     frame::frame,
     reply::{Destination, Reply, encode},
 };
+use crate::names::MacAddr;
 use nix::{
     ifaddrs::getifaddrs,
     libc,
@@ -39,6 +42,15 @@ pub struct Datagram {
     pub destination: Ipv4Addr,
 }
 
+/// What a door hears.
+#[derive(Debug)]
+pub enum Sound {
+    /// A datagram to the door.
+    Datagram(Datagram),
+    /// Something beside it.
+    Overheard(Overheard),
+}
+
 /// One open door.
 #[derive(Debug)]
 pub struct Socket {
@@ -51,10 +63,11 @@ pub struct Socket {
     link: Option<Link>,
 }
 
-/// A raw socket that sends frames on one interface.
+/// Raw sockets on one interface: one that sends frames, and an ear.
 #[derive(Debug)]
 struct Link {
     socket: OwnedFd,
+    ear: Ear,
     mac: [u8; 6],
 }
 
@@ -68,14 +81,17 @@ impl Socket {
         // unnoticed beside us.
         udp.set_broadcast(true)?;
         udp.set_nonblocking(true)?;
-        udp.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        // Beyond the system's limit (net.core.rmem_max) where that is permitted, and up to it where it is not.
+        if setsockopt(&udp, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            udp.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
         setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?;
         udp.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
         let link = match door {
             Door::BootServer => None,
             Door::Dhcp => Link::open(interface)
                 .inspect_err(|error| {
-                    tracing::info!(interface, %error, "no raw socket (CAP_NET_RAW): offers go out by broadcast instead");
+                    tracing::info!(interface, %error, "no raw socket (CAP_NET_RAW): offers go out by broadcast, duplicate addresses go unseen");
                 })
                 .ok(),
         };
@@ -112,9 +128,31 @@ impl Socket {
         self.addresses.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
-    /// Waits for a datagram.
-    pub async fn receive(&self) -> io::Result<Datagram> {
-        self.udp.async_io(Interest::READABLE, || receive(&self.udp)).await
+    /// Waits for a datagram, or for something beside the door.
+    pub async fn receive(&self) -> io::Result<Sound> {
+        let datagram = self.udp.async_io(Interest::READABLE, || receive(&self.udp));
+        let Some(link) = &self.link else { return datagram.await.map(Sound::Datagram) };
+        tokio::select! {
+            // Machines first: what is overheard can wait.
+            biased;
+            datagram = datagram => datagram.map(Sound::Datagram),
+            overheard = link.ear.hear() => overheard.map(Sound::Overheard),
+        }
+    }
+
+    /// Whether this is the card the door is on.
+    pub fn is_own(&self, mac: MacAddr) -> bool {
+        self.link.as_ref().is_some_and(|link| link.mac == mac.octets())
+    }
+
+    /// Asks by ARP who has an address; the answer is overheard.
+    pub fn probe(&self, ip: Ipv4Addr) {
+        let Some(link) = &self.link else { return };
+        // A probe that cannot be sent is one that is not answered.
+        let sent = socket::send(link.socket.as_raw_fd(), &arp::probe(link.mac, ip), MsgFlags::empty());
+        if let Err(error) = sent {
+            tracing::debug!(interface = self.interface, %ip, %error, "an ARP probe could not be sent");
+        }
     }
 
     /// Sends a reply where it is to go.
@@ -178,7 +216,7 @@ impl Link {
         let socket = socket::socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         // Protocol 0, as getifaddrs gives it: the socket sends on this interface and hears nothing.
         socket::bind(socket.as_raw_fd(), &address)?;
-        Ok(Self { socket, mac })
+        Ok(Self { socket, ear: Ear::open(&address)?, mac })
     }
 
     fn send(&self, to_mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {

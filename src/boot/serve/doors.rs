@@ -9,8 +9,9 @@ use crate::{
     boot::{
         dhcp::{
             decide::Door,
+            doors::Doors,
             journal::Opened,
-            serve::{BACKLOG, Doors, serve_dhcp},
+            serve::{BACKLOG, serve_dhcp},
         },
         http::serve::{Shared, serve_http},
         tftp::serve::serve_tftp,

@@ -1,32 +1,59 @@
-//! Keeps the transcript: in memory at once, on disk within a second, in the log as it happens.
+//! Keeps the transcript: on disk within a second, in the log as it happens.
 //!
-//! **Invariant:** the file is always whole (written beside it and renamed). EFFECTS: the clock, and the transcript's file.
+//! **Invariant:** the file is always whole (written beside it and renamed), and nobody who records waits for it: what a room of
+//! a thousand machines did is a few megabytes of text, and a DISCOVER is answered in less time than that takes. EFFECTS: the clock, and the transcript's file.
 #![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
-    boot::transcript::{Event, PATH, Transcript},
+    boot::transcript::{Event, PATH, ServerKind, Transcript},
     names::MacAddr,
 };
 use fs_err as fs;
 use jiff::Timestamp;
 use std::{
+    fmt,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+/// Changes that may wait for the next write: ten seconds of the busiest room. A flood beyond it is only counted.
+const WAITING: usize = 1 << 16;
+
+/// One change to the transcript, with the time at which it happened.
+type Change = Box<dyn FnOnce(&mut Transcript) + Send>;
+
 /// Keeps the transcript of one state directory.
-#[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
-    kept: Mutex<Kept>,
+    waiting: Mutex<Waiting>,
+    kept: Arc<Mutex<Kept>>,
 }
 
-#[derive(Debug)]
+/// What has happened since the last write.
+#[derive(Default)]
+struct Waiting {
+    changes: Vec<Change>,
+    lost: usize,
+}
+
 struct Kept {
     transcript: Transcript,
-    written: bool,
+    on_disk: OnDisk,
+}
+
+/// Whether the file says what the transcript says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDisk {
+    Current,
+    Stale,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Recorder {
@@ -41,20 +68,22 @@ impl Recorder {
                 Transcript::empty()
             }),
         };
-        Ok(Self { path, kept: Mutex::new(Kept { transcript, written: true }) })
+        let kept = Arc::new(Mutex::new(Kept { transcript, on_disk: OnDisk::Current }));
+        Ok(Self { path, waiting: Mutex::default(), kept })
     }
 
     /// Records an event of a machine, and the address it was seen with.
     pub fn record(&self, mac: MacAddr, address: Option<Ipv4Addr>, service: &str, what: String) {
         tracing::info!(%mac, service, "{what}");
-        self.change(|transcript, at| transcript.record(mac, address, Event { at, service: service.to_owned(), what }));
+        let service = service.to_owned();
+        self.change(move |transcript, at| transcript.record(mac, address, Event { at, service, what }));
     }
 
     /// Records that a machine's script was fetched, and from where if that is not where the machine is: anybody can ask for any
     /// script, so an address that DHCP showed is believed before one that HTTP shows.
     pub fn record_script(&self, mac: MacAddr, peer: IpAddr, what: String) {
         tracing::info!(%mac, %peer, service = "http", "{what}");
-        self.change(|transcript, at| {
+        self.change(move |transcript, at| {
             let known = transcript.machines.get(&mac).and_then(|machine| machine.address).map(IpAddr::V4);
             let (address, what) = match (known, peer) {
                 (Some(known), peer) if known != peer => (None, format!("{what}, to {peer}")),
@@ -70,39 +99,61 @@ impl Recorder {
     pub fn record_address(&self, peer: IpAddr, service: &str, what: String) {
         tracing::info!(%peer, service, "{what}");
         let IpAddr::V4(address) = peer else { return };
-        self.change(|transcript, at| {
+        let service = service.to_owned();
+        self.change(move |transcript, at| {
             if let Some(mac) = transcript.machine_at(address) {
-                transcript.record(mac, None, Event { at, service: service.to_owned(), what });
+                transcript.record(mac, None, Event { at, service, what });
             }
         });
     }
 
-    /// Writes the transcript if it changed.
+    /// Records that a booting machine asked for an address on an interface.
+    pub fn record_question(&self, interface: &str) {
+        let interface = interface.to_owned();
+        self.change(move |transcript, at| transcript.record_question(&interface, at));
+    }
+
+    /// Records that another server was seen.
+    pub fn record_server(&self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String) {
+        let interface = interface.to_owned();
+        self.change(move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
+    }
+
+    /// Makes the changes that wait, and writes the transcript if it changed.
     pub async fn flush(&self) {
-        let text = {
-            let mut kept = self.lock();
-            if std::mem::replace(&mut kept.written, true) {
-                return;
+        let Waiting { changes, lost } = std::mem::take(&mut *lock(&self.waiting));
+        if lost > 0 {
+            tracing::warn!(lost, "more happened in a second than is written down");
+        }
+        let (kept, path) = (self.kept.clone(), self.path.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let mut kept = lock(&kept);
+            if changes.is_empty() && kept.on_disk == OnDisk::Current {
+                return Ok(());
             }
-            kept.transcript.render()
-        };
-        let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&path, &text)).await;
-        if let Err(error) = written.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            changes.into_iter().for_each(|change| change(&mut kept.transcript));
+            kept.on_disk = OnDisk::Stale;
+            write(&path, &kept.transcript.render())?;
+            kept.on_disk = OnDisk::Current;
+            Ok(())
+        });
+        if let Err(error) = written.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             tracing::warn!(%error, "the transcript cannot be written");
-            self.lock().written = false;
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Transcript, Timestamp)) {
-        let mut kept = self.lock();
-        change(&mut kept.transcript, Timestamp::now());
-        kept.written = false;
+    fn change(&self, change: impl FnOnce(&mut Transcript, Timestamp) + Send + 'static) {
+        let at = Timestamp::now();
+        let mut waiting = lock(&self.waiting);
+        match waiting.changes.len() < WAITING {
+            true => waiting.changes.push(Box::new(move |transcript| change(transcript, at))),
+            false => waiting.lost += 1,
+        }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {

@@ -1,7 +1,10 @@
 //! What the decisions prevent, one sentence each; packets of real firmware come from `tests/fixtures/dhcp`.
 
+mod conflicts;
 mod leased;
 mod loaded;
+mod refused;
+mod relayed;
 mod told;
 mod wire;
 
@@ -125,6 +128,8 @@ fn request(kind: MessageKind, last: u8) -> Request {
         ipxe: None,
         relay_information: None,
         link_selection: None,
+        server_id_override: None,
+        subnet_selection: None,
         parameter_list: Vec::new(),
         max_message_size: None,
         boot_item: None,

@@ -1,0 +1,91 @@
+//! What passes on an interface beside our own doors: who claims an address by ARP, and what other DHCP servers say.
+//!
+//! **Invariant:** hears only what is addressed to this host or to everybody, and sends nothing. The kernel's filter drops all
+//! other packets before they are copied. EFFECTS: packet sockets.
+#![expect(clippy::disallowed_methods, reason = "effect room: packet sockets")]
+
+use super::{
+    arp::{Claim, parse_claim},
+    rival::{Heard, parse_reply},
+};
+use nix::{
+    libc,
+    sys::socket::{LinkAddr, bind},
+};
+use socket2::{Domain, Protocol, SockFilter, Type};
+use std::{io, os::fd::AsRawFd};
+use tokio::net::UdpSocket;
+
+/// Longer than any DHCP reply on an Ethernet.
+const LONGEST: usize = 2048;
+
+/// `ip and udp dst port 68 and not a later fragment`, as the kernel's classic filter; it begins at Ethernet's header.
+const REPLIES: [SockFilter; 9] = [
+    SockFilter::new(0x30, 0, 0, 23),     // A = the protocol
+    SockFilter::new(0x15, 0, 6, 17),     // UDP, or drop
+    SockFilter::new(0x28, 0, 0, 20),     // A = fragment offset
+    SockFilter::new(0x45, 4, 0, 0x1fff), // none, or drop
+    SockFilter::new(0xb1, 0, 0, 14),     // X = the IP header's length
+    SockFilter::new(0x48, 0, 0, 16),     // A = destination port
+    SockFilter::new(0x15, 0, 1, 68),     // a client's, or drop
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+    SockFilter::new(0x06, 0, 0, 0),
+];
+
+/// Two packet sockets on one interface.
+#[derive(Debug)]
+pub struct Ear {
+    arp: UdpSocket,
+    replies: UdpSocket,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overheard {
+    /// Somebody has an address.
+    Claim(Claim),
+    /// Another server answered somebody.
+    Reply(Heard),
+}
+
+impl Ear {
+    /// Listens on the interface with this link address.
+    pub fn open(link: &LinkAddr) -> io::Result<Self> {
+        Ok(Self { arp: listen(link, libc::ETH_P_ARP, &[])?, replies: listen(link, libc::ETH_P_IP, &REPLIES)? })
+    }
+
+    /// Waits for something that reads.
+    pub async fn hear(&self) -> io::Result<Overheard> {
+        loop {
+            let heard = tokio::select! {
+                frame = receive(&self.arp) => parse_claim(&frame?).map(Overheard::Claim),
+                frame = receive(&self.replies) => parse_reply(&frame?).map(Overheard::Reply),
+            };
+            if let Some(heard) = heard {
+                return Ok(heard);
+            }
+        }
+    }
+}
+
+fn listen(link: &LinkAddr, protocol: i32, filter: &[SockFilter]) -> io::Result<UdpSocket> {
+    // The protocol in network order, as packet(7) wants it. One of its own, and not "all": so no tagged frame of another VLAN
+    // and none of our own is heard.
+    let wire_order = u16::try_from(protocol).unwrap_or_default().to_be();
+    let socket = socket2::Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(wire_order))))?;
+    if !filter.is_empty() {
+        socket.attach_filter(filter)?;
+    }
+    // getifaddrs gives the address with protocol 0, which keeps the socket's.
+    bind(socket.as_raw_fd(), link)?;
+    socket.set_nonblocking(true)?;
+    // A packet socket is received from as a datagram socket is, and the runtime knows no other type for it.
+    UdpSocket::from_std(socket.into())
+}
+
+async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; LONGEST];
+    let length = socket.recv(&mut bytes).await?;
+    bytes.truncate(length);
+    Ok(bytes)
+}

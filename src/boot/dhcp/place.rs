@@ -1,0 +1,81 @@
+//! Which network a client is on, and by which of our addresses it knows us.
+//!
+//! **Invariant:** a request that came through a relay is on a network of that relay, one that was heard directly is on a network
+//! of that wire, and neither ever gets an address of the other. Follows RFC 2131 §4.3.1, RFC 3011 and RFC 3527.
+
+use super::{
+    decide::{Arrival, IgnoreReason},
+    packet::{MessageKind, Request},
+};
+use crate::{
+    boot::table::{BootNetwork, BootTable},
+    names::NetworkName,
+};
+use std::net::Ipv4Addr;
+
+type Found<'a> = (&'a NetworkName, &'a BootNetwork);
+
+/// The network a client is on: its relay's, or the one of the interface it was heard on.
+pub(super) fn find_network<'a>(
+    request: &Request,
+    arrival: &Arrival<'_>,
+    table: &'a BootTable,
+) -> Result<Found<'a>, IgnoreReason> {
+    let here: Vec<_> = table.networks.iter().filter(|(_, network)| network.interface == arrival.interface).collect();
+    match request.giaddr {
+        Some(giaddr) => relayed(giaddr, request, &here),
+        None => direct(request, arrival, table, &here),
+    }
+}
+
+/// A relay is believed when the network lists it; a network that lists none believes those in the subnets of this interface.
+fn relayed<'a>(giaddr: Ipv4Addr, request: &Request, here: &[Found<'a>]) -> Result<Found<'a>, IgnoreReason> {
+    let is_listed = |network: &BootNetwork| network.relay.contains(&giaddr);
+    let is_near = |network: &BootNetwork| network.relay.is_empty() && network.subnet.contains(&giaddr);
+    let is_ours = here.iter().any(|(_, network)| is_listed(network) || is_near(network));
+    // The relay knows better than the client where the client is (RFC 3527 §3).
+    let chosen = request.link_selection.or(request.subnet_selection);
+    let found = match chosen {
+        Some(subnet) => here
+            .iter()
+            .find(|(_, network)| network.subnet.contains(&subnet) && (is_listed(network) || network.relay.is_empty() && is_ours)),
+        None => here
+            .iter()
+            .find(|(_, network)| network.subnet.contains(&giaddr) && (is_listed(network) || is_near(network)))
+            // A relay may show us another of its addresses than the one in its clients' subnet.
+            .or_else(|| here.iter().find(|(_, network)| is_listed(network))),
+    };
+    found.copied().ok_or(IgnoreReason::UnknownRelay(giaddr))
+}
+
+fn direct<'a>(
+    request: &Request,
+    arrival: &Arrival<'_>,
+    table: &'a BootTable,
+    here: &[Found<'a>],
+) -> Result<Found<'a>, IgnoreReason> {
+    let of = |ip: Ipv4Addr, among: &[Found<'a>]| among.iter().find(|(_, network)| network.subnet.contains(&ip)).copied();
+    // A client behind a relay renews, releases and informs past it, from the address it has (RFC 2131 §4.3.2, C17).
+    if arrival.is_to_us()
+        && let Some(found) = request.ciaddr.and_then(|ip| of(ip, here))
+    {
+        return Ok(found);
+    }
+    let has_address = |network: &BootNetwork| arrival.addresses.iter().any(|ip| network.subnet.contains(ip));
+    let mut wire: Vec<_> = here.iter().filter(|(_, network)| has_address(network)).copied().collect();
+    if wire.is_empty() {
+        wire = here.iter().filter(|(_, network)| network.relay.is_empty()).copied().collect();
+    }
+    // Several subnets may share a wire: the client's own word goes first, and only when it asks to keep an address.
+    let asked = request.requested.filter(|_| request.kind != MessageKind::Discover);
+    let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
+    let named = [request.ciaddr, asked, reserved].into_iter().flatten().find_map(|ip| of(ip, &wire));
+    named.or(wire.first().copied()).ok_or(IgnoreReason::NoNetwork)
+}
+
+/// Our address towards a client: the one it spoke to, else the interface's in its subnet, else the interface's first.
+pub(super) fn local_address(arrival: &Arrival<'_>, network: &BootNetwork, table: &BootTable) -> Ipv4Addr {
+    let spoken_to = arrival.is_to_us().then_some(&arrival.destination);
+    let in_subnet = || arrival.addresses.iter().find(|ip| network.subnet.contains(*ip));
+    spoken_to.or_else(in_subnet).or(arrival.addresses.first()).copied().unwrap_or(table.tftp_address)
+}

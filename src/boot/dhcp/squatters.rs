@@ -1,0 +1,171 @@
+//! Duplicate addresses: which are asked after by ARP, and what an answer means.
+//!
+//! **Invariant:** no offer waits for a probe: addresses are asked after beside the offers, and what shows is in the leases before
+//! the next client comes. A reserved address is never withheld, and no machine's ARP alone can empty a range (C19).
+
+use super::{allocate::Allocation, arp::Claim, leases::Holding, leases::LeaseChange, server};
+use crate::{boot::table::BootNetwork, names::MacAddr, names::NetworkName};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+/// Addresses of a network asked after in each second: fifty are known in a quarter of a minute, and four small broadcasts are
+/// nothing to any wire.
+const PROBES: usize = 4;
+/// Addresses looked at for them: a walk through a full range must not hold the desk up.
+const LOOKED_AT: usize = 256;
+/// Addresses that one card may keep from others by ARP. A router that answers for everybody (proxy ARP) would take the range.
+const BELIEVED: usize = 4;
+/// The same conflict is said again after this.
+const SAID_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// Conflicts remembered; more than this on one wire is an attack, and said often enough.
+const REMEMBERED: usize = 256;
+
+/// What an answer to a probe shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A free address of the range is in use by somebody who did not ask us.
+    #[error("{} uses {}, which it was not given; nobody else gets it for a while", claim.mac, claim.ip)]
+    Squatter {
+        /// Who, and what.
+        claim: Claim,
+    },
+    /// A reserved address is in use by another machine.
+    #[error("{} uses {}, which is reserved for this machine: find it and give it another", claim.mac, claim.ip)]
+    Reservation {
+        /// Who, and what.
+        claim: Claim,
+        /// Whom it is reserved for.
+        owner: MacAddr,
+    },
+    /// Two use one leased address.
+    #[error("{} uses {}, which is leased to this machine: one of the two has a fixed address", claim.mac, claim.ip)]
+    Lease {
+        /// Who, and what.
+        claim: Claim,
+        /// Whom it is leased to.
+        owner: MacAddr,
+    },
+    /// One card answers for more addresses than a card has.
+    #[error("{} answers ARP for {} and many others: it is a proxy, and not believed", claim.mac, claim.ip)]
+    Proxy {
+        /// Who, and what.
+        claim: Claim,
+    },
+}
+
+impl Conflict {
+    /// Whose transcript it belongs in.
+    pub fn concerns(self) -> MacAddr {
+        match self {
+            Self::Squatter { claim } | Self::Proxy { claim } => claim.mac,
+            Self::Reservation { owner, .. } | Self::Lease { owner, .. } => owner,
+        }
+    }
+
+    /// What it changes in the leases.
+    pub fn change(self, now: Timestamp) -> Option<LeaseChange> {
+        let Self::Squatter { claim } = self else { return None };
+        let until = server::after(now, server::QUARANTINE);
+        Some(LeaseChange::Quarantine { ip: claim.ip, by: Some(claim.mac), until })
+    }
+}
+
+/// What is remembered between probes.
+#[derive(Debug, Default)]
+pub struct Squatters {
+    /// Where the walk through each network's range is.
+    walked: BTreeMap<NetworkName, Ipv4Addr>,
+    /// Until when an address is withheld on a card's word.
+    believed: BTreeMap<MacAddr, BTreeMap<Ipv4Addr, Timestamp>>,
+    /// When a conflict was last said.
+    said: BTreeMap<(MacAddr, Option<Ipv4Addr>), Timestamp>,
+}
+
+impl Squatters {
+    /// The next free addresses of a network's range that are asked after.
+    pub fn next(&mut self, name: &NetworkName, network: &BootNetwork, is_free: impl Fn(Ipv4Addr) -> bool) -> Vec<Ipv4Addr> {
+        let Some((first, last)) = network.range.map(|(first, last)| (u32::from(first), u32::from(last))) else {
+            return Vec::new();
+        };
+        let walked = self.walked.get(name).map_or(last, |ip| u32::from(*ip)).clamp(first, last);
+        let mut found = Vec::new();
+        let mut at = walked;
+        for _ in 0..LOOKED_AT.min((last - first) as usize + 1) {
+            at = if at >= last { first } else { at + 1 };
+            let ip = Ipv4Addr::from(at);
+            if is_free(ip) {
+                found.push(ip);
+            }
+            if found.len() == PROBES {
+                break;
+            }
+        }
+        self.walked.insert(name.clone(), Ipv4Addr::from(at));
+        found
+    }
+
+    /// What a claim on an address shows, where it shows something new. The allocation is that of the claimant.
+    pub fn judge(&mut self, claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> {
+        let now = allocation.now;
+        let conflict = find_conflict(claim, allocation)?;
+        let conflict = match conflict {
+            Conflict::Squatter { .. } => self.believe(claim, now),
+            other => other,
+        };
+        let about = (!matches!(conflict, Conflict::Proxy { .. })).then_some(claim.ip);
+        // A squatter is said as often as it is withheld: that ends the next one.
+        let is_news = match self.said.get(&(claim.mac, about)) {
+            Some(said) => matches!(conflict, Conflict::Squatter { .. }) || *said + SAID_FOR <= now,
+            None => true,
+        };
+        if !is_news {
+            return None;
+        }
+        if self.said.len() >= REMEMBERED {
+            self.said.retain(|_, said| *said + SAID_FOR > now);
+        }
+        if self.said.len() >= REMEMBERED {
+            self.said.pop_first();
+        }
+        self.said.insert((claim.mac, about), now);
+        Some(conflict)
+    }
+
+    fn believe(&mut self, claim: Claim, now: Timestamp) -> Conflict {
+        self.believed.retain(|_, held| {
+            held.retain(|_, until| *until > now);
+            !held.is_empty()
+        });
+        let held = self.believed.entry(claim.mac).or_default();
+        if held.len() >= BELIEVED {
+            return Conflict::Proxy { claim };
+        }
+        held.insert(claim.ip, server::after(now, server::QUARANTINE));
+        Conflict::Squatter { claim }
+    }
+}
+
+fn find_conflict(claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> {
+    if allocation.is_reserved(claim.ip) {
+        let machines = allocation.table.machines.values();
+        let owners: BTreeSet<_> = machines.filter(|machine| machine.ip == Some(claim.ip)).flat_map(|m| &m.macs).collect();
+        let owner = **owners.first()?;
+        return (!owners.contains(&claim.mac)).then_some(Conflict::Reservation { claim, owner });
+    }
+    if !allocation.is_dynamic(claim.ip) {
+        return None;
+    }
+    match allocation.leases.live(claim.ip, allocation.now) {
+        Some(Holding::Quarantined { .. }) => None,
+        Some(Holding::Bound { mac: owner, .. }) => (owner != claim.mac).then_some(Conflict::Lease { claim, owner }),
+        Some(Holding::Offered { mac, .. }) => (mac != claim.mac).then_some(Conflict::Squatter { claim }),
+        // Who had the address last may have slept through the end of its lease; it is given to others last of all.
+        None => {
+            let had = allocation.leases.holding(claim.ip).and_then(Holding::mac);
+            (had != Some(claim.mac)).then_some(Conflict::Squatter { claim })
+        }
+    }
+}

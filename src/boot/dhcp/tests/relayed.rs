@@ -1,0 +1,192 @@
+//! Clients behind relay agents, and several subnets at once.
+//!
+//! **Invariant:** every test names the client that would get an address of the wrong subnet, or none, without it.
+
+use super::*;
+
+/// The relay's address in the clients' subnet, and the one it shows us.
+const RELAY: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 9);
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 60);
+
+/// The room, and behind a relay a second one: 10.89.0.0/24 with a range of .60 to .69, on the same interface.
+fn two_rooms() -> Room {
+    let mut room = Room::with(NetworkMode::Server);
+    let mut far = room.network().clone();
+    far.subnet = "10.89.0.0/24".parse().expect("a subnet");
+    far.range = Some((FAR, Ipv4Addr::new(10, 89, 0, 69)));
+    far.router = Some(Ipv4Addr::new(10, 89, 0, 254));
+    far.relay = [RELAY].into();
+    room.table.networks.insert("far".parse().expect("a name"), far);
+    room
+}
+
+fn relayed(kind: MessageKind, last: u8) -> Request {
+    Request { giaddr: Some(RELAY), ..request(kind, last) }
+}
+
+fn is_far(ip: Ipv4Addr) -> bool {
+    ip.octets()[1] == 89
+}
+
+/// A request sent to our address, not to everybody.
+fn to_us(room: &mut Room, request: &Request) -> Answer {
+    let (addresses, source) = ([SERVER], SocketAddrV4::new(request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), 68));
+    let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, door: Door::Dhcp };
+    let offering = Offering { table: &room.table, loaders: &room.loaders, chained: &room.chained };
+    let at = Timestamp::from_second(room.now).expect("a time");
+    let decision = decide(request, &arrival, offering, &room.leases, at);
+    decision.change.into_iter().for_each(|change| room.leases.apply(change));
+    decision.answer
+}
+
+#[test]
+fn two_relays_as_they_are_found_in_the_field_get_their_options_back_to_the_byte() {
+    for (packet, option) in [
+        (fixture!("relayed-dhcrelay-discover"), &[82, 4, 1, 2, b'r', b'0', 255][..]),
+        (fixture!("relayed-dnsmasq-discover"), &[255]),
+    ] {
+        let mut room = Room::with(NetworkMode::Server);
+        let reply = offer(room.ask(&parse(&packet).expect("it reads")));
+        assert_eq!((reply.yiaddr, reply.to), (PC01_IP, Destination::Unicast(SocketAddrV4::new(ip(9), 67))));
+        let bytes = encode(&reply);
+        let end = bytes.iter().rposition(|byte| *byte == options::END).expect("an end");
+        assert!(bytes[..=end].ends_with(option), "{bytes:x?}");
+        // op, htype, hlen, hops; xid; secs, flags; ciaddr; yiaddr; siaddr; giaddr; chaddr
+        let head = [&[2, 1, 6, 0][..], &packet[4..8], &[0; 8], &PC01_IP.octets(), &[0; 4], &ip(9).octets(), &packet[28..44]];
+        assert_eq!(bytes[..44], head.concat());
+    }
+}
+
+#[test]
+fn a_client_behind_a_relay_gets_an_address_of_its_own_subnet_and_nobody_else_does() {
+    let mut room = two_rooms();
+    let far = offer(room.ask(&relayed(MessageKind::Discover, 1)));
+    assert!(is_far(far.yiaddr), "{}", far.yiaddr);
+    assert_eq!(far.options[&options::ROUTER], [10, 89, 0, 254]);
+    let near = offer(room.ask(&request(MessageKind::Discover, 2)));
+    assert!(!is_far(near.yiaddr), "{}", near.yiaddr);
+    // A machine that belongs behind the relay and is carried here does not take its address along.
+    let machine = room.table.machines.values_mut().next().expect("a machine");
+    machine.ip = Some(Ipv4Addr::new(10, 89, 0, 101));
+    let carried = parse(&fixture!("edk2-discover")).expect("it reads");
+    assert!(!is_far(offer(room.ask(&carried)).yiaddr));
+    let home = Request { giaddr: Some(RELAY), ..carried };
+    assert_eq!(offer(room.ask(&home)).yiaddr, Ipv4Addr::new(10, 89, 0, 101));
+}
+
+#[test]
+fn a_renewal_that_bypasses_the_relay_is_answered_c17() {
+    let mut room = two_rooms();
+    let held = offer(room.ask(&relayed(MessageKind::Discover, 1))).yiaddr;
+    let take = Request { requested: Some(held), server_id: Some(SERVER), ..relayed(MessageKind::Request, 1) };
+    assert_eq!(ack(room.ask(&take)).to, Destination::Unicast(SocketAddrV4::new(RELAY, 67)));
+    let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+    let reply = ack(to_us(&mut room, &renew));
+    assert_eq!((reply.yiaddr, reply.to), (held, Destination::Unicast(SocketAddrV4::new(held, 68))));
+    assert_eq!(reply.options[&options::ROUTER], [10, 89, 0, 254], "of its own subnet");
+    let release = Request { ciaddr: Some(held), server_id: Some(SERVER), ..request(MessageKind::Release, 1) };
+    assert_eq!(to_us(&mut room, &release), Answer::Noted(Note::Released(held)));
+    // The same words by broadcast come from this wire, where that address does not work.
+    let moved = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+    assert_eq!(to_us(&mut room, &renew), Answer::Ack(reply), "lost and given anew");
+    assert!(matches!(room.ask(&moved), Answer::Nak(_, NakReason::OtherNetwork(_))));
+}
+
+#[test]
+fn only_listed_relays_are_answered_where_relays_are_listed() {
+    let mut room = two_rooms();
+    let other = Ipv4Addr::new(10, 89, 0, 8);
+    let strange = Request { giaddr: Some(other), ..request(MessageKind::Discover, 1) };
+    assert_eq!(room.ask(&strange), Answer::Ignore(IgnoreReason::UnknownRelay(other)));
+    let selecting = Request { link_selection: Some(FAR), ..strange };
+    assert_eq!(room.ask(&selecting), Answer::Ignore(IgnoreReason::UnknownRelay(other)), "nor by link selection");
+    // A network without a list believes a relay that stands in it.
+    assert!(!is_far(offer(room.ask(&Request { giaddr: Some(ip(8)), ..request(MessageKind::Discover, 1) })).yiaddr));
+}
+
+#[test]
+fn link_selection_and_subnet_selection_choose_the_subnet_where_giaddr_does_not() {
+    let mut room = two_rooms();
+    // The relay shows us an address that is in none of our subnets.
+    let shown = Ipv4Addr::new(172, 16, 0, 1);
+    for network in room.table.networks.values_mut() {
+        network.relay = [shown].into();
+    }
+    let from = |link: Option<Ipv4Addr>, subnet: Option<Ipv4Addr>| Request {
+        giaddr: Some(shown),
+        link_selection: link,
+        subnet_selection: subnet,
+        ..request(MessageKind::Discover, 1)
+    };
+    let (near_link, far_link) = (Some(ip(0)), Some(Ipv4Addr::new(10, 89, 0, 0)));
+    assert!(is_far(offer(room.ask(&from(far_link, None))).yiaddr), "RFC 3527");
+    assert!(!is_far(offer(room.ask(&from(near_link, far_link))).yiaddr), "the relay's word goes first");
+    let reply = offer(room.ask(&from(None, far_link)));
+    assert!(is_far(reply.yiaddr), "RFC 3011");
+    assert_eq!(reply.options[&options::SUBNET_SELECTION], [10, 89, 0, 0], "returned as it came");
+    let nowhere = from(Some(Ipv4Addr::new(10, 90, 0, 0)), None);
+    assert_eq!(room.ask(&nowhere), Answer::Ignore(IgnoreReason::UnknownRelay(shown)));
+    // A client that was heard directly is where it was heard, whatever it asks for.
+    let direct = Request { giaddr: None, ..from(None, far_link) };
+    let reply = offer(room.ask(&direct));
+    assert!(!is_far(reply.yiaddr) && !reply.options.contains_key(&options::SUBNET_SELECTION));
+}
+
+#[test]
+fn a_relay_that_stands_for_the_server_is_named_and_renewals_through_it_are_ours() {
+    let mut room = two_rooms();
+    // Option 82 as a switch sends it: circuit, link selection, server identifier override.
+    let mut packet = fixture!("relayed-dhcrelay-discover");
+    let at = packet.windows(3).position(|bytes| bytes == [82, 4, 1]).expect("option 82");
+    let information = [&[1, 2, b'r', b'0', 5, 4][..], &[10, 89, 0, 0], &[11, 4], &RELAY.octets()].concat();
+    packet.truncate(at);
+    packet.extend([82, information.len() as u8]);
+    packet.extend_from_slice(&information);
+    packet.push(255);
+    packet[24..28].copy_from_slice(&RELAY.octets());
+    let discover = parse(&packet).expect("it reads");
+    assert_eq!((discover.link_selection, discover.server_override()), (Some(Ipv4Addr::new(10, 89, 0, 0)), Some(RELAY)));
+    let reply = offer(room.ask(&discover));
+    assert_eq!((&reply.options[&options::SERVER_ID][..], reply.from), (&RELAY.octets()[..], SERVER), "RFC 5107");
+    assert_eq!(reply.relay_information.as_deref(), Some(&information[..]), "as it came");
+    let held = reply.yiaddr;
+    let take = Request { kind: MessageKind::Request, requested: Some(held), server_id: Some(RELAY), ..discover.clone() };
+    assert_eq!(ack(room.ask(&take)).yiaddr, held);
+    let renew = Request { kind: MessageKind::Request, ciaddr: Some(held), ..discover.clone() };
+    assert_eq!(ack(to_us(&mut room, &renew)).to, Destination::Unicast(SocketAddrV4::new(RELAY, 67)), "back through the relay");
+    // Without giaddr nobody stands for us: a client cannot make another server's REQUEST ours.
+    let forged = Request { giaddr: None, ..take };
+    assert_eq!(room.ask(&forged), Answer::Ignore(IgnoreReason::OtherServer(RELAY)));
+}
+
+#[test]
+fn a_refusal_through_a_relay_asks_it_to_broadcast_c15() {
+    let mut room = two_rooms();
+    let held = offer(room.ask(&relayed(MessageKind::Discover, 1))).yiaddr;
+    let theirs = Request { requested: Some(held), ..relayed(MessageKind::Request, 2) };
+    let Answer::Nak(reply, NakReason::NotFree(_)) = room.ask(&theirs) else { panic!("no refusal") };
+    assert_eq!((reply.to, reply.flags & 0x8000), (Destination::Unicast(SocketAddrV4::new(RELAY, 67)), 0x8000));
+    assert_eq!(&encode(&reply)[10..28], [&[0x80, 0][..], &[0; 12], &RELAY.octets()].concat(), "no address in it but giaddr");
+}
+
+#[test]
+fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
+    let mut room = two_rooms();
+    let second = room.table.networks.values_mut().next().expect("far sorts first");
+    second.relay.clear();
+    let addresses = [SERVER, Ipv4Addr::new(10, 89, 0, 1)];
+    let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+    let arrival =
+        Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
+    let offering = Offering { table: &room.table, loaders: &room.loaders, chained: &room.chained };
+    let at = Timestamp::from_second(room.now).expect("a time");
+    for held in [ip(200), FAR] {
+        let mut leases = Leases::default();
+        leases.apply(LeaseChange::Bind { ip: held, mac: request(MessageKind::Request, 1).mac, until: Timestamp::MAX });
+        let reboot = Request { requested: Some(held), ..request(MessageKind::Request, 1) };
+        let reply = ack(decide(&reboot, &arrival, offering, &leases, at).answer);
+        assert_eq!(reply.yiaddr, held);
+        let ours = if is_far(held) { addresses[1] } else { SERVER };
+        assert_eq!(reply.from, ours, "from our address in its subnet");
+    }
+}
