@@ -85,7 +85,11 @@ fn listen(link: &LinkAddr, protocol: i32, filter: &[SockFilter]) -> io::Result<U
 
 async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; LONGEST];
-    let length = socket.recv(&mut bytes).await?;
+    let length = match socket.recv(&mut bytes).await {
+        // The interface was shut; the kernel says so once and gives us its frames again when it is opened.
+        Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => 0,
+        received => received?,
+    };
     bytes.truncate(length);
     Ok(bytes)
 }
