@@ -5,14 +5,14 @@
 
 use super::{
     decide::{Answer, Arrival, Door, Offering, decide},
-    describe::{address_seen, describe, is_worth_recording},
+    describe::{address_seen, describe, event_kind, is_worth_recording},
     journal::{Journal, Opened},
     leases::{LeaseChange, Leases},
     packet::parse,
     reply::{Reply, ReplyKind},
     socket::{Datagram, Socket},
 };
-use crate::boot::serve::{Recorder, Served};
+use crate::boot::serve::{Happening, Recorder, Served};
 use jiff::Timestamp;
 use std::{
     collections::BTreeMap,
@@ -162,7 +162,8 @@ fn answer(
                 (Answer::Offer(reply) | Answer::Ack(reply), _) if reply.yiaddr.is_unspecified() => "proxydhcp",
                 _ => "dhcp",
             };
-            recorder.record(request.mac, address_seen(&request, &decision), service, what);
+            let kind = event_kind(&request, &decision, offering);
+            recorder.record(request.mac, address_seen(&request, &decision), Happening { service, kind, what });
         }
         false => tracing::debug!(mac = %request.mac, interface = socket.interface, "{what}"),
     }
