@@ -5,6 +5,7 @@
 
 mod compile;
 pub mod dhcp;
+pub mod explain;
 pub mod http;
 pub mod ipxe;
 pub mod loaders;

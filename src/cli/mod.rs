@@ -8,9 +8,11 @@ mod agent;
 mod apply;
 mod arguments;
 mod check;
+mod explain;
 mod failure;
 mod hook;
 mod init;
+mod machine;
 mod output;
 mod plan;
 mod progress;
@@ -51,6 +53,10 @@ enum Command {
     Run(agent::Arguments),
     /// Says at which commit the café is, and what is held
     Status(status::Arguments),
+    /// Lists machines that were seen, and adds one to the site
+    Machine(machine::Arguments),
+    /// Says why a machine did or did not boot
+    Explain(explain::Arguments),
     /// Prints the JSON Schemas of the site's files and of barista's documents
     Schema(schema::Arguments),
     /// Makes the git repository that the café is pushed to
@@ -87,6 +93,8 @@ fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Machine(arguments) => machine::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Hook(arguments) => hook::run(&arguments),

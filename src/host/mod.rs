@@ -11,6 +11,7 @@ mod observe;
 mod ports;
 mod preflight;
 mod programs;
+mod seat;
 mod store;
 mod system;
 
@@ -22,5 +23,6 @@ pub use observe::{Scope, observe};
 pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;
+pub use seat::{SeatSeen, observe_seat};
 pub use store::write_atomically;
 pub use system::System;

@@ -13,6 +13,7 @@ mod host_apply;
 mod host_ground;
 mod host_observe;
 mod layering;
+mod operator;
 mod plan_converge;
 mod push;
 mod room;

@@ -173,6 +173,15 @@ impl EventKind {
         }
     }
 
+    /// Whether it belongs to a machine that boots from the network.
+    pub fn is_of_a_boot(&self) -> bool {
+        match self {
+            Self::Dhcp { asker, .. } => *asker != Asker::System,
+            Self::Other => false,
+            _ => true,
+        }
+    }
+
     /// The other DHCP server that the machine chose.
     pub fn other_server(&self) -> Option<Ipv4Addr> {
         match self {
