@@ -6,6 +6,7 @@
 mod compile;
 pub mod dhcp;
 pub mod explain;
+pub mod export;
 pub mod http;
 pub mod ipxe;
 pub mod loaders;

@@ -9,6 +9,7 @@ mod apply;
 mod arguments;
 mod check;
 mod explain;
+mod export;
 mod failure;
 mod hook;
 mod init;
@@ -57,6 +58,8 @@ enum Command {
     Machine(machine::Arguments),
     /// Says why a machine did or did not boot
     Explain(explain::Arguments),
+    /// Prints what to put into another DHCP server
+    Export(export::Arguments),
     /// Prints the JSON Schemas of the site's files and of barista's documents
     Schema(schema::Arguments),
     /// Makes the git repository that the café is pushed to
@@ -95,6 +98,7 @@ fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Status(arguments) => status::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Machine(arguments) => machine::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Hook(arguments) => hook::run(&arguments),
