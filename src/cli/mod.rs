@@ -8,6 +8,7 @@ mod agent;
 mod apply;
 mod arguments;
 mod check;
+mod doctor;
 mod explain;
 mod export;
 mod failure;
@@ -56,6 +57,8 @@ enum Command {
     Status(status::Arguments),
     /// Lists machines that were seen, and adds one to the site
     Machine(machine::Arguments),
+    /// Looks whether this host is ready to serve a site
+    Doctor(doctor::Arguments),
     /// Says why a machine did or did not boot
     Explain(explain::Arguments),
     /// Prints what to put into another DHCP server
@@ -99,6 +102,7 @@ fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Machine(arguments) => machine::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Hook(arguments) => hook::run(&arguments),

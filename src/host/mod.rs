@@ -4,6 +4,7 @@
 
 mod activity;
 mod apply;
+pub mod doctor;
 pub mod fake;
 mod kernel;
 mod lock;

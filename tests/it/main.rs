@@ -8,6 +8,7 @@ mod contract_lvm;
 mod contract_sessions;
 mod converge;
 mod deploy;
+mod doctor;
 mod export;
 mod git;
 mod host_apply;

@@ -16,10 +16,12 @@ fn seen(cafe: &Cafe) {
     };
     let event = |second: u32, kind: serde_json::Value| serde_json::json!({ "at": format!("2026-11-20T08:00:{second:02}Z"), "service": "dhcp", "kind": kind, "what": format!("second {second}") });
     let sent = serde_json::json!({ "is": "loader-sent", "file": "undionly.kpxe", "bytes": 70000, "milliseconds": 210 });
+    let elsewhere = serde_json::json!({ "is": "dhcp", "message": "request", "asker": "system", "arch": null,
+        "answer": { "told": "ignored", "because": { "reason": "other-server", "server": "192.168.9.1" } } });
     let pc01 = [event(0, dhcp("discover", "offered")), event(4, dhcp("request", "acknowledged")), event(5, sent)];
     let machine = |events: &[serde_json::Value]| serde_json::json!({ "address": "192.168.1.203", "script-fetched": null, "events": events });
     let transcript = serde_json::json!({ "version": 2, "machines": {
-        "88:ae:dd:05:08:01": machine(&pc01), "02:00:00:00:00:01": machine(&pc01[..1]) } });
+        "02:00:00:00:00:02": machine(&[event(9, elsewhere)]), "88:ae:dd:05:08:01": machine(&pc01), "02:00:00:00:00:01": machine(&pc01[..1]) } });
     fs::create_dir_all(cafe.state.join("serve")).unwrap();
     fs::write(cafe.state.join("serve/transcript.json"), transcript.to_string()).unwrap();
 }
@@ -97,4 +99,19 @@ fn an_edit_that_would_have_findings_is_not_written() {
         assert_eq!(fs::read_to_string(&file).unwrap(), before, "{wrong:?}");
     }
     assert_eq!(cafe.barista(&["machine", "add", "--name", "pc09"]).status.code(), Some(64));
+}
+
+#[test]
+fn status_shows_strangers_among_machines_and_servers() {
+    let cafe = Cafe::with_repository();
+    cafe.work.commit("one machine");
+    assert!(cafe.push("HEAD:main").0);
+    let agent = cafe.agent();
+    cafe.status_when("the commit is applied", |status| status["serving"].is_object());
+    seen(&cafe);
+    let (_, told, beside) = ended(&cafe.barista(&["status"]));
+    assert!(told.contains("\nunknown 02:00:00:00:00:01  2026-11-20 08:00:00 UTC  x86 BIOS"), "{told}{beside}");
+    assert!(told.contains("\ndhcp    another DHCP server answers machines: 192.168.9.1\n"), "{told}");
+    assert!(!told.contains("02:00:00:00:00:02"), "an operating system tried to boot nothing");
+    assert_eq!(agent.stop(), Some(0));
 }

@@ -154,6 +154,13 @@ fn a_fetched_script_is_in_the_transcript_that_outlives_the_service() {
     assert_eq!(unknown.events.last().expect("an event").what, "gave the script for unknown machines");
     assert_eq!(unknown.events[0].kind, EventKind::Script { machine: None, default: None });
     assert_eq!(unknown.address, Some(Ipv4Addr::LOCALHOST));
+    for (asked, expected) in [(PC01, "gave the script of pc01, default win11"), ("020000000001", "it is in no file of the site")]
+    {
+        let mut explain = std::process::Command::new(env!("CARGO_BIN_EXE_barista"));
+        let output = explain.args(["explain", asked, "--state"]).arg(state.path()).output().expect("it runs");
+        let told = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success() && told.contains(expected), "{told}");
+    }
 }
 
 #[test]

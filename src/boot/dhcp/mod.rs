@@ -12,6 +12,7 @@ pub mod journal;
 pub mod leases;
 pub mod options;
 pub mod packet;
+pub mod probe;
 mod proxy;
 pub mod reply;
 pub mod serve;

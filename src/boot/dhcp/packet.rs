@@ -197,7 +197,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
 }
 
 /// All options, the parts of a split one joined (RFC 3396 §7), those in `file` and `sname` included where 52 says so.
-fn gather(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
+pub(super) fn gather(bytes: &[u8], message: &Message<'_>) -> BTreeMap<u8, Vec<u8>> {
     let mut found: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     let mut join = |options: DhcpOptionIterator<'_>| {
         for option in options {
