@@ -55,19 +55,28 @@ pub(super) fn group(events: &[Event]) -> Vec<Vec<Event>> {
 }
 
 fn begins_anew(event: &Event, boot: &[Event]) -> bool {
-    let EventKind::Dhcp { message: DhcpMessage::Discover, asker, .. } = &event.kind else { return false };
+    let is_later = boot.last().is_some_and(|last| event.at.duration_since(last.at) > SAME_TRY);
+    let had_script = |event: &Event| matches!(event.kind, EventKind::Script { .. });
+    let EventKind::Dhcp { message: DhcpMessage::Discover, asker, .. } = &event.kind else {
+        // Where DHCP is another server's, only what is fetched shows that a machine was started again.
+        return is_later && is_start_of_a_fetch(&event.kind) && boot.iter().any(had_script);
+    };
     if asker.is_firmware() {
         let only_asked = |event: &Event| {
             let EventKind::Dhcp { message, asker, .. } = &event.kind else { return false };
             *message == DhcpMessage::Discover && asker.is_firmware()
         };
-        let is_repeated = boot.last().is_some_and(|last| event.at.duration_since(last.at) <= SAME_TRY);
-        return !(is_repeated && boot.iter().all(only_asked));
+        return is_later || !boot.iter().all(only_asked);
     }
     // An iPXE in a card's ROM is its own firmware: where one asks again although it had its script, the machine was started again.
-    let had_script = |event: &Event| matches!(event.kind, EventKind::Script { machine: Some(_), .. });
+    let had_own_script = |event: &Event| matches!(event.kind, EventKind::Script { machine: Some(_), .. });
     let only_system = |event: &Event| event.kind.asker().is_none_or(|(asker, _)| !asker.is_firmware() && !asker.is_ipxe());
-    asker.is_ipxe() && (boot.iter().any(had_script) || boot.iter().all(only_system))
+    asker.is_ipxe() && (boot.iter().any(had_own_script) || boot.iter().all(only_system))
+}
+
+fn is_start_of_a_fetch(kind: &EventKind) -> bool {
+    use EventKind::{FirstScript, HttpLoader, LoaderSent, Script};
+    matches!(kind, LoaderSent { .. } | HttpLoader { .. } | FirstScript | Script { .. })
 }
 
 /// A boot of these events, of which there is at least one.

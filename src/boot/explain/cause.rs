@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every cause names its mend, and no two causes have the same.
 
-use crate::names::ClientArch;
+use crate::names::{ClientArch, MacAddr};
 use serde::Serialize;
 use std::net::Ipv4Addr;
 
@@ -79,7 +79,10 @@ pub enum Cause {
     /// It fetched the first script and not its own.
     MachineScriptNotFetched,
     /// It is in no file of the site.
-    UnknownMachine,
+    UnknownMachine {
+        /// The address it asked with.
+        mac: MacAddr,
+    },
     /// A kernel or initial RAM disk is not in the asset store.
     AssetMissing {
         /// Its path in the store.
@@ -224,9 +227,9 @@ impl Cause {
                 "it fetched boot.ipxe and not its own script",
                 "see its screen: iPXE names the error there and tries again every five seconds",
             ),
-            Self::UnknownMachine => pair(
-                "it is in no file of the site",
-                "barista machine add --from-seen MAC --site DIR, then commit and push",
+            Self::UnknownMachine { mac } => (
+                "it is in no file of the site".to_owned(),
+                format!("barista machine add --from-seen {mac} --site DIR, then commit and push"),
             ),
             Self::AssetMissing { path } => (
                 format!("{path} is not in the asset store"),

@@ -182,7 +182,8 @@ pub fn explain(subject: &Subject, disk: Disk, evidence: Evidence<'_>) -> Explana
     });
     let address = seen.iter().find_map(|machine| machine.address);
     let networks = networks_of(address.or(machine.as_ref().and_then(|machine| machine.ip)), table);
-    let around = outcome::Around { disk: &disk, now, others: &other_servers(transcript, table) };
+    let around =
+        outcome::Around { disk: &disk, now, others: &other_servers(transcript, table), mac: subject.macs.first().copied() };
     let boots = boots::group(&events);
     let last = boots.len().saturating_sub(1);
     let boots: Vec<Boot> = boots

@@ -11,7 +11,7 @@ use crate::boot::{
     loaders::loader_for,
     transcript::{Asker, DhcpAnswer, Event, EventKind, Silence},
 };
-use crate::names::ClientArch;
+use crate::names::{ClientArch, MacAddr};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::{collections::BTreeSet, net::Ipv4Addr};
@@ -59,6 +59,7 @@ pub(super) struct Around<'a> {
     pub disk: &'a Disk,
     pub now: Timestamp,
     pub others: &'a BTreeSet<Ipv4Addr>,
+    pub mac: Option<MacAddr>,
 }
 
 /// Decides what came of a boot.
@@ -167,8 +168,8 @@ fn decide_scripted(events: &[Event], place: Place, around: &Around<'_>, is_waiti
         EventKind::Script { machine, .. } => Some(machine.as_ref()),
         _ => None,
     });
-    if last_script == Some(None) {
-        return stopped(Cause::UnknownMachine);
+    if let (Some(None), Some(mac)) = (last_script, around.mac) {
+        return stopped(Cause::UnknownMachine { mac });
     }
     if let Some(path) = kinds().find_map(|kind| match kind {
         EventKind::AssetMissing { path } => Some(path),

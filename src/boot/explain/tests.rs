@@ -147,7 +147,7 @@ fn a_boot_that_stopped_is_told_by_the_last_thing_that_happened() {
         (upto(4), Cause::OfferUnanswered { others: vec![] }),
         (upto(5), Cause::ScriptNotFetched { url: url() }),
         (upto(6), Cause::MachineScriptNotFetched),
-        (with(upto(6), EventKind::Script { machine: None, default: None }), Cause::UnknownMachine),
+        (with(upto(6), EventKind::Script { machine: None, default: None }), Cause::UnknownMachine { mac: mac() }),
         (upto(7), Cause::NoSession { targets: vec!["iqn.x:pc01.win11".into()] }),
         (
             with(upto(7), EventKind::AssetMissing { path: "rescue/vmlinuz".into() }),
@@ -228,6 +228,20 @@ fn a_new_discover_of_the_firmware_begins_a_boot_and_its_repetition_does_not() {
     let renewal = vec![request(Asker::System), request(Asker::System), discover(Asker::Firmware)];
     let boots = explained(&transcript(renewal), free(None), 3600).boots;
     assert_eq!((boots.len(), &boots[0].outcome), (2, &Outcome::SystemOnly));
+}
+
+#[test]
+fn where_dhcp_is_another_servers_a_boot_begins_with_what_is_fetched() {
+    let mut seen = Transcript::empty();
+    for minute in [0, 5, 600, 1200] {
+        for (second, kind) in [(0, EventKind::FirstScript), (1, script())] {
+            let at = begun() + SignedDuration::from_secs(minute * 60 + second);
+            seen.record(mac(), Some(ip("10.0.0.101")), Event { at, service: "http".into(), kind, what: String::new() });
+        }
+    }
+    let boots = explained(&seen, free(None), 90_000).boots;
+    assert_eq!(boots.iter().map(|boot| boot.steps.len()).collect::<Vec<_>>(), [2, 2, 2, 2]);
+    assert!(matches!(&boots[3].outcome, Outcome::Stopped(Finding { cause: Cause::NoSession { .. }, .. })), "and is no loop");
 }
 
 #[test]
