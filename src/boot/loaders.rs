@@ -126,6 +126,11 @@ impl FromIterator<(String, Bytes)> for Loaders {
     }
 }
 
+/// What the loader of a platform is called where nobody says otherwise.
+pub fn usual_loader(platform: Platform) -> &'static str {
+    usual(platform)[0]
+}
+
 /// A requested name as a path below the loaders' directory; `None` where it would leave it.
 fn normalise(requested: &str) -> Option<String> {
     let parts: Vec<&str> = requested.split(['/', '\\']).filter(|part| !matches!(*part, "" | ".")).collect();

@@ -1,10 +1,13 @@
 //! What a booting machine is told.
 //!
 //! The pure half ([`table`], [`transcript`], scripts) is what a plan compares and publishes; the serving half answers packets
-//! from that table alone. **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
+//! from that table alone; [`explain`] and [`export`] turn what is there into words, for people and for other servers.
+//! **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
 
 mod compile;
 pub mod dhcp;
+pub mod explain;
+pub mod export;
 pub mod http;
 pub mod ipxe;
 pub mod loaders;

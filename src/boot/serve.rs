@@ -7,7 +7,7 @@ mod doors;
 mod recorder;
 mod source;
 
-pub use recorder::Recorder;
+pub use recorder::{Happening, Recorder};
 pub use source::Served;
 
 use self::{doors::House, source::TableSource};

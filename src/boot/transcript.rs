@@ -3,13 +3,17 @@
 //! **Invariant:** a record of what happened, never a source of what should be; losing it loses no data, only explanations,
 //! and makes every seat count as in use for a while.
 
+mod event;
+
+pub use event::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
+
 use crate::names::MacAddr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-/// The version of this document.
-pub const VERSION: u32 = 1;
+/// The version of this document. Version 1 had no [`Event::kind`]; it is still read.
+pub const VERSION: u32 = 2;
 
 /// Where the transcript lies under the state directory.
 pub const PATH: &str = "serve/transcript.json";
@@ -95,7 +99,10 @@ pub struct Event {
     pub at: Timestamp,
     /// Which service saw it: `dhcp`, `proxydhcp`, `tftp`, `http`.
     pub service: String,
-    /// One sentence: `DISCOVER from x64 UEFI (PXEClient); offered 192.168.1.101 with ipxe.efi`.
+    /// What happened, for whatever decides on it.
+    #[serde(default)]
+    pub kind: EventKind,
+    /// The same in one sentence, for people: `DISCOVER from x64 UEFI (PXEClient); offered 192.168.1.101 with ipxe.efi`.
     pub what: String,
 }
 
@@ -114,11 +121,11 @@ impl Transcript {
         Self { version: VERSION, ..Self::default() }
     }
 
-    /// Reads a transcript; one of another version is an error.
+    /// Reads a transcript of this version or the one before; any other is an error.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let transcript: Self = serde_json::from_str(text)?;
         match transcript.version {
-            VERSION => Ok(transcript),
+            1 | VERSION => Ok(Self { version: VERSION, ..transcript }),
             other => Err(serde::de::Error::custom(format_args!("version {other} is not {VERSION}"))),
         }
     }
@@ -197,7 +204,7 @@ mod tests {
 
     fn event(second: i64) -> Event {
         let at = Timestamp::from_second(second).expect("a time");
-        Event { at, service: "dhcp".into(), what: second.to_string() }
+        Event { at, service: "dhcp".into(), kind: EventKind::FirstScript, what: second.to_string() }
     }
 
     #[test]
@@ -209,6 +216,23 @@ mod tests {
         transcript.record(mac(2), None, event(3));
         assert_eq!(transcript.machine_at(Ipv4Addr::new(10, 0, 0, 9)), Some(mac(2)));
         assert_eq!(Transcript::parse(&transcript.render()).expect("it reads"), transcript);
+    }
+
+    #[test]
+    fn a_transcript_without_kinds_and_one_with_newer_kinds_still_read() {
+        let text = |version: u32, kind: &str| {
+            format!(
+                r#"{{"version": {version}, "machines": {{"02:00:00:00:00:01": {{"address": null, "script-fetched": "2026-11-21T08:00:00Z",
+                "events": [{{"at": "2026-11-21T08:00:00Z", "service": "http", {kind} "what": "x"}}]}}}}}}"#
+            )
+        };
+        for (version, kind) in [(1, ""), (2, r#""kind": {"is": "tea-served", "cups": 3},"#)] {
+            let read = Transcript::parse(&text(version, kind)).expect("it reads");
+            let machine = &read.machines[&mac(0x0001)];
+            assert_eq!((read.version, &machine.events[0].kind), (VERSION, &EventKind::Other));
+            assert!(machine.script_fetched.is_some(), "the planner needs it");
+        }
+        assert!(Transcript::parse(&text(3, "")).is_err());
     }
 
     #[test]

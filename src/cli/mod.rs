@@ -8,9 +8,13 @@ mod agent;
 mod apply;
 mod arguments;
 mod check;
+mod doctor;
+mod explain;
+mod export;
 mod failure;
 mod hook;
 mod init;
+mod machine;
 mod output;
 mod plan;
 mod progress;
@@ -51,6 +55,14 @@ enum Command {
     Run(agent::Arguments),
     /// Says at which commit the café is, and what is held
     Status(status::Arguments),
+    /// Lists machines that were seen, and adds one to the site
+    Machine(machine::Arguments),
+    /// Looks whether this host is ready to serve a site
+    Doctor(doctor::Arguments),
+    /// Says why a machine did or did not boot
+    Explain(explain::Arguments),
+    /// Prints what to put into another DHCP server
+    Export(export::Arguments),
     /// Prints the JSON Schemas of the site's files and of barista's documents
     Schema(schema::Arguments),
     /// Makes the git repository that the café is pushed to
@@ -87,6 +99,10 @@ fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Machine(arguments) => machine::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Hook(arguments) => hook::run(&arguments),

@@ -3,12 +3,14 @@
 
 use super::{
     check::Findings,
+    doctor::Diagnosis,
     failure::{Exit, Failure},
+    machine::SeenMachines,
     output,
     saved::SavedPlan,
 };
 use crate::agent::status::Status;
-use crate::boot::{table::BootTable, transcript::Transcript};
+use crate::boot::{explain::Explanation, table::BootTable, transcript::Transcript};
 use crate::plan::{Plan, Report};
 use anyhow::Context as _;
 use schemars::schema_for;
@@ -64,6 +66,9 @@ fn schemas() -> BTreeMap<&'static str, Value> {
         ("saved-plan.schema.json", schema_for!(SavedPlan)),
         ("report.schema.json", schema_for!(Report)),
         ("status.schema.json", schema_for!(Status)),
+        ("explanation.schema.json", schema_for!(Explanation)),
+        ("seen-machines.schema.json", schema_for!(SeenMachines)),
+        ("diagnosis.schema.json", schema_for!(Diagnosis)),
         ("boot-table.schema.json", schema_for!(BootTable)),
         ("transcript.schema.json", schema_for!(Transcript)),
     ];

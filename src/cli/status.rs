@@ -2,14 +2,19 @@
 
 use super::{
     arguments::{JsonArgument, StateArgument},
+    explain::{read_table, read_transcript},
     failure::{Exit, Failure},
-    output,
+    machine, output,
 };
 use crate::agent::converge::on_one_line;
 use crate::agent::presence;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
+use crate::boot::explain::{other_servers, unknown_machines};
 use jiff::Timestamp;
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
+
+/// Unknown machines shown; `machine seen` lists them all.
+const STRANGERS_SHOWN: usize = 5;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.json.json {
         output::json(&status)?;
     } else {
-        output::data(&render(&status, presence))?;
+        output::data(&(render(&status, presence) + &strangers(state)?))?;
     }
     Ok(if is_settled(&status) { Exit::Done } else { Exit::Partial })
 }
@@ -77,6 +82,26 @@ fn render(status: &Status, presence: presence::Presence) -> String {
         line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, moment(held.since)));
     }
     text
+}
+
+/// Machines that nobody entered and DHCP servers that nobody expects, as far as the transcript knows of any.
+fn strangers(state: &Path) -> Result<String, Failure> {
+    let Some(transcript) = read_transcript(state)? else { return Ok(String::new()) };
+    let table = read_table(state)?;
+    let is_known = |mac| table.as_ref().is_some_and(|table| table.machine(mac).is_some());
+    let unknown = unknown_machines(&transcript, is_known);
+    let mut text = String::new();
+    for machine in unknown.iter().take(STRANGERS_SHOWN) {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{:<8}{}", "unknown", machine::describe(machine));
+    }
+    if let Some(more) = unknown.len().checked_sub(STRANGERS_SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(text, "{:<8}and {more} more: barista machine seen", "");
+    }
+    for server in other_servers(&transcript, table.as_ref()) {
+        let _ = writeln!(text, "{:<8}another DHCP server answers machines: {server}", "dhcp");
+    }
+    Ok(text)
 }
 
 /// What came of an attempt, in one line.

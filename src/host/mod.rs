@@ -4,6 +4,7 @@
 
 mod activity;
 mod apply;
+pub mod doctor;
 pub mod fake;
 mod kernel;
 mod lock;
@@ -11,6 +12,7 @@ mod observe;
 mod ports;
 mod preflight;
 mod programs;
+mod seat;
 mod store;
 mod system;
 
@@ -22,5 +24,6 @@ pub use observe::{Scope, observe};
 pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;
+pub use seat::{SeatSeen, observe_seat};
 pub use store::write_atomically;
 pub use system::System;

@@ -23,9 +23,22 @@ impl ClientArch {
     pub const EFI_ARM64: Self = Self(11);
     /// x64 UEFI boot over HTTP.
     pub const EFI_X64_HTTP: Self = Self(16);
-
     /// A Raspberry Pi's own loader, where it does not call itself x86 BIOS.
     pub const ARM_RPIBOOT: Self = Self(41);
+
+    /// The numbers that PCs and ARM machines send.
+    pub const KNOWN: [Self; 12] =
+        [Self(0), Self(6), Self(7), Self(9), Self(10), Self(11), Self(15), Self(16), Self(17), Self(18), Self(19), Self(20)];
+
+    /// True for firmware that fetches its loader over HTTP (RFC 5970 §3.3).
+    pub fn boots_over_http(self) -> bool {
+        matches!(self.0, 15..=20)
+    }
+
+    /// True for x64 UEFI by any of its numbers.
+    pub fn is_efi_x64(self) -> bool {
+        matches!(self, Self::EFI_X64 | Self::EFI_BC | Self::EFI_X64_HTTP)
+    }
 
     /// The platform whose loaders run there, however they come; `None` where no iPXE runs.
     pub fn platform(self) -> Option<Platform> {

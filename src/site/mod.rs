@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** pure; reads no file, follows no link, and reports every problem it can see at once.
 
+mod edit;
 mod files;
 mod finding;
 mod images;
@@ -20,6 +21,7 @@ mod spelling;
 mod table;
 mod tree;
 
+pub use edit::{Edit, EditError, NewMachine, add_machine};
 pub use finding::{Finding, Severity};
 pub use load::{Checked, load};
 pub use model::*;

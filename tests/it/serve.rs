@@ -3,7 +3,7 @@
 use barista::boot::{
     serve::{Listening, ServeError, ServeOptions, serve},
     table::{BootTable, PATH},
-    transcript::{self, Transcript},
+    transcript::{self, EventKind, Transcript},
 };
 use std::{
     fs,
@@ -146,10 +146,21 @@ fn a_fetched_script_is_in_the_transcript_that_outlives_the_service() {
     let kept = transcript_of(state.path());
     let pc01 = &kept.machines[&PC01.parse().expect("an address")];
     assert!(pc01.script_fetched.is_some());
-    assert_eq!(pc01.events.last().expect("an event").what, "gave the script of pc01, default win11");
+    let last = pc01.events.last().expect("an event");
+    assert_eq!(last.what, "gave the script of pc01, default win11");
+    let kind = EventKind::Script { machine: Some("pc01".parse().expect("a name")), default: Some("win11".into()) };
+    assert_eq!(last.kind, kind);
     let unknown = &kept.machines[&"02:00:00:00:00:01".parse().expect("an address")];
     assert_eq!(unknown.events.last().expect("an event").what, "gave the script for unknown machines");
+    assert_eq!(unknown.events[0].kind, EventKind::Script { machine: None, default: None });
     assert_eq!(unknown.address, Some(Ipv4Addr::LOCALHOST));
+    for (asked, expected) in [(PC01, "gave the script of pc01, default win11"), ("020000000001", "it is in no file of the site")]
+    {
+        let mut explain = std::process::Command::new(env!("CARGO_BIN_EXE_barista"));
+        let output = explain.args(["explain", asked, "--state"]).arg(state.path()).output().expect("it runs");
+        let told = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success() && told.contains(expected), "{told}");
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use barista::{
     boot::{
         serve::{ServeOptions, serve},
         table::BootTable,
-        transcript::{self, Transcript},
+        transcript::{self, Asker, DhcpAnswer, DhcpMessage, EventKind, Transcript},
     },
-    names::MacAddr,
+    names::{ClientArch, MacAddr},
     site::NetworkMode,
 };
 use std::{
@@ -189,6 +189,12 @@ fn a_machine_gets_its_reservation_its_name_and_its_loader() {
         assert!(begun.elapsed() < DEADLINE, "{:?}", link.transcript().machines[&mac]);
         thread::sleep(Duration::from_millis(50));
     }
+    let transcript = link.transcript();
+    let event = transcript.machines[&mac].events.iter().find(|event| event.what == wanted).expect("it was there");
+    let answer =
+        DhcpAnswer::Acknowledged { address: Some("10.77.0.101".parse().expect("an address")), boot: Some("ipxe.efi".into()) };
+    let (message, asker, arch) = (DhcpMessage::Request, Asker::Firmware, Some(ClientArch::EFI_X64));
+    assert_eq!(event.kind, EventKind::Dhcp { message, asker, arch, answer });
 }
 
 #[test]

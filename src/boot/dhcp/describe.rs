@@ -1,14 +1,16 @@
-//! One sentence for the transcript: what a client asked and what it was told.
+//! For the transcript, as a value and in one sentence: what a client asked and what it was told.
 //!
 //! **Invariant:** no byte of the packet reaches the sentence unread: only parsed values are printed.
 
 use super::{
-    boot_info::BootInfo,
-    classify::Client,
+    boot_info::{BootInfo, NoBoot},
+    classify::{Ability, Client},
     decide::{Answer, Decision, IgnoreReason},
     packet::{MessageKind, Request},
     reply::Reply,
 };
+use crate::boot::loaders::NoLoader;
+use crate::boot::transcript::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
 use std::net::Ipv4Addr;
 
 /// The sentence.
@@ -40,6 +42,59 @@ pub fn describe(request: &Request, decision: &Decision) -> String {
         Answer::Ignore(reason) => format!("not answered: {reason}"),
     };
     format!("{kind} from {client}; {outcome}")
+}
+
+/// The value.
+pub fn event_kind(request: &Request, decision: &Decision) -> EventKind {
+    let message = match request.kind {
+        MessageKind::Discover => DhcpMessage::Discover,
+        MessageKind::Request => DhcpMessage::Request,
+        MessageKind::Decline => DhcpMessage::Decline,
+        MessageKind::Release => DhcpMessage::Release,
+        MessageKind::Inform => DhcpMessage::Inform,
+    };
+    let (asker, arch) = match decision.client {
+        Client::PxeFirmware { arch } => (Asker::Firmware, Some(arch)),
+        Client::Etherboot | Client::RaspberryPi(_) => (Asker::Firmware, None),
+        Client::Gpxe { arch } => (Asker::LackingIpxe, arch),
+        Client::HttpBoot { arch } => (Asker::HttpFirmware, Some(arch)),
+        Client::Ipxe { arch, ability: Ability::Able } => (Asker::Ipxe, arch),
+        Client::Ipxe { arch, ability: Ability::Lacking } => (Asker::LackingIpxe, arch),
+        Client::Plain => (Asker::System, None),
+    };
+    let address = |reply: &Reply| Some(reply.yiaddr).filter(|ip| !ip.is_unspecified());
+    let boot = |reply: &Reply| match &reply.boot {
+        None | Some(BootInfo::Nothing(_)) => None,
+        Some(boot) => Some(boot.to_string()),
+    };
+    let answer = match &decision.answer {
+        Answer::Offer(reply) => DhcpAnswer::Offered { address: address(reply), boot: boot(reply) },
+        Answer::Ack(reply) => DhcpAnswer::Acknowledged { address: address(reply), boot: boot(reply) },
+        Answer::Nak(..) => DhcpAnswer::Refused,
+        Answer::Noted(_) => DhcpAnswer::Noted,
+        Answer::Ignore(reason) => DhcpAnswer::Ignored { because: silence(reason) },
+    };
+    EventKind::Dhcp { message, asker, arch, answer }
+}
+
+fn silence(reason: &IgnoreReason) -> Silence {
+    match reason {
+        IgnoreReason::NoNetwork | IgnoreReason::UnknownRelay(_) => Silence::NoNetwork,
+        IgnoreReason::Off(_) => Silence::NetworkOff,
+        IgnoreReason::OtherServer(server) => Silence::OtherServer { server: *server },
+        IgnoreReason::NoBoot(NoBoot::Arch(_)) => Silence::NoLoaderForArch,
+        IgnoreReason::NoBoot(NoBoot::Loader(NoLoader::Missing(file) | NoLoader::Foreign { file, .. })) => {
+            Silence::LoaderMissing { file: file.clone() }
+        }
+        IgnoreReason::NoBoot(NoBoot::PiFiles(file)) => Silence::LoaderMissing { file: (*file).to_owned() },
+        IgnoreReason::NoAddress(_) => Silence::NoAddress,
+        IgnoreReason::NoBoot(NoBoot::Plain | NoBoot::NotByProxy | NoBoot::Loop)
+        | IgnoreReason::ProxyOnly
+        | IgnoreReason::NotBooting
+        | IgnoreReason::UnknownLease(_)
+        | IgnoreReason::Unclear
+        | IgnoreReason::WrongDoor => Silence::Other,
+    }
 }
 
 /// The address a client is known by after this, where one shows.

@@ -9,7 +9,7 @@ use super::{
     chained::Chained,
     classify::Client,
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, Note, Offering, decide},
-    describe::{address_seen, describe, is_worth_recording},
+    describe::{address_seen, describe, event_kind, is_worth_recording},
     ear::Overheard,
     leases::{LeaseChange, Leases},
     packet::{MessageKind, Request, parse},
@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     boot::{
-        serve::{Recorder, Served},
+        serve::{Happening, Recorder, Served},
         table::{BootNetwork, BootTable},
-        transcript::{SERVERS_KEPT, ServerKind},
+        transcript::{EventKind, SERVERS_KEPT, ServerKind},
     },
     desired::NetworkMode,
     names::{MacAddr, NetworkName},
@@ -133,7 +133,8 @@ impl Desk {
             (Answer::Offer(reply) | Answer::Ack(reply), _) if reply.yiaddr.is_unspecified() => "proxydhcp",
             _ => "dhcp",
         };
-        self.recorder.record(mac, address_seen(request, decision), service, what);
+        let kind = event_kind(request, decision);
+        self.recorder.record(mac, address_seen(request, decision), Happening { service, kind, what });
     }
 
     /// Takes note of what passed on the wire.
@@ -153,7 +154,7 @@ impl Desk {
                 let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
                 let conflict = self.squatters.judge(claim, &allocation)?;
                 tracing::warn!(interface = socket.interface, "{conflict}");
-                self.recorder.record(conflict.concerns(), None, "dhcp", conflict.to_string());
+                self.recorder.record(conflict.concerns(), None, overheard_as(conflict.to_string()));
                 let change = Conflict::change(conflict, now)?;
                 self.leases.apply(change);
                 Some(change)
@@ -168,7 +169,7 @@ impl Desk {
         self.record_server(heard.server, heard.kind(), socket, table, heard.to_string());
         // Beside a router's DHCP its every word to every telephone is nothing to write down.
         if table.machine(heard.client).is_some() || find_mode(table, &socket.interface) == Some(NetworkMode::Server) {
-            self.recorder.record(heard.client, None, "dhcp", heard.to_string());
+            self.recorder.record(heard.client, None, overheard_as(heard.to_string()));
         }
     }
 
@@ -236,4 +237,9 @@ fn find_mode(table: &BootTable, interface: &str) -> Option<NetworkMode> {
         (Some(NetworkMode::Server), _) | (_, NetworkMode::Server) => Some(NetworkMode::Server),
         (found, mode) => found.or(Some(mode)),
     })
+}
+
+/// What was not said to us tells nothing of how far a boot came.
+fn overheard_as(what: String) -> Happening {
+    Happening { service: "dhcp", kind: EventKind::Other, what }
 }

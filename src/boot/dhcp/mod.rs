@@ -20,6 +20,7 @@ pub mod leases;
 pub mod options;
 pub mod packet;
 mod place;
+pub mod probe;
 mod proxy;
 pub mod reply;
 pub mod rival;

@@ -6,7 +6,10 @@ use super::{
     route::{Route, route},
     script::boot_script,
 };
-use crate::boot::serve::{Recorder, Served};
+use crate::boot::{
+    serve::{Happening, Recorder, Served},
+    transcript::EventKind,
+};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -41,21 +44,34 @@ pub async fn answer<B: Send + 'static>(request: Request<B>, source: Source<'_>) 
     let Source { served, recorder, peer, .. } = source;
     let table = &served.table;
     match route(&method, request.uri().path()) {
-        Route::BootScript => text(&method, StatusCode::OK, boot_script(&table.http_base())),
+        Route::BootScript => {
+            if method == Method::GET {
+                recorder.record_address(peer, happening(EventKind::FirstScript, "fetched boot.ipxe"));
+            }
+            text(&method, StatusCode::OK, boot_script(&table.http_base()))
+        }
         Route::MachineScript(mac) => {
-            let (what, script) = match table.machine(mac) {
-                Some((name, machine)) => (format!("gave the script of {name}, default {}", machine.default), &machine.script),
-                None => ("gave the script for unknown machines".to_owned(), &table.unknown_script),
+            let (kind, what, script) = match table.machine(mac) {
+                Some((name, machine)) => (
+                    EventKind::Script { machine: Some(name.clone()), default: Some(machine.default.clone()) },
+                    format!("gave the script of {name}, default {}", machine.default),
+                    &machine.script,
+                ),
+                None => {
+                    let kind = EventKind::Script { machine: None, default: None };
+                    (kind, "gave the script for unknown machines".to_owned(), &table.unknown_script)
+                }
             };
             if method == Method::GET {
-                recorder.record_script(mac, peer, what);
+                recorder.record_script(mac, peer, happening(kind, what));
             }
             text(&method, StatusCode::OK, script.clone())
         }
         Route::Loader(name) => match served.loaders.find(&name) {
             Some((name, file)) => {
                 if method == Method::GET {
-                    recorder.record_address(peer, "http", format!("asked for {name}"));
+                    let kind = EventKind::HttpLoader { file: name.to_owned() };
+                    recorder.record_address(peer, happening(kind, format!("asked for {name}")));
                 }
                 let kind = match name.to_ascii_lowercase().ends_with(".efi") {
                     true => "application/efi",
@@ -75,6 +91,24 @@ pub async fn answer<B: Send + 'static>(request: Request<B>, source: Source<'_>) 
             response
         }
     }
+}
+
+fn happening(kind: EventKind, what: impl Into<String>) -> Happening {
+    Happening { service: "http", kind, what: what.into() }
+}
+
+/// Takes note of an asset: once for a file, not for every part of it that firmware fetches by itself.
+fn record_asset(status: StatusCode, path: &str, source: Source<'_>) {
+    let shown: String = path.trim_start_matches('/').chars().filter(|c| !c.is_control()).take(120).collect();
+    let told = match status {
+        StatusCode::OK => happening(EventKind::AssetSent { path: shown.clone() }, format!("fetches {shown}")),
+        StatusCode::NOT_FOUND => happening(
+            EventKind::AssetMissing { path: shown.clone() },
+            format!("asked for {shown}, which is not among the assets"),
+        ),
+        _ => return,
+    };
+    source.recorder.record_address(source.peer, told);
 }
 
 fn text(method: &Method, status: StatusCode, text: String) -> Response<Body> {
@@ -110,8 +144,10 @@ async fn asset<B: Send + 'static>(request: Request<B>, path: &str, source: Sourc
             return text(&method, StatusCode::INTERNAL_SERVER_ERROR, "the asset cannot be read\n".to_owned());
         }
     };
+    if method == Method::GET {
+        record_asset(response.status(), path, source);
+    }
     if response.status() == StatusCode::NOT_FOUND {
-        tracing::info!(peer = %source.peer, path, "asked for an asset that is not there");
         return missing();
     }
     if path.to_ascii_lowercase().ends_with(".efi") {

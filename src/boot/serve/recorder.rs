@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
-    boot::transcript::{Event, PATH, ServerKind, Transcript},
+    boot::transcript::{Event, EventKind, PATH, ServerKind, Transcript},
     names::MacAddr,
 };
 use fs_err as fs;
@@ -36,6 +36,23 @@ pub struct Recorder {
 struct Waiting {
     changes: Vec<Change>,
     lost: usize,
+}
+
+/// Something that happened, before it has a time.
+#[derive(Debug)]
+pub struct Happening {
+    /// Which service saw it.
+    pub service: &'static str,
+    /// What, as a value.
+    pub kind: EventKind,
+    /// The same in one sentence.
+    pub what: String,
+}
+
+impl Happening {
+    fn at(self, at: Timestamp) -> Event {
+        Event { at, service: self.service.to_owned(), kind: self.kind, what: self.what }
+    }
 }
 
 struct Kept {
@@ -73,36 +90,37 @@ impl Recorder {
     }
 
     /// Records an event of a machine, and the address it was seen with.
-    pub fn record(&self, mac: MacAddr, address: Option<Ipv4Addr>, service: &str, what: String) {
-        tracing::info!(%mac, service, "{what}");
-        let service = service.to_owned();
-        self.change(move |transcript, at| transcript.record(mac, address, Event { at, service, what }));
+    pub fn record(&self, mac: MacAddr, address: Option<Ipv4Addr>, happening: Happening) {
+        tracing::info!(%mac, service = happening.service, "{}", happening.what);
+        self.change(move |transcript, at| transcript.record(mac, address, happening.at(at)));
     }
 
     /// Records that a machine's script was fetched, and from where if that is not where the machine is: anybody can ask for any
     /// script, so an address that DHCP showed is believed before one that HTTP shows.
-    pub fn record_script(&self, mac: MacAddr, peer: IpAddr, what: String) {
-        tracing::info!(%mac, %peer, service = "http", "{what}");
+    pub fn record_script(&self, mac: MacAddr, peer: IpAddr, mut happening: Happening) {
+        tracing::info!(%mac, %peer, service = happening.service, "{}", happening.what);
         self.change(move |transcript, at| {
             let known = transcript.machines.get(&mac).and_then(|machine| machine.address).map(IpAddr::V4);
-            let (address, what) = match (known, peer) {
-                (Some(known), peer) if known != peer => (None, format!("{what}, to {peer}")),
-                (None, IpAddr::V4(peer)) => (Some(peer), what),
-                _ => (None, what),
+            let address = match (known, peer) {
+                (Some(known), peer) if known != peer => {
+                    happening.what.push_str(&format!(", to {peer}"));
+                    None
+                }
+                (None, IpAddr::V4(peer)) => Some(peer),
+                _ => None,
             };
-            transcript.record(mac, address, Event { at, service: "http".to_owned(), what });
+            transcript.record(mac, address, happening.at(at));
             transcript.record_script(mac, at);
         });
     }
 
     /// Records an event of the machine that was last seen with this address; of a stranger, only the log says it.
-    pub fn record_address(&self, peer: IpAddr, service: &str, what: String) {
-        tracing::info!(%peer, service, "{what}");
+    pub fn record_address(&self, peer: IpAddr, happening: Happening) {
+        tracing::info!(%peer, service = happening.service, "{}", happening.what);
         let IpAddr::V4(address) = peer else { return };
-        let service = service.to_owned();
         self.change(move |transcript, at| {
             if let Some(mac) = transcript.machine_at(address) {
-                transcript.record(mac, None, Event { at, service, what });
+                transcript.record(mac, None, happening.at(at));
             }
         });
     }

@@ -8,7 +8,10 @@ use super::{
     request::{Opening, ReadRequest, Refusal, parse_opening},
     session::{Next, Outcome, Session, Step},
 };
-use crate::boot::serve::{Recorder, Served};
+use crate::boot::{
+    serve::{Happening, Recorder, Served},
+    transcript::EventKind,
+};
 use hyper::body::Bytes;
 use std::{
     collections::BTreeMap,
@@ -149,7 +152,9 @@ async fn open(
         Opening::Read(request) => match served.loaders.find(&request.name) {
             Some((_, file)) => return Some((request, file.clone())),
             None => {
-                record(recorder, peer.ip(), format!("asked for {:?}, which is not among the loaders", shown(&request.name)));
+                let file = shown(&request.name);
+                let what = format!("asked for {file:?}, which is not among the loaders");
+                record(recorder, peer.ip(), EventKind::LoaderMissing { file }, what);
                 Refusal::NotFound
             }
         },
@@ -183,12 +188,20 @@ async fn transfer(
     };
     match outcome {
         Outcome::Complete => {
-            let (size, seconds) = (session.size(), begun.elapsed().as_secs_f32());
-            record(&recorder, peer.ip(), format!("fetched {name}: {size} bytes in {seconds:.1} s"));
+            let (size, took) = (session.size(), begun.elapsed());
+            let what = format!("fetched {name}: {size} bytes in {:.1} s", took.as_secs_f32());
+            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            record(&recorder, peer.ip(), EventKind::LoaderSent { file: name, bytes: size as u64, milliseconds }, what);
         }
         Outcome::Probe => tracing::debug!(%peer, name, "asked for the size"),
-        Outcome::Aborted => record(&recorder, peer.ip(), format!("broke off {name}")),
-        Outcome::GaveUp => record(&recorder, peer.ip(), format!("went silent during {name}")),
+        Outcome::Aborted => {
+            let what = format!("broke off {name}");
+            record(&recorder, peer.ip(), EventKind::LoaderBrokenOff { file: name }, what);
+        }
+        Outcome::GaveUp => {
+            let what = format!("went silent during {name}");
+            record(&recorder, peer.ip(), EventKind::LoaderStalled { file: name }, what);
+        }
     }
     Some(outcome)
 }
@@ -219,6 +232,6 @@ fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-fn record(recorder: &Recorder, peer: IpAddr, what: String) {
-    recorder.record_address(peer, "tftp", what);
+fn record(recorder: &Recorder, peer: IpAddr, kind: EventKind, what: String) {
+    recorder.record_address(peer, Happening { service: "tftp", kind, what });
 }

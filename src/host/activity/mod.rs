@@ -30,6 +30,14 @@ pub struct Memory {
     machines: BTreeMap<MachineName, Look>,
 }
 
+impl Memory {
+    /// When a machine's disk was last seen in use: a session that began or ended, or commands that were served.
+    pub(super) fn last_used(&self, machine: &MachineName) -> Option<Timestamp> {
+        let Activity { session_since, session_ended, counters_moved, .. } = self.machines.get(machine)?.activity;
+        session_since.max(session_ended).max(counters_moved)
+    }
+}
+
 /// Reads the cache; whatever cannot be read was never seen.
 pub(super) fn load(state: &Path) -> Memory {
     let text = fs::read_to_string(state.join(PATH)).unwrap_or_default();

@@ -1,0 +1,59 @@
+//! What every dialect must say. Whether the servers take it, tests/it/export.rs asks the servers.
+
+use super::*;
+
+fn table() -> BootTable {
+    let network = |mode: &str, subnet: &str| {
+        serde_json::json!({ "interface": "lan0", "mode": mode, "subnet": subnet, "range": null, "router": null, "dns": [], "domain": null,
+            "lease-time": "1h", "relay": [] })
+    };
+    let text = serde_json::json!({
+        "version": 1, "site": "lucky-cat", "tftp-address": "10.0.0.2", "http-address": "10.0.0.3", "http-port": 8080, "loaders": null,
+        "networks": { "lan": network("off", "10.0.0.0/24"), "office": network("server", "10.0.1.0/24") },
+        "machines": {
+            "pc01": { "macs": ["88:ae:dd:05:08:fa", "88:ae:dd:05:08:fb"], "ip": "10.0.0.101", "firmware": null, "default": "x", "script": "" },
+            "till": { "macs": ["88:ae:dd:05:08:01"], "ip": "10.0.1.9", "firmware": null, "default": "x", "script": "" } },
+        "unknown-script": "", "assets": [],
+    });
+    BootTable::parse(&text.to_string()).expect("a table")
+}
+
+#[test]
+fn every_dialect_tells_the_script_the_loaders_and_the_reservation() {
+    for dialect in [Dialect::Dnsmasq, Dialect::IscDhcp, Dialect::Kea] {
+        let text = export(&table(), Which::Off, dialect).expect("lan is off");
+        for told in [
+            "http://10.0.0.3:8080/boot.ipxe",
+            "undionly.kpxe",
+            "http://10.0.0.3:8080/loaders/ipxe.efi",
+            "10.0.0.2",
+            "88:ae:dd:05:08:fb",
+            "10.0.0.101",
+            "HTTPClient",
+        ] {
+            assert!(text.contains(told), "{dialect:?} does not tell {told}:\n{text}");
+        }
+        assert!(
+            !text.contains("till") && !text.contains("10.0.1."),
+            "{dialect:?}: a network that is served here is not exported"
+        );
+        let all = export(&table(), Which::All, dialect).expect("there are two");
+        assert!(all.contains("till") && all.contains("10.0.1.9"), "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_site_that_serves_all_its_networks_exports_nothing() {
+    let mut table = table();
+    table.networks.values_mut().for_each(|network| network.mode = NetworkMode::Proxy);
+    assert_eq!(export(&table, Which::Off, Dialect::Kea), None);
+    assert!(export(&table, Which::All, Dialect::Kea).is_some());
+}
+
+#[test]
+fn every_architecture_with_a_loader_is_told_it() {
+    let text = export(&table(), Which::Off, Dialect::Kea).expect("lan is off");
+    let with_loader = ClientArch::KNOWN.into_iter().filter(|arch| arch.platform().is_some());
+    let told = with_loader.filter(|arch| text.contains(&format!("option[93].hex == 0x{:04x} and not member", arch.0))).count();
+    assert_eq!(told, (0..=u16::MAX).filter(|arch| ClientArch(*arch).platform().is_some()).count());
+}

@@ -1,0 +1,113 @@
+//! `barista doctor`: whether this host is ready to serve a site.
+
+use super::{
+    arguments::{JsonArgument, SiteArguments, StateArgument},
+    failure::{Exit, Failure},
+    output, source,
+};
+use crate::boot::dhcp::probe::{Heard, probe};
+use crate::host::{
+    System,
+    doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
+};
+use crate::plan::{self, Prepared};
+use serde::Serialize;
+use std::{collections::BTreeMap, io, net::Ipv4Addr, time::Duration};
+
+/// How long answers to a DISCOVER are waited for: dnsmasq pings an address for three seconds before it offers it, and others wait
+/// a second or two.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    site: SiteArguments,
+    #[command(flatten)]
+    state: StateArgument,
+    #[command(flatten)]
+    json: JsonArgument,
+    /// Send nothing: do not ask who else answers DHCP
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What was looked at, as a document.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Diagnosis {
+    /// The version of this document, 1.
+    version: u32,
+    /// Everything that was looked at.
+    checks: Vec<Check>,
+}
+
+/// Runs `doctor`: exit 0 when there is no problem.
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    // A repository in a format that libgit2 does not read fails here, with its mend.
+    let site = source::load(&arguments.site.source().read()?)?;
+    let prepared = plan::prepare(&site).map_err(Failure::Findings)?;
+    let facts = look(&System::real(), &prepared, &arguments.state.state);
+    let mut checks = vec![Check::ok("site", format!("{} reads and checks", site.name))];
+    checks.extend(judge(&facts, &prepared));
+    if !arguments.offline {
+        checks.extend(ask(&prepared, &facts));
+    }
+    let problems = checks.iter().filter(|check| check.state == State::Problem).count();
+    if arguments.json.json {
+        output::json(&Diagnosis { version: 1, checks })?;
+    } else {
+        output::data(&checks.iter().map(render).collect::<String>())?;
+    }
+    output::note(match problems {
+        0 => "no problem was found".to_owned(),
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    });
+    Ok(if problems == 0 { Exit::Done } else { Exit::Error })
+}
+
+/// Asks on every interface at once who answers DHCP there.
+fn ask(prepared: &Prepared, facts: &Facts) -> Vec<Check> {
+    let networks = || prepared.table.networks.iter().filter(|(_, network)| network.relay.is_empty());
+    let ours = facts.interfaces.values().flat_map(|interface| &interface.addresses).map(|address| address.addr()).collect();
+    let heard: BTreeMap<&str, io::Result<Vec<Answer>>> = ask_all(networks().map(|(_, network)| network.interface.as_str()));
+    let judged = networks().flat_map(|(name, network)| {
+        let answers = heard.get(network.interface.as_str()).map(|heard| {
+            let own = |answer: &&Answer| answer.address.is_none_or(|address: Ipv4Addr| network.subnet.contains(&address));
+            heard.as_ref().map(|answers| answers.iter().filter(own).cloned().collect::<Vec<_>>()).map_err(ToString::to_string)
+        });
+        match answers {
+            Some(Ok(answers)) => judge_dhcp(name, network.mode, &ours, Ok(&answers)),
+            Some(Err(error)) => judge_dhcp(name, network.mode, &ours, Err(error)),
+            None => Vec::new(),
+        }
+    });
+    judged.collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "three seconds for each interface are spent at once")]
+fn ask_all<'a>(interfaces: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, io::Result<Vec<Answer>>> {
+    let plain = |heard: Heard| Answer { server: heard.server, address: heard.address, boot_file: heard.boot_file };
+    std::thread::scope(|scope| {
+        let asked: BTreeMap<_, _> =
+            interfaces.map(|interface| (interface, scope.spawn(move || probe(interface, PATIENCE)))).collect();
+        let answered = asked.into_iter().map(|(interface, asked)| {
+            let heard = asked.join().unwrap_or_else(|_| Err(io::Error::other("a fault of the program itself")));
+            (interface, heard.map(|heard| heard.into_iter().map(plain).collect()))
+        });
+        answered.collect()
+    })
+}
+
+/// `problem  ports         udp port 67 (DHCP) is taken by dnsmasq`, and the mend below it.
+fn render(check: &Check) -> String {
+    let state = match check.state {
+        State::Ok => "ok",
+        State::CouldNotLook => "unseen",
+        State::Warning => "warning",
+        State::Problem => "problem",
+    };
+    let mend = check.mend.as_ref().map_or(String::new(), |mend| format!("         mend: {mend}\n"));
+    format!("{state:<8} {:<13} {}\n{mend}", check.about, check.what)
+}

@@ -1,0 +1,118 @@
+//! `barista explain`: why a machine did or did not boot.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads the transcript, the boot table and the clock")]
+
+use super::{
+    arguments::{JsonArgument, StateArgument},
+    failure::{Exit, Failure},
+    output,
+};
+use crate::boot::{
+    explain::{self, Disk, Evidence, Initiator},
+    table::{self, BootTable},
+    transcript::{self, Transcript},
+};
+use crate::host::{SeatSeen, System, is_firmware, observe_seat};
+use crate::names::MachineName;
+use crate::observed::{Seen, Target};
+use anyhow::Context as _;
+use jiff::Timestamp;
+use std::{collections::BTreeMap, io, path::Path};
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A machine's name, its Ethernet address in any spelling, or its IP address
+    machine: String,
+    #[command(flatten)]
+    state: StateArgument,
+    #[command(flatten)]
+    json: JsonArgument,
+    /// How many boots to show, the last ones; the document has them all
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    boots: usize,
+}
+
+/// Runs `explain`.
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let state = &arguments.state.state;
+    let (table, transcript) = (read_table(state)?, read_transcript(state)?);
+    let Some(transcript) = transcript else {
+        let path = state.join(transcript::PATH);
+        let error = anyhow::anyhow!("nothing was ever asked of this server: there is no {}", path.display());
+        return Err(Failure::hinted(error, "start the service: systemctl start barista-serve; or name its --state"));
+    };
+    let evidence = Evidence { table: table.as_ref(), transcript: &transcript, now: Timestamp::now() };
+    let Some(subject) = explain::find(&arguments.machine, evidence) else {
+        let error = anyhow::anyhow!("{:?} is no machine of the site, and no address that was ever seen", arguments.machine);
+        return Err(Failure::hinted(
+            error,
+            "name a machine, an Ethernet address or an IP address; `barista machine seen` lists strangers",
+        ));
+    };
+    let disk = match &subject.name {
+        Some(name) => describe_disk(observe_seat(&System::real(), name, state), name),
+        None => Disk::NoTarget,
+    };
+    let explanation = explain::explain(&subject, disk, evidence);
+    if arguments.json.json {
+        output::json(&explanation)?;
+    } else {
+        output::data(&explain::render(&explanation, arguments.boots.max(1)))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The published boot table; `None` when nothing was published yet.
+pub(super) fn read_table(state: &Path) -> Result<Option<BootTable>, Failure> {
+    let text = read(&state.join(table::PATH))?;
+    let parsed = text.map(|text| BootTable::parse(&text)).transpose();
+    Ok(parsed.with_context(|| format!("{} does not read", state.join(table::PATH).display()))?)
+}
+
+/// The transcript; `None` when the service has kept none yet.
+pub(super) fn read_transcript(state: &Path) -> Result<Option<Transcript>, Failure> {
+    let text = read(&state.join(transcript::PATH))?;
+    let parsed = text.map(|text| Transcript::parse(&text)).transpose();
+    Ok(parsed.with_context(|| format!("{} does not read", state.join(transcript::PATH).display()))?)
+}
+
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::hinted(error, "run it as root, or as the user of the service")),
+    }
+}
+
+/// A machine's targets as the explanation wants them.
+fn describe_disk(seen: SeatSeen, machine: &MachineName) -> Disk {
+    let targets = match seen.targets {
+        Seen::Absent => return Disk::NoTarget,
+        Seen::Unreadable(reason) => return Disk::Unreadable { reason },
+        Seen::Present(targets) => targets,
+    };
+    if let Some(disk) = logged_in(&targets, machine) {
+        return disk;
+    }
+    let is_disabled = |target: &Target| target.tpgs.values().all(|tpg| !tpg.enabled);
+    let disabled = targets.iter().filter(|(_, target)| is_disabled(target)).map(|(name, _)| name.clone()).collect();
+    Disk::Free { targets: targets.into_keys().collect(), disabled, last_used: seen.last_used }
+}
+
+/// Who is logged in; an operating system before a firmware.
+fn logged_in(targets: &BTreeMap<String, Target>, machine: &MachineName) -> Option<Disk> {
+    let of_machine = |initiator: &str| initiator.rsplit(':').next() == Some(machine.as_str());
+    let mut sessions = Vec::new();
+    for (name, target) in targets {
+        for (_, acl) in target.tpgs.values().flat_map(|tpg| &tpg.acls).filter(|(initiator, _)| of_machine(initiator)) {
+            match &acl.session {
+                Seen::Present(session) => sessions.push((name, session)),
+                Seen::Absent => {}
+                Seen::Unreadable(reason) => return Some(Disk::Unreadable { reason: reason.clone() }),
+            }
+        }
+    }
+    let (target, session) = sessions.into_iter().min_by_key(|(_, session)| is_firmware(session))?;
+    let by = if is_firmware(session) { Initiator::Firmware } else { Initiator::System };
+    Some(Disk::LoggedIn { target: target.clone(), from: session.address.clone(), by })
+}

@@ -1,0 +1,130 @@
+//! Gathers the facts.
+//!
+//! **Invariant:** changes nothing, and waits for no program longer than its deadline.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads /proc, /sys and directories")]
+
+use super::{Facts, Interface, Listener, firewall};
+use crate::desired::Source;
+use crate::host::{Command, CommandError, Needs, Scope, System, observe, preflight};
+use crate::observed::Seen;
+use crate::plan::Prepared;
+use ipnet::Ipv4Net;
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
+
+/// All of these only look.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Services whose stop action runs `targetctl clear`: Debian's and the others' name of it.
+const CLEARING: [&str; 2] = ["rtslib-fb-targetctl.service", "target.service"];
+/// Where distributions put iPXE: Debian and Ubuntu; Fedora, SUSE and Arch.
+const USUAL_LOADERS: [&str; 3] = ["/usr/lib/ipxe", "/usr/share/ipxe", "/usr/share/ipxe/x86_64"];
+
+/// Looks at this host with a site in mind.
+pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
+    let storage = prepared.desired.storage.as_ref();
+    let formats = storage.into_iter().flat_map(|storage| storage.versions.values()).filter_map(|version| match &version.source {
+        Source::Blank => None,
+        Source::File { format, .. } => Some(*format),
+    });
+    let needs = Needs { pool: storage.map(|storage| (storage.vg.clone(), storage.pool.clone())), formats: formats.collect() };
+    let proc = |path: &str| fs::read_to_string(path).ok();
+    let capabilities = proc("/proc/self/status").and_then(|text| parse_capabilities(&text));
+    Facts {
+        listeners: run(system, &["ss", "-Hlntup"], "the package iproute2 has ss", parse_listeners),
+        capabilities,
+        interfaces: interfaces(),
+        firewall: look_at_firewall(system),
+        now: system.kernel.now(),
+        synchronised: run(
+            system,
+            &["timedatectl", "show", "-p", "NTPSynchronized", "--value"],
+            "the package systemd has timedatectl",
+            |text| text.trim() == "yes",
+        ),
+        loaders: loaders(prepared.table.loaders.as_deref()),
+        neighbours: proc("/proc/sys/net/ipv4/neigh/default/gc_thresh3").and_then(|text| text.trim().parse().ok()),
+        clearing_services: clearing_services(system),
+        vg: observe(system, &Scope::of(prepared, state)).vg,
+        problems: preflight(system, &needs),
+    }
+}
+
+/// What is read of what a program prints; unreadable when it is not there or fails.
+fn run<T>(system: &System, argv: &[&str], package: &str, read: impl FnOnce(&str) -> T) -> Seen<T> {
+    match system.commands.succeed(&Command::new(argv.iter().copied(), DEADLINE)) {
+        Ok(output) => Seen::Present(read(&output.stdout)),
+        Err(error @ CommandError::Missing { .. }) => Seen::Unreadable(format!("{error}; {package}")),
+        Err(error) => Seen::Unreadable(error.to_string()),
+    }
+}
+
+/// Reads the line `CapEff: 000001ffffffffff`.
+fn parse_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Reads `udp UNCONN 0 0 0.0.0.0%s0:67 0.0.0.0:* users:(("dnsmasq",pid=12,fd=4))`.
+pub(super) fn parse_listeners(text: &str) -> Vec<Listener> {
+    let listener = |line: &str| {
+        let mut words = line.split_whitespace();
+        let protocol = words.next()?.to_owned();
+        let (address, port) = words.nth(3)?.rsplit_once(':')?;
+        let program = line.split_once("((\"").and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned);
+        Some(Listener { protocol, address: address.to_owned(), port: port.parse().ok()?, program })
+    };
+    text.lines().filter_map(listener).collect()
+}
+
+fn interfaces() -> BTreeMap<String, Interface> {
+    let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
+    for entry in getifaddrs().into_iter().flatten() {
+        let interface = interfaces.entry(entry.interface_name).or_default();
+        // IFF_RUNNING is the link: a cable that is plugged in at both ends.
+        interface.up |= entry.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
+        let ip = entry.address.as_ref().and_then(|address| Some(address.as_sockaddr_in()?.ip()));
+        let mask = entry.netmask.as_ref().and_then(|mask| Some(mask.as_sockaddr_in()?.ip()));
+        if let (Some(ip), Some(mask)) = (ip, mask) {
+            interface.addresses.extend(Ipv4Net::with_netmask(ip, mask).ok());
+        }
+    }
+    interfaces
+}
+
+fn look_at_firewall(system: &System) -> Seen<firewall::Firewall> {
+    let seen = run(system, &["nft", "list", "ruleset"], "the package nftables has nft", firewall::parse_nft);
+    if seen.present().is_some() {
+        return seen;
+    }
+    // An older host filters by iptables alone.
+    match run(system, &["iptables", "-S", "INPUT"], "the package iptables has iptables", firewall::parse_iptables) {
+        Seen::Unreadable(_) => seen,
+        rules => rules,
+    }
+}
+
+fn loaders(directory: Option<&str>) -> (BTreeSet<String>, Vec<String>) {
+    let directories = directory.map_or_else(|| USUAL_LOADERS.map(str::to_owned).to_vec(), |one| vec![one.to_owned()]);
+    let entries = directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    // Debian's ipxe.efi is a link to /boot: a link that leads nowhere is no loader.
+    let files = entries.filter(|entry| fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_file()));
+    (files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(), directories)
+}
+
+fn clearing_services(system: &System) -> Seen<BTreeSet<String>> {
+    let mut enabled = BTreeSet::new();
+    for service in CLEARING {
+        match system.commands.run(&Command::new(["systemctl", "is-enabled", service], DEADLINE)) {
+            // Whatever is not there, or not enabled, ends with another status than 0.
+            Ok(output) if output.is_success() && output.stdout.trim() != "alias" => drop(enabled.insert(service.to_owned())),
+            Ok(_) => {}
+            Err(error) => return Seen::Unreadable(error.to_string()),
+        }
+    }
+    Seen::Present(enabled)
+}

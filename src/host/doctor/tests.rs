@@ -1,0 +1,198 @@
+//! Hosts that are ready, and hosts that are not, each in its own way.
+
+use super::*;
+use crate::desired::NetworkMode;
+use crate::plan::{Prepared, prepare};
+use crate::site::{Entry, Tree, load};
+use std::net::Ipv4Addr;
+
+fn prepared(mode: &str) -> Prepared {
+    let files = [
+        ("site.toml", "name = \"lucky-cat\"\n[server]\naddress = \"10.0.0.2\"\n[storage]\nvolume-group = \"cafe\"\nthin-pool = \"pool\"\n[iscsi]\niqn-prefix = \"iqn.2026-11.example.cat\"\n".to_owned()),
+        ("network/lan.toml", format!("interface = \"lan0\"\nmode = \"{mode}\"\nsubnet = \"10.0.0.0/24\"\n")),
+        ("images/win.toml", "kind = \"disk\"\nsize = \"1GiB\"\ncurrent = \"a\"\n[[version]]\nname = \"a\"\nblank = true\n".to_owned()),
+        ("machines/a.toml", "[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:fa\"\nip = \"10.0.0.101\"\nboot = [\"win\"]\n".to_owned()),
+    ];
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        tree.entries.insert(path.to_owned(), Entry::File(text.into_bytes()));
+    }
+    let checked = load(&tree);
+    prepare(&checked.site.unwrap_or_else(|| panic!("{:#?}", checked.findings))).expect("it renders")
+}
+
+fn ready() -> Facts {
+    let pool = serde_json::json!({ "uuid": "x", "kind": { "thin-pool": { "data": null, "metadata": null, "needs_check": false, "health": "",
+        "chunk": "64KiB", "discards": "passdown" } }, "size": "4GiB", "tags": [], "active": true, "open": false, "read-only": false,
+        "skip-activation": false, "device": null });
+    let vg = serde_json::json!({ "name": "cafe", "uuid": "y", "size": "8GiB", "free": "4GiB", "extent": "4MiB",
+        "metadata-size": "16MiB", "metadata-free": "15MiB", "lvs": { "pool": pool } });
+    let lan = Interface { up: true, addresses: vec!["10.0.0.2/24".parse().expect("a subnet")] };
+    Facts {
+        listeners: Seen::Present(Vec::new()),
+        capabilities: Some(u64::MAX),
+        interfaces: [("lan0".to_owned(), lan)].into(),
+        firewall: Seen::Present(firewall::Firewall::default()),
+        now: "2026-11-21T08:00:00Z".parse().expect("a time"),
+        synchronised: Seen::Present(true),
+        loaders: (["undionly.kpxe".to_owned(), "ipxe.efi".to_owned()].into(), vec!["/usr/lib/ipxe".to_owned()]),
+        neighbours: Some(1024),
+        clearing_services: Seen::Present(BTreeSet::new()),
+        vg: Seen::Present(serde_json::from_value(vg).expect("a volume group")),
+        problems: Vec::new(),
+    }
+}
+
+/// The checks that are not well, as `state about: what; mend`.
+fn complaints(facts: &Facts, mode: &str) -> Vec<String> {
+    let checks = judge(facts, &prepared(mode)).into_iter().filter(|check| check.state != State::Ok);
+    let told = |check: Check| format!("{:?} {}: {}; {}", check.state, check.about, check.what, check.mend.expect("a mend"));
+    checks.map(told).collect()
+}
+
+#[test]
+fn a_ready_host_has_no_complaint_and_says_what_was_looked_at() {
+    assert_eq!(complaints(&ready(), "server"), Vec::<String>::new());
+    let abouts: BTreeSet<String> = judge(&ready(), &prepared("server")).into_iter().map(|check| check.about).collect();
+    let expected =
+        ["capabilities", "clock", "firewall", "host", "interfaces", "kernel", "loaders", "ports", "services", "storage"];
+    assert_eq!(abouts.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+type Spoil = fn(&mut Facts);
+
+#[test]
+fn each_fault_is_told_by_itself_with_its_mend() {
+    let cases: [(Spoil, &str); 19] = [
+        (
+            |it| it.listeners = udp(67, "0.0.0.0%lan0", Some("dnsmasq")),
+            "Problem ports: udp port 67 (DHCP) is taken by dnsmasq; stop that DHCP server",
+        ),
+        (
+            |it| it.listeners = udp(69, "10.0.0.2", Some("in.tftpd")),
+            "Problem ports: udp port 69 (TFTP) is taken by in.tftpd; stop that TFTP server",
+        ),
+        (|it| it.listeners = udp(4011, "*", None), "Warning ports: udp port 4011 (the PXE boot server) is taken, and by whom"),
+        (
+            |it| it.listeners = Seen::Unreadable("ss is not installed".into()),
+            "CouldNotLook ports: who listens could not be seen: ss",
+        ),
+        (|it| it.capabilities = Some(0), "Warning capabilities: this process may not open low ports"),
+        (|it| it.vg = Seen::Absent, "Problem storage: there is no volume group cafe; vgcreate"),
+        (|it| it.vg = Seen::Unreadable("only root".into()), "CouldNotLook storage: only root; run it as root"),
+        (|it| drop_pool(&mut it.vg), "Problem storage: volume group cafe has no thin pool pool; set create-pool"),
+        (|it| lan(it).up = false, "Problem interfaces: network lan: interface lan0 is down or has no link; plug"),
+        (
+            |it| lan(it).addresses = vec!["10.0.0.2/16".parse().expect("a subnet")],
+            "Warning interfaces: network lan: lan0 has 10.0.0.2/16",
+        ),
+        (
+            |it| it.firewall = Seen::Unreadable("no nft".into()),
+            "CouldNotLook firewall: the firewall could not be looked at: no nft",
+        ),
+        (|it| drop_port(it, 69), "Warning firewall: a rule of the firewall names and drops udp 69 (TFTP)"),
+        (
+            |it| close(it, &[67, 69, 4011]),
+            "Warning firewall: chain inet filter input drops what no rule accepts, and no rule names tcp 80 (HTTP), tcp 3260",
+        ),
+        (|it| it.now = Timestamp::UNIX_EPOCH, "Problem clock: the clock says 1970-01-01, which is past; set it"),
+        (|it| it.synchronised = Seen::Present(false), "Warning clock: nothing keeps the clock in time"),
+        (
+            |it| it.loaders.0.retain(|file| file != "ipxe.efi"),
+            "Problem loaders: ipxe.efi, for x64 UEFI, is not in /usr/lib/ipxe; install the Debian package ipxe",
+        ),
+        (|it| it.neighbours = Some(0), "Warning kernel: the kernel keeps 0 neighbours at most"),
+        (
+            |it| it.clearing_services = Seen::Present(["target.service".to_owned()].into()),
+            "Problem services: target.service is enabled: when it stops",
+        ),
+        (|it| it.clearing_services = Seen::Unreadable("no systemctl".into()), "CouldNotLook services: which services"),
+    ];
+    for (n, (spoil, expected)) in cases.into_iter().enumerate() {
+        let mut facts = ready();
+        spoil(&mut facts);
+        let told = complaints(&facts, "server");
+        let http = prepared("server").table.http_port;
+        let expected = expected.replace("tcp 80 ", &format!("tcp {http} "));
+        assert!(told.len() == 1 && told[0].starts_with(&expected), "case {n}: {expected}\n{told:#?}");
+    }
+}
+
+fn udp(port: u16, address: &str, program: Option<&str>) -> Seen<Vec<Listener>> {
+    let program = program.map(str::to_owned);
+    Seen::Present(vec![Listener { protocol: "udp".into(), address: address.into(), port, program }])
+}
+
+fn lan(facts: &mut Facts) -> &mut Interface {
+    facts.interfaces.get_mut("lan0").expect("it is there")
+}
+
+fn drop_pool(vg: &mut Seen<Vg>) {
+    if let Seen::Present(vg) = vg {
+        vg.lvs.clear();
+    }
+}
+
+fn drop_port(facts: &mut Facts, port: u16) {
+    facts.firewall = Seen::Present(firewall::Firewall { dropped: [port].into(), ..Default::default() });
+}
+
+fn close(facts: &mut Facts, but: &[u16]) {
+    let closed = ["inet filter input".to_owned()].into();
+    facts.firewall =
+        Seen::Present(firewall::Firewall { closed, accepted: but.iter().copied().collect(), dropped: BTreeSet::new() });
+}
+
+#[test]
+fn ports_that_are_elsewhere_or_our_own_are_in_nobodys_way() {
+    let mut facts = ready();
+    facts.listeners = udp(67, "0.0.0.0%docker0", Some("dnsmasq"));
+    assert_eq!(complaints(&facts, "server"), Vec::<String>::new(), "another interface");
+    facts.listeners = udp(69, "127.0.0.1", Some("in.tftpd"));
+    assert_eq!(complaints(&facts, "server"), Vec::<String>::new(), "another address");
+    facts.listeners = udp(67, "0.0.0.0%lan0", Some("barista"));
+    assert_eq!(complaints(&facts, "server"), Vec::<String>::new(), "ourselves");
+    facts.listeners = udp(67, "0.0.0.0", Some("dhcpd"));
+    assert_eq!(complaints(&facts, "off"), Vec::<String>::new(), "DHCP is the other one's there");
+    facts.interfaces.clear();
+    let told = complaints(&facts, "off");
+    assert!(
+        told.iter().any(|line| line.starts_with("Problem addresses: no interface of this host has 10.0.0.2 (tftp-address)")),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn sockets_are_read_as_ss_lists_them() {
+    let text = "udp   UNCONN 0      0        0.0.0.0%s0:67        0.0.0.0:*    users:((\"dnsmasq\",pid=12,fd=4))\n\
+        tcp   LISTEN 0      4096           [::]:8080         [::]:*\nnonsense\n";
+    let read = look::parse_listeners(text);
+    let listener = |protocol: &str, address: &str, port, program: Option<&str>| Listener {
+        protocol: protocol.into(),
+        address: address.into(),
+        port,
+        program: program.map(str::to_owned),
+    };
+    assert_eq!(read, [listener("udp", "0.0.0.0%s0", 67, Some("dnsmasq")), listener("tcp", "[::]", 8080, None)]);
+}
+
+#[test]
+fn who_answers_dhcp_is_judged_by_the_networks_mode() {
+    let ours = [Ipv4Addr::new(10, 0, 0, 2)].into();
+    let router = Answer { server: Ipv4Addr::new(10, 0, 0, 1), address: Some(Ipv4Addr::new(10, 0, 0, 77)), boot_file: None };
+    let own = Answer { server: Ipv4Addr::new(10, 0, 0, 2), ..router.clone() };
+    let booting = Answer { boot_file: Some("pxelinux.0".into()), ..router.clone() };
+    let name = "lan".parse().expect("a name");
+    let judge = |mode, heard: &[Answer]| {
+        judge_dhcp(&name, mode, &ours, Ok(heard)).into_iter().map(|check| check.state).collect::<Vec<_>>()
+    };
+    assert_eq!(judge(NetworkMode::Server, &[]), [State::Ok]);
+    assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&own)), [State::Ok], "this is us");
+    assert_eq!(judge(NetworkMode::Server, &[own, router.clone()]), [State::Problem]);
+    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&router)), [State::Ok]);
+    assert_eq!(judge(NetworkMode::Proxy, &[]), [State::Problem]);
+    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&booting)), [State::Ok, State::Warning]);
+    assert_eq!(judge(NetworkMode::Off, &[booting]), [State::Ok]);
+    let blind = judge_dhcp(&name, NetworkMode::Server, &ours, Err("not permitted".into()));
+    assert!(blind[0].state == State::CouldNotLook && blind[0].what.contains("not permitted"));
+}

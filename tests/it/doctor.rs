@@ -1,0 +1,141 @@
+//! The doctor on real links: who else answers DHCP, and who has the ports.
+//!
+//! Needs root, `ip`, `ss` and dnsmasq. Where one is missing the test says so on stderr, uncaptured.
+
+use crate::cafe::Cafe;
+use crate::git::text;
+use std::{
+    fs,
+    io::Write as _,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A server's namespace and a stranger's, both with an interface lan0; gone with it.
+struct Net {
+    server: String,
+    stranger: String,
+    dnsmasq: Option<Child>,
+}
+
+fn run(words: &str) -> bool {
+    let mut words = words.split_whitespace();
+    let program = words.next().expect("a program");
+    Command::new(program).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+impl Net {
+    fn make() -> Option<Self> {
+        let (server, stranger) = (format!("bp-ds{}", std::process::id()), format!("bp-dx{}", std::process::id()));
+        let net = Self { server, stranger, dnsmasq: None };
+        let (server, stranger) = (&net.server, &net.stranger);
+        let made = run("dnsmasq --version")
+            && run("ss --version")
+            && run(&format!("ip netns add {server}"))
+            && run(&format!("ip netns add {stranger}"))
+            && run(&format!("ip link add lan0 netns {server} type veth peer name lan0 netns {stranger}"))
+            && run(&format!("ip -n {server} addr add 10.79.0.2/24 dev lan0"))
+            && run(&format!("ip -n {stranger} addr add 10.79.0.1/24 dev lan0"))
+            && run(&format!("ip -n {server} link set lan0 up"))
+            && run(&format!("ip -n {stranger} link set lan0 up"));
+        if !made {
+            let text = "skipped: the doctor on a link needs root, ip, ss and dnsmasq\n";
+            std::io::stderr().write_all(text.as_bytes()).expect("stderr");
+        }
+        made.then_some(net)
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut dnsmasq) = self.dnsmasq.take() {
+            drop(dnsmasq.kill());
+            drop(dnsmasq.wait());
+        }
+    }
+
+    /// What the doctor says in a namespace, and how it ends.
+    fn doctor(&self, namespace: &str, cafe: &Cafe, more: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new("ip")
+            .args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_barista"), "doctor", "--site"])
+            .arg(&cafe.work.tree)
+            .args(more)
+            .env("BARISTA_STATE", &cafe.state)
+            .output()
+            .expect("it runs");
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.stop();
+        run(&format!("ip netns del {}", self.server));
+        run(&format!("ip netns del {}", self.stranger));
+    }
+}
+
+fn cafe() -> Cafe {
+    let cafe = Cafe::new();
+    let loaders = cafe.work.root.path().join("loaders");
+    fs::create_dir(&loaders).expect("it is made");
+    for name in ["undionly.kpxe", "ipxe.efi"] {
+        fs::write(loaders.join(name), name).expect("it is written");
+    }
+    let site = format!("name = \"lucky-cat\"\n[server]\naddress = \"10.79.0.2\"\n[boot]\nloaders = \"{}\"\n", loaders.display());
+    cafe.work.write("site.toml", &site);
+    let network = "interface = \"lan0\"\nmode = \"server\"\nsubnet = \"10.79.0.0/24\"\nrange = \"10.79.0.100-10.79.0.120\"\n";
+    cafe.work.write("network/lan.toml", network);
+    cafe
+}
+
+#[test]
+fn another_dhcp_server_is_heard_and_who_has_the_port_is_named() {
+    let Some(mut net) = Net::make() else { return };
+    let cafe = cafe();
+    let (code, told) = net.doctor(&net.server, &cafe, &[]);
+    assert_eq!(code, Some(0), "{told}");
+    for line in
+        ["nobody else answers DHCP on network lan", "network lan: lan0 is up and has 10.79.0.2/24", "udp port 67 (DHCP) is free"]
+    {
+        assert!(told.contains(line), "{line} is not in:\n{told}");
+    }
+
+    let log = cafe.work.root.path().join("log");
+    let dnsmasq = Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            &net.stranger,
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--port=0",
+            "--user=root",
+        ])
+        .args(["--interface=lan0", "--bind-interfaces", "--no-ping", "--log-facility=-", "--dhcp-range=10.79.0.50,10.79.0.60,1h"])
+        .arg(format!("--dhcp-leasefile={}", cafe.work.root.path().join("leases").display()))
+        .arg(format!("--pid-file={}", cafe.work.root.path().join("pid").display()))
+        .stderr(fs::File::create(&log).expect("a log"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    net.dnsmasq = Some(dnsmasq);
+    let begun = Instant::now();
+    while !fs::read_to_string(&log).unwrap_or_default().contains("DHCP, IP range") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", fs::read_to_string(&log).unwrap_or_default());
+        sleep(Duration::from_millis(20));
+    }
+    let (code, told) = net.doctor(&net.server, &cafe, &["--json"]);
+    assert_eq!(code, Some(1), "{told}");
+    let document: serde_json::Value = serde_json::from_str(told.split_once("\n1 problem").expect("one").0).expect("a document");
+    let checks = document["checks"].as_array().expect("checks");
+    let problem = checks.iter().find(|check| check["state"] == "problem").expect("one");
+    assert_eq!(problem["what"], "another DHCP server answers on network lan: 10.79.0.1", "{told}");
+    let (code, told) = net.doctor(&net.server, &cafe, &["--offline"]);
+    assert!(code == Some(0) && !told.contains("another DHCP server"), "nothing is sent: {told}");
+
+    let (code, told) = net.doctor(&net.stranger, &cafe, &["--offline"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("udp port 67 (DHCP) is taken by dnsmasq"), "{told}");
+    assert!(told.contains("no interface of this host has 10.79.0.2 (tftp-address)"), "{told}");
+}

@@ -1,0 +1,192 @@
+//! What is exported, before the servers it is for: their own checkers take it, and a dnsmasq that runs with it answers as it says.
+//!
+//! Each test needs its server (dnsmasq-base, isc-dhcp-server, kea-dhcp4-server); the last needs root, `ip` and busybox too. Where one
+//! is missing the test says so on stderr, uncaptured.
+
+use crate::cafe::Cafe;
+use crate::git::text;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+fn skipped(what: &str) {
+    std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).expect("stderr");
+}
+
+/// A café whose network is another server's, with a machine of two cards and one without an address.
+fn cafe() -> Cafe {
+    let cafe = Cafe::new();
+    cafe.work.write("site.toml", "name = \"lucky-cat\"\n[server]\naddress = \"10.78.0.2\"\n");
+    cafe.work.write(
+        "network/lan.toml",
+        "interface = \"lo\"\nmode = \"off\"\nsubnet = \"10.78.0.0/24\"\nrouter = \"10.78.0.1\"\ndns = [\"10.78.0.1\"]\n\
+         domain = \"cat.example\"\nlease-time = \"45m\"\n",
+    );
+    let machines = "[defaults]\nboot = [\"local\"]\n\
+        [[machine]]\nname = \"pc01\"\nmacs = [\"88:ae:dd:05:08:01\", \"88:ae:dd:05:08:02\"]\nip = \"10.78.0.101\"\n\
+        [[machine]]\nname = \"pc02\"\nmac = \"88:ae:dd:05:08:03\"\n";
+    cafe.work.write("machines/row-a.toml", machines);
+    cafe
+}
+
+fn exported(cafe: &Cafe, server: &str) -> PathBuf {
+    let output = cafe.barista(&["export", server]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let path = cafe.work.root.path().join(format!("exported.{server}"));
+    fs::write(&path, &output.stdout).expect("it is written");
+    path
+}
+
+/// Runs a server's own checker; false where there is none.
+fn checks(program: &str, arguments: &[&str]) -> bool {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    match Command::new(program).args(arguments).env("PATH", path).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            skipped(&format!("{program} is not installed"));
+            false
+        }
+        ended => {
+            let output = ended.expect("it runs");
+            assert!(output.status.success(), "{program}: {}{}", text(&output.stdout), text(&output.stderr));
+            true
+        }
+    }
+}
+
+#[test]
+fn each_servers_own_checker_takes_what_is_exported_for_it() {
+    let cafe = cafe();
+    let file = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    checks("dnsmasq", &["--test", &format!("--conf-file={}", file(&exported(&cafe, "dnsmasq")))]);
+    let leases = cafe.work.root.path().join("leases");
+    fs::write(&leases, "").expect("it is written");
+    checks("dhcpd", &["-t", "-cf", &file(&exported(&cafe, "isc-dhcp")), "-lf", &file(&leases)]);
+    checks("kea-dhcp4", &["-t", &file(&exported(&cafe, "kea"))]);
+}
+
+#[test]
+fn a_site_that_serves_its_networks_is_told_of_all() {
+    let cafe = Cafe::new();
+    cafe.work.write(
+        "network/lan.toml",
+        "interface = \"lan0\"\nmode = \"server\"\nsubnet = \"192.168.1.0/24\"\nrange = \"192.168.1.200-192.168.1.249\"\n",
+    );
+    let output = cafe.barista(&["export", "kea"]);
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("--all"), "{}", text(&output.stderr));
+    let output = cafe.barista(&["export", "kea", "--all"]);
+    assert!(output.status.success() && text(&output.stdout).contains("192.168.1.200 - 192.168.1.249"));
+}
+
+/// Two namespaces with dnsmasq in one; gone with it.
+struct Net {
+    server: String,
+    client: String,
+    dnsmasq: Option<Child>,
+}
+
+fn run(words: &str) -> bool {
+    let mut words = words.split_whitespace();
+    let program = words.next().expect("a program");
+    Command::new(program).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+impl Net {
+    fn make() -> Option<Self> {
+        let (server, client) = (format!("bp-xs{}", std::process::id()), format!("bp-xc{}", std::process::id()));
+        let net = Self { server, client, dnsmasq: None };
+        let (server, client) = (&net.server, &net.client);
+        let made = run("busybox udhcpc --help")
+            && run("dnsmasq --version")
+            && run(&format!("ip netns add {server}"))
+            && run(&format!("ip netns add {client}"))
+            && run(&format!("ip link add s0 netns {server} type veth peer name c0 netns {client}"))
+            && run(&format!("ip -n {server} addr add 10.78.0.1/24 dev s0"))
+            && run(&format!("ip -n {server} link set s0 up"))
+            && run(&format!("ip -n {server} link set lo up"))
+            && run(&format!("ip -n {client} link set c0 address 88:ae:dd:05:08:02"))
+            && run(&format!("ip -n {client} link set c0 up"));
+        if !made {
+            skipped("answers of a dnsmasq need root, ip, busybox with udhcpc and dnsmasq");
+        }
+        made.then_some(net)
+    }
+
+    /// What a client of this kind is told.
+    fn ask(&self, directory: &Path, extra: &[&str]) -> BTreeMap<String, String> {
+        let (script, out) = (directory.join("script"), directory.join("told"));
+        fs::write(&script, format!("#!/bin/sh\n[ \"$1\" = bound ] && env > {}\nexit 0\n", out.display())).expect("written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it may run");
+        drop(fs::remove_file(&out));
+        Command::new("ip")
+            .args(["netns", "exec", &self.client, "busybox", "udhcpc", "-i", "c0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s"])
+            .arg(&script)
+            .args(extra)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("it runs");
+        let told = fs::read_to_string(&out).unwrap_or_default();
+        told.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        if let Some(mut dnsmasq) = self.dnsmasq.take() {
+            drop(dnsmasq.kill());
+            drop(dnsmasq.wait());
+        }
+        run(&format!("ip netns del {}", self.server));
+        run(&format!("ip netns del {}", self.client));
+    }
+}
+
+#[test]
+fn a_dnsmasq_with_what_is_exported_answers_firmware_ipxe_and_http_boot_as_barista_would() {
+    let Some(mut net) = Net::make() else { return };
+    let cafe = cafe();
+    let file = exported(&cafe, "dnsmasq");
+    let directory = cafe.work.root.path().to_owned();
+    let log = directory.join("log");
+    let dnsmasq = Command::new("ip")
+        .args(["netns", "exec", &net.server, "dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--no-ping"])
+        .args(["--interface=s0", "--log-facility=-", "--dhcp-authoritative", &format!("--conf-file={}", file.display())])
+        .arg(format!("--dhcp-leasefile={}", directory.join("leases").display()))
+        .arg(format!("--pid-file={}", directory.join("pid").display()))
+        .stderr(fs::File::create(&log).expect("a log"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    net.dnsmasq = Some(dnsmasq);
+    let begun = Instant::now();
+    while !fs::read_to_string(&log).unwrap_or_default().contains("DHCP, static leases only on 10.78.0.0") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", fs::read_to_string(&log).unwrap_or_default());
+        sleep(Duration::from_millis(20));
+    }
+    let script = "http://10.78.0.2:8080/boot.ipxe";
+    let uefi = ["-V", "PXEClient:Arch:00007:UNDI:003016", "-x", "0x5d:0007"];
+    let bios = ["-V", "PXEClient:Arch:00000:UNDI:002001", "-x", "0x5d:0000"];
+    let http = ["-V", "HTTPClient:Arch:00016:UNDI:003016", "-x", "0x5d:0010"];
+    // As iPXE sends it: the class bare, its features, and the firmware's own architecture and class.
+    let ipxe = [&uefi[..], &["-x", "0x4d:69505845", "-x", "0xaf:130101110101"]].concat();
+    let with_class_alone = [&bios[..], &["-x", "0x4d:0469505845"]].concat();
+    for (asked, file) in [
+        (&uefi[..], "ipxe.efi"),
+        (&bios[..], "undionly.kpxe"),
+        (&http[..], "http://10.78.0.2:8080/loaders/ipxe.efi"),
+        (&ipxe[..], script),
+        (&with_class_alone[..], script),
+    ] {
+        let told = net.ask(&directory, asked);
+        let words = ["boot_file", "siaddr", "ip", "hostname", "router", "lease"].map(|word| told.get(word).map(String::as_str));
+        let expected = [file, "10.78.0.2", "10.78.0.101", "pc01", "10.78.0.1", "2700"].map(Some);
+        assert_eq!(words, expected, "{asked:?}: {told:?}\n{}", fs::read_to_string(&log).unwrap_or_default());
+    }
+}
