@@ -5,12 +5,12 @@
 mod compute;
 mod name;
 
-pub use crate::site::{Firmware, Network, NetworkMode, Policy, Reset, Source, SourceFormat};
+pub use crate::site::{Firmware, Gateway, Network, NetworkMode, Policy, Reset, Source, SourceFormat};
 pub use compute::{NamingError, compute};
 pub use name::{BACKSTORE_RANGE, Mark, backstore_name, backstore_number, clone_name, serial, version_name};
 
 use crate::names::{
-    Bytes, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, NetworkName, Percent, Portal, Share, SiteName,
+    Bytes, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Portal, Share, SiteName,
     VersionName, VgName,
 };
 use std::{collections::BTreeMap, net::Ipv4Addr};
@@ -141,6 +141,8 @@ pub struct Seat {
     pub firmware: Option<Firmware>,
     /// How long its menu waits.
     pub menu_timeout: Interval,
+    /// Whether it keeps its router when a disk is attached.
+    pub gateway: Gateway,
     /// The name its disks know it by; only needed when it has any.
     pub initiator: Option<Iqn>,
     /// What it can boot, the default first.
@@ -154,6 +156,8 @@ pub struct Entry {
     pub image: ImageName,
     /// What a menu calls it.
     pub title: String,
+    /// The key that chooses it; no other entry of the menu has it. None when there are more entries than keys.
+    pub key: Option<MenuKey>,
     /// How it boots.
     pub kind: EntryKind,
 }
@@ -162,12 +166,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// From a disk over iSCSI.
-    Disk {
-        /// The target.
-        target: Iqn,
-        /// Where it listens.
-        portal: Portal,
-    },
+    Disk(Attachment),
     /// A kernel over HTTP; paths are within the asset store.
     Linux {
         /// The kernel.
@@ -176,7 +175,31 @@ pub enum EntryKind {
         initrd: Vec<String>,
         /// The command line.
         args: String,
+        /// What is attached before it starts.
+        attach: Option<Attachment>,
     },
     /// From the machine's own disk.
     Local,
+}
+
+/// Disks that are attached before something boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The target.
+    pub target: Iqn,
+    /// Where it listens.
+    pub portal: Portal,
+    /// Its disks, the system disk first.
+    pub luns: Vec<Lun>,
+}
+
+impl EntryKind {
+    /// What it attaches.
+    pub fn attachment(&self) -> Option<&Attachment> {
+        match self {
+            Self::Disk(attachment) => Some(attachment),
+            Self::Linux { attach, .. } => attach.as_ref(),
+            Self::Local => None,
+        }
+    }
 }

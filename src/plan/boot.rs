@@ -7,7 +7,7 @@ use super::draft::{Draft, Drafted};
 use super::render::counted;
 use super::{Action, Hold, Subject};
 use crate::boot::table::BootTable;
-use crate::desired::{Desired, EntryKind};
+use crate::desired::Desired;
 use crate::names::MachineName;
 use crate::observed::{Observation, Seen};
 use similar::TextDiff;
@@ -60,8 +60,8 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
             (None, None) => continue,
         };
         let default = desired.room.machines.get(machine).and_then(|seat| seat.entries.first());
-        if let Some(EntryKind::Disk { target, .. }) = default.map(|entry| &entry.kind) {
-            let subject = Subject::Target(target.to_string());
+        if let Some(attachment) = default.and_then(|entry| entry.kind.attachment()) {
+            let subject = Subject::Target(attachment.target.to_string());
             if draft.changes.get(&subject).is_some_and(|change| change.action == Action::Create) {
                 change.after.insert(subject);
             }

@@ -30,8 +30,9 @@ pub struct Prepared {
 }
 
 /// What a template may name, for the hint of one that names something else.
-const TEMPLATE_VALUES: &str = "a template may name site and base; machine.ipxe also machine.name, .ip, .macs and .initiator, \
-     timeout_ms, and entries with .name, .title, .kind, .target, .root_path, .kernel, .initrd and .args";
+const TEMPLATE_VALUES: &str = "a template may name site and base; machine.ipxe also machine.name, .ip, .macs, .initiator and \
+     .gateway, timeout_ms, and entries with .name, .title, .key, .kind, .target, .root_path, .disks (.drive, .root_path), \
+     .kernel, .initrd and .args";
 
 /// Names every object and renders every script; what fails is a finding of the site.
 pub fn prepare(site: &Site) -> Result<Prepared, Vec<Finding>> {

@@ -3,7 +3,7 @@
 //! **Invariant:** the first that claims a name or an address has it; the second is the finding, and says where the first is.
 
 use super::{
-    Firmware, Machine,
+    Firmware, Gateway, Machine,
     images::{Images, Use},
     networks::{self, Networks, Whole},
     raw::{At, DefaultsTable, MachineTable},
@@ -48,6 +48,7 @@ pub(super) struct Defaults<'f> {
     boot: Option<&'f At<Vec<At<ImageName>>>>,
     firmware: Option<Firmware>,
     menu_timeout: Interval,
+    gateway: Gateway,
     /// True if a boot list of defaults may stand on a line that was reported.
     boot_is_excused: Excused,
 }
@@ -77,9 +78,9 @@ impl Surroundings<'_> {
         let Some(at) = table else {
             let root = Table::root(file);
             let boot_is_excused = if root.excuses(report, "defaults") { Excused::Yes } else { Excused::No };
-            return Defaults { boot: None, firmware: None, menu_timeout: site, boot_is_excused };
+            return Defaults { boot: None, firmware: None, menu_timeout: site, gateway: Gateway::Keep, boot_is_excused };
         };
-        let DefaultsTable { boot, firmware, menu_timeout } = &at.value;
+        let DefaultsTable { boot, firmware, menu_timeout, clear_gateway } = &at.value;
         let boot = boot.as_ref();
         if let Some(list) = boot {
             self.judge_boot(report, file, list);
@@ -88,6 +89,7 @@ impl Surroundings<'_> {
             boot,
             firmware: firmware.as_ref().map(|firmware| firmware.value),
             menu_timeout: menu_timeout.as_ref().map_or(site, |t| settings::judge_menu_timeout(report, file, t)),
+            gateway: clear_gateway.as_ref().map_or(Gateway::Keep, gateway),
             boot_is_excused: excused(Table::at(file, at.start), report),
         }
     }
@@ -103,9 +105,22 @@ impl Surroundings<'_> {
             report.push(error(file.at(list.start), message).hint("nobody finds an entry in a longer menu; leave some out"));
             return;
         }
-        let mut seen = BTreeMap::new();
+        let (mut seen, mut keys) = (BTreeMap::new(), BTreeMap::new());
         for entry in &list.value {
             let place = file.at(entry.start);
+            if let Some(key) = self.images.key(&entry.value)
+                && let Some(other) = keys.insert(key, &entry.value).filter(|other| **other != entry.value)
+            {
+                let message = format!("images {other} and {} have the same key, {key}", entry.value);
+                report.push(error(place, message).hint("give one of them another key, or none"));
+            }
+            if let Some(disk) = self.images.attached(&entry.value)
+                && !list.value.iter().any(|other| other.value == *disk)
+            {
+                let message = format!("image {} attaches {disk}, which is not in this boot list", entry.value);
+                report
+                    .push(error(place, message).hint(format!("add \"{disk}\": a machine has the disks of its own entries only")));
+            }
             match seen.insert(&entry.value, place) {
                 Some(first) => {
                     report.push(
@@ -126,7 +141,7 @@ impl Surroundings<'_> {
         entry: &At<MachineTable>,
     ) {
         let owner = Table::at(file, entry.start);
-        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout } = &entry.value;
+        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, clear_gateway } = &entry.value;
         machines.entries += 1;
         let hint = "add a line such as: name = \"pc01\"";
         let named = owner.need(report, name, "name", ("a machine", hint));
@@ -158,13 +173,14 @@ impl Surroundings<'_> {
         let firmware = firmware.as_ref().map(|firmware| firmware.value).or(defaults.firmware);
         let menu_timeout =
             menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
+        let gateway = clear_gateway.as_ref().map_or(defaults.gateway, gateway);
         let Some(name) = named else { return };
         self.judge_firmware(report, &name.value, firmware, &boot);
         self.judge_lengths(report, owner.of(name), &name.value, &boot);
         if fresh && !macs.is_empty() && !boot.is_empty() {
             let ip = ip.as_ref().map(|ip| ip.value.0);
             let name = name.value.clone();
-            machines.by_name.insert(name.clone(), Machine { name, macs, ip, firmware, boot, menu_timeout });
+            machines.by_name.insert(name.clone(), Machine { name, macs, ip, firmware, boot, menu_timeout, gateway });
         }
     }
 
@@ -230,6 +246,10 @@ impl Surroundings<'_> {
             }
         }
     }
+}
+
+fn gateway(clear: &At<bool>) -> Gateway {
+    if clear.value { Gateway::Clear } else { Gateway::Keep }
 }
 
 /// Judges the length of the volumes of images' versions.

@@ -3,7 +3,8 @@
 //! **Invariant:** a value of [`Site`] exists only if the commit it was read from has no error.
 
 use crate::names::{
-    Bytes, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, NetworkName, Percent, Share, SiteName, VersionName, VgName,
+    Bytes, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Share, SiteName, VersionName,
+    VgName,
 };
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -165,6 +166,8 @@ pub struct Image {
     pub name: ImageName,
     /// What a menu calls it.
     pub title: String,
+    /// The key that chooses it in a menu, when the site says.
+    pub key: Option<MenuKey>,
     /// What firmware can boot it.
     pub firmware: Firmware,
     /// What it is.
@@ -268,6 +271,8 @@ pub struct Linux {
     pub initrd: Vec<String>,
     /// The kernel's command line.
     pub args: String,
+    /// A disk image that is attached before the kernel starts.
+    pub attach: Option<ImageName>,
 }
 
 /// One machine.
@@ -285,4 +290,15 @@ pub struct Machine {
     pub boot: Vec<ImageName>,
     /// How long its menu waits before it boots its default.
     pub menu_timeout: Interval,
+    /// Whether it keeps its router when a disk is attached.
+    pub gateway: Gateway,
+}
+
+/// Whether a machine keeps its router when a disk is attached; the iBFT hands it on to the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateway {
+    /// It does.
+    Keep,
+    /// It forgets it, so that Windows reaches its disk without it.
+    Clear,
 }

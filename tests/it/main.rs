@@ -12,6 +12,7 @@ mod git;
 mod host_apply;
 mod host_ground;
 mod host_observe;
+mod injection;
 mod layering;
 mod plan_converge;
 mod push;

@@ -35,6 +35,9 @@ pub(in crate::site) struct DefaultsTable {
     pub(in crate::site) firmware: Option<At<Firmware>>,
     /// How long their menu waits before it boots its default. Default: the site's.
     pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    /// Whether they forget the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
+    /// Default: false.
+    pub(in crate::site) clear_gateway: Option<At<bool>>,
 }
 
 /// One machine.
@@ -57,6 +60,9 @@ pub(in crate::site) struct MachineTable {
     pub(in crate::site) firmware: Option<At<Firmware>>,
     /// How long its menu waits before it boots its default.
     pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    /// Whether it forgets the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
+    /// Default: false.
+    pub(in crate::site) clear_gateway: Option<At<bool>>,
 }
 
 /// A rename that keeps the data.
