@@ -3,6 +3,7 @@
 //! The pure half ([`table`], [`transcript`], scripts) is what a plan compares and publishes; the serving half answers packets
 //! from that table alone. **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
 
+pub mod chap;
 mod compile;
 pub mod dhcp;
 pub mod http;

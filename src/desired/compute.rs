@@ -59,6 +59,7 @@ fn compute_storage(site: &Site) -> Result<Option<Storage>, NamingError> {
         image_store: storage.image_store.clone(),
         iqn_prefix: iscsi.iqn_prefix.clone(),
         portal: portal(site, iscsi),
+        chap_secrets: iscsi.chap_secrets.clone(),
         versions: BTreeMap::new(),
         clones: BTreeMap::new(),
         targets: BTreeMap::new(),
@@ -96,7 +97,10 @@ fn compute_storage(site: &Site) -> Result<Option<Storage>, NamingError> {
             }
             let initiator = named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?;
             let name = named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{image}", machine.name)))?;
-            desired.targets.insert(name, Target { machine: machine.name.clone(), image: image.clone(), initiator, luns });
+            desired.targets.insert(
+                name,
+                Target { machine: machine.name.clone(), image: image.clone(), initiator, login: machine.login, luns },
+            );
         }
     }
     Ok(Some(desired))
@@ -147,6 +151,7 @@ fn compute_room(site: &Site) -> Result<Room, NamingError> {
             firmware: machine.firmware,
             menu_timeout: machine.menu_timeout,
             gateway: machine.gateway,
+            login: machine.login,
             initiator,
             entries,
         };

@@ -5,7 +5,7 @@
 mod compute;
 mod name;
 
-pub use crate::site::{Firmware, Gateway, Network, NetworkMode, Policy, Reset, Source, SourceFormat};
+pub use crate::site::{Firmware, Gateway, Login, Network, NetworkMode, Policy, Reset, Source, SourceFormat};
 pub use compute::{NamingError, compute};
 pub use name::{BACKSTORE_RANGE, Mark, backstore_name, backstore_number, clone_name, serial, version_name};
 
@@ -45,6 +45,8 @@ pub struct Storage {
     pub iqn_prefix: Iqn,
     /// Where targets listen.
     pub portal: Portal,
+    /// The file of the CHAP secrets.
+    pub chap_secrets: Option<String>,
     /// Image versions by volume.
     pub versions: BTreeMap<LvName, BaseVolume>,
     /// Clones by volume.
@@ -96,6 +98,8 @@ pub struct Target {
     pub image: ImageName,
     /// The one initiator that may log in.
     pub initiator: Iqn,
+    /// Whether it proves itself.
+    pub login: Login,
     /// Its disks by number; 0 is the system disk.
     pub luns: BTreeMap<Lun, Backstore>,
 }
@@ -143,6 +147,8 @@ pub struct Seat {
     pub menu_timeout: Interval,
     /// Whether it keeps its router when a disk is attached.
     pub gateway: Gateway,
+    /// Whether it proves itself before a disk is attached.
+    pub login: Login,
     /// The name its disks know it by; only needed when it has any.
     pub initiator: Option<Iqn>,
     /// What it can boot, the default first.

@@ -11,6 +11,7 @@ mod observe;
 mod ports;
 mod preflight;
 mod programs;
+mod secrets;
 mod store;
 mod system;
 
@@ -22,5 +23,9 @@ pub use observe::{Scope, observe};
 pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;
+pub use secrets::read_secrets;
 pub use store::write_atomically;
 pub use system::System;
+
+use secrets::publish_secrets;
+use store::write_shared;

@@ -14,6 +14,7 @@ mod label;
 mod lvm;
 mod mac;
 mod portal;
+mod secret;
 mod share;
 
 pub use arch::ClientArch;
@@ -25,6 +26,7 @@ pub use label::{ImageName, MachineName, NetworkName, SiteName, VersionName};
 pub use lvm::{LvName, VgName};
 pub use mac::MacAddr;
 pub use portal::{Lun, Portal};
+pub use secret::{Credentials, Secret};
 pub use share::{Percent, Share};
 
 /// A text that is not a legal value of its type: what it was meant to be, the text, and the rule it breaks.

@@ -9,7 +9,7 @@ use super::{Action, Hold, Subject};
 use crate::boot::table::BootTable;
 use crate::desired::Desired;
 use crate::names::MachineName;
-use crate::observed::{Observation, Seen};
+use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,13 @@ pub(super) fn published(observation: &Observation, draft: &mut Draft) -> Option<
     }
 }
 
-pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<&BootTable>, draft: &mut Draft) {
+pub(super) fn plan_boot(
+    desired: &Desired,
+    table: &BootTable,
+    published: Option<&BootTable>,
+    secrets: ServedSecrets,
+    draft: &mut Draft,
+) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
     let machines: BTreeSet<&MachineName> = before.keys().chain(table.machines.keys()).collect();
@@ -71,8 +77,13 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
         }
         draft.add(Subject::Boot(machine.clone()), change);
     }
-    if published.is_none_or(|published| !same_but_for_machines(published, table)) {
-        let reason = if published.is_some() { "networks, addresses or assets changed" } else { "nothing is published yet" };
+    let tables_differ = published.is_none_or(|published| !same_but_for_machines(published, table));
+    if tables_differ || secrets == ServedSecrets::Other {
+        let reason = match published {
+            None => "nothing is published yet",
+            Some(_) if tables_differ => "networks, addresses or assets changed",
+            Some(_) => "the CHAP secrets that are served are not those of the site's file",
+        };
         let action = if published.is_some() { Action::Alter } else { Action::Create };
         let detail = format!("{}, {}", counted(table.networks.len(), "network"), counted(table.machines.len(), "machine"));
         draft.add(Subject::Table, Drafted::new(action, detail, reason));

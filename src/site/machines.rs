@@ -3,10 +3,10 @@
 //! **Invariant:** the first that claims a name or an address has it; the second is the finding, and says where the first is.
 
 use super::{
-    Firmware, Gateway, Machine,
+    Firmware, Gateway, Login, Machine,
     images::{Images, Use},
     networks::{self, Networks, Whole},
-    raw::{At, DefaultsTable, MachineTable},
+    raw::{Address, At, DefaultsTable, MachineTable},
     report::{FileId, Place, Report, error},
     settings::{self, Settings},
     table::Table,
@@ -49,6 +49,7 @@ pub(super) struct Defaults<'f> {
     firmware: Option<Firmware>,
     menu_timeout: Interval,
     gateway: Gateway,
+    chap: Option<&'f At<bool>>,
     /// True if a boot list of defaults may stand on a line that was reported.
     boot_is_excused: Excused,
 }
@@ -78,9 +79,16 @@ impl Surroundings<'_> {
         let Some(at) = table else {
             let root = Table::root(file);
             let boot_is_excused = if root.excuses(report, "defaults") { Excused::Yes } else { Excused::No };
-            return Defaults { boot: None, firmware: None, menu_timeout: site, gateway: Gateway::Keep, boot_is_excused };
+            return Defaults {
+                boot: None,
+                firmware: None,
+                menu_timeout: site,
+                gateway: Gateway::Keep,
+                chap: None,
+                boot_is_excused,
+            };
         };
-        let DefaultsTable { boot, firmware, menu_timeout, clear_gateway } = &at.value;
+        let DefaultsTable { boot, firmware, menu_timeout, clear_gateway, chap } = &at.value;
         let boot = boot.as_ref();
         if let Some(list) = boot {
             self.judge_boot(report, file, list);
@@ -90,6 +98,7 @@ impl Surroundings<'_> {
             firmware: firmware.as_ref().map(|firmware| firmware.value),
             menu_timeout: menu_timeout.as_ref().map_or(site, |t| settings::judge_menu_timeout(report, file, t)),
             gateway: clear_gateway.as_ref().map_or(Gateway::Keep, gateway),
+            chap: chap.as_ref(),
             boot_is_excused: excused(Table::at(file, at.start), report),
         }
     }
@@ -141,7 +150,7 @@ impl Surroundings<'_> {
         entry: &At<MachineTable>,
     ) {
         let owner = Table::at(file, entry.start);
-        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, clear_gateway } = &entry.value;
+        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, clear_gateway, chap } = &entry.value;
         machines.entries += 1;
         let hint = "add a line such as: name = \"pc01\"";
         let named = owner.need(report, name, "name", ("a machine", hint));
@@ -174,14 +183,36 @@ impl Surroundings<'_> {
         let menu_timeout =
             menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
         let gateway = clear_gateway.as_ref().map_or(defaults.gateway, gateway);
+        let login = self.judge_chap(report, owner, &whose, chap.as_ref().or(defaults.chap), ip.as_ref());
         let Some(name) = named else { return };
         self.judge_firmware(report, &name.value, firmware, &boot);
         self.judge_lengths(report, owner.of(name), &name.value, &boot);
         if fresh && !macs.is_empty() && !boot.is_empty() {
             let ip = ip.as_ref().map(|ip| ip.value.0);
             let name = name.value.clone();
-            machines.by_name.insert(name.clone(), Machine { name, macs, ip, firmware, boot, menu_timeout, gateway });
+            machines.by_name.insert(name.clone(), Machine { name, macs, ip, firmware, boot, menu_timeout, gateway, login });
         }
+    }
+
+    /// Secrets go to a reserved address only, so that no other machine is handed them.
+    fn judge_chap(
+        &self,
+        report: &mut Report<'_>,
+        owner: Table,
+        whose: &str,
+        chap: Option<&At<bool>>,
+        ip: Option<&At<Address>>,
+    ) -> Login {
+        let Some(chap) = chap.filter(|chap| chap.value) else { return Login::Open };
+        if ip.is_none() && !owner.excuses(report, "ip") {
+            let problem = error(owner.of(chap), format!("{whose} has chap = true and no ip"));
+            report.push(problem.hint("reserve an address for it: its secret is handed to that address alone"));
+        }
+        if self.settings.iscsi.as_ref().is_some_and(|iscsi| iscsi.chap_secrets.is_none()) {
+            let problem = error(owner.of(chap), format!("{whose} has chap = true, and the site names no secrets"));
+            report.push(problem.hint("add to [iscsi] in site.toml: chap-secrets = \"/etc/barista/chap.toml\""));
+        }
+        Login::Chap
     }
 
     fn judge_macs(

@@ -77,6 +77,8 @@ pub struct Iscsi {
     pub iqn_prefix: Iqn,
     /// The TCP port; 3260 unless the site says otherwise.
     pub port: u16,
+    /// The file of the CHAP secrets, an absolute path; present when any machine proves itself.
+    pub chap_secrets: Option<String>,
 }
 
 /// What every booting machine gets unless it says otherwise.
@@ -292,6 +294,17 @@ pub struct Machine {
     pub menu_timeout: Interval,
     /// Whether it keeps its router when a disk is attached.
     pub gateway: Gateway,
+    /// Whether it proves itself before a disk is attached.
+    pub login: Login,
+}
+
+/// Whether a machine proves itself before a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Its name is enough.
+    Open,
+    /// With CHAP.
+    Chap,
 }
 
 /// Whether a machine keeps its router when a disk is attached; the iBFT hands it on to the operating system.

@@ -254,6 +254,7 @@ fn table(machines: &[(&str, &str)]) -> BootTable {
         http_address: address,
         http_port: 8080,
         loaders: None,
+        chap_secrets: None,
         networks: BTreeMap::new(),
         machines: machines.collect(),
         unknown_script: String::new(),

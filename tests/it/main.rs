@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
 mod cafe;
+mod chap;
 mod cli;
 mod contract;
 mod contract_lvm;

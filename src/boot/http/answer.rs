@@ -6,7 +6,10 @@ use super::{
     route::{Route, route},
     script::boot_script,
 };
-use crate::boot::serve::{Recorder, Served};
+use crate::boot::{
+    chap,
+    serve::{Recorder, Served},
+};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -44,13 +47,16 @@ pub async fn answer<B: Send + 'static>(request: Request<B>, source: Source<'_>) 
         Route::BootScript => text(&method, StatusCode::OK, boot_script(&table.http_base())),
         Route::MachineScript(mac) => {
             let (what, script) = match table.machine(mac) {
-                Some((name, machine)) => (format!("gave the script of {name}, default {}", machine.default), &machine.script),
-                None => ("gave the script for unknown machines".to_owned(), &table.unknown_script),
+                Some((name, machine)) => (
+                    format!("gave the script of {name}, default {}", machine.default),
+                    chap::script_for(name, machine, &served.secrets, peer),
+                ),
+                None => ("gave the script for unknown machines".to_owned(), table.unknown_script.clone()),
             };
             if method == Method::GET {
                 recorder.record_script(mac, peer, what);
             }
-            text(&method, StatusCode::OK, script.clone())
+            text(&method, StatusCode::OK, script)
         }
         Route::Loader(name) => match served.loaders.find(&name) {
             Some((name, file)) => {

@@ -4,7 +4,8 @@
 //! **Invariant:** pure; a template that names something unknown, runs too long or yields no script is an error, never an
 //! empty line.
 
-use crate::desired::{Attachment, Entry, EntryKind, Gateway, Seat};
+use super::chap::MARKER;
+use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
 use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
@@ -60,6 +61,7 @@ struct MachineContext<'a> {
     macs: &'a [MacAddr],
     initiator: Option<&'a Iqn>,
     gateway: &'static str,
+    chap: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -111,6 +113,10 @@ impl<'a> Scripts<'a> {
                 gateway: match seat.gateway {
                     Gateway::Keep => "keep",
                     Gateway::Clear => "clear",
+                },
+                chap: match seat.login {
+                    Login::Open => None,
+                    Login::Chap => Some(MARKER),
                 },
             },
             entries: seat.entries.iter().map(|entry| self.entry(entry)).collect(),

@@ -9,6 +9,7 @@ fn seat(entries: Vec<Entry>, seconds: u64) -> Seat {
         firmware: None,
         menu_timeout: Interval::seconds(seconds),
         gateway: Gateway::Keep,
+        login: Login::Open,
         initiator: Some("iqn.2026-11.example.cat:pc01".parse().expect("legal")),
         entries,
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table and the loaders")]
 
 use crate::boot::{
+    chap::{self, Secrets},
     loaders::Loaders,
     table::{BootTable, PATH},
 };
@@ -33,6 +34,8 @@ pub struct Served {
     pub table: BootTable,
     /// The loaders that are there.
     pub loaders: Loaders,
+    /// The CHAP secrets that were published with it.
+    pub secrets: Secrets,
     /// The largest TFTP block that no interface has to cut.
     pub largest_block: usize,
 }
@@ -46,6 +49,9 @@ pub struct TableSource {
     path: PathBuf,
     seen: Option<Stamp>,
     table: Option<BootTable>,
+    secrets_path: PathBuf,
+    secrets: Secrets,
+    secrets_seen: Option<Stamp>,
     loaders_seen: BTreeMap<PathBuf, Stamp>,
     said: Option<String>,
 }
@@ -53,12 +59,21 @@ pub struct TableSource {
 impl TableSource {
     /// Of a state directory; nothing is read yet.
     pub fn new(state: &Path) -> Self {
-        Self { path: state.join(PATH), seen: None, table: None, loaders_seen: BTreeMap::new(), said: None }
+        Self {
+            path: state.join(PATH),
+            seen: None,
+            table: None,
+            secrets_path: state.join(chap::PATH),
+            secrets: Secrets::new(),
+            secrets_seen: None,
+            loaders_seen: BTreeMap::new(),
+            said: None,
+        }
     }
 
     /// What is to be served from now on, when it is not what was served before.
     pub fn poll(&mut self) -> Option<Served> {
-        let table_changed = self.read_table();
+        let table_changed = self.read_table() | self.read_secrets();
         let table = self.table.as_ref()?;
         let files = list(table.loaders.as_deref());
         if !table_changed && files == self.loaders_seen {
@@ -69,7 +84,26 @@ impl TableSource {
         tracing::info!(site = %table.site, machines = table.machines.len(), loaders = names.join(" "), "serving a new boot table");
         self.loaders_seen = files;
         let largest_block = largest_block(table);
-        Some(Served { table: table.clone(), loaders, largest_block })
+        Some(Served { table: table.clone(), loaders, secrets: self.secrets.clone(), largest_block })
+    }
+
+    /// Reads the CHAP secrets if their file changed; true when there are others. What does not read leaves none: a machine
+    /// without its secret is refused by its target and says so.
+    fn read_secrets(&mut self) -> bool {
+        let stamp = fs::metadata(&self.secrets_path).ok().map(|metadata| stamp(&metadata));
+        if stamp == self.secrets_seen {
+            return false;
+        }
+        self.secrets_seen = stamp;
+        let read = match stamp {
+            Some(_) => fs::read_to_string(&self.secrets_path).map_err(|error| error.to_string()),
+            None => Ok("{}".to_owned()),
+        };
+        self.secrets = read.and_then(|text| chap::parse(&text).map_err(str::to_owned)).unwrap_or_else(|error| {
+            tracing::warn!(path = %self.secrets_path.display(), error, "the CHAP secrets cannot be used");
+            Secrets::new()
+        });
+        true
     }
 
     /// Reads the table if its file changed; true when there is a new one.

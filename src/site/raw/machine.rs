@@ -38,6 +38,8 @@ pub(in crate::site) struct DefaultsTable {
     /// Whether they forget the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
     /// Default: false.
     pub(in crate::site) clear_gateway: Option<At<bool>>,
+    /// Whether they prove themselves with CHAP before a disk is attached; the secret stands in [iscsi] chap-secrets. Default: false.
+    pub(in crate::site) chap: Option<At<bool>>,
 }
 
 /// One machine.
@@ -63,6 +65,8 @@ pub(in crate::site) struct MachineTable {
     /// Whether it forgets the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
     /// Default: false.
     pub(in crate::site) clear_gateway: Option<At<bool>>,
+    /// Whether it proves itself with CHAP before a disk is attached; the secret stands in [iscsi] chap-secrets. Default: false.
+    pub(in crate::site) chap: Option<At<bool>>,
 }
 
 /// A rename that keeps the data.

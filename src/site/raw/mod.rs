@@ -17,7 +17,7 @@ pub(super) use address::{Address, AddressRange, DomainName, InterfaceName, Relay
 pub(super) use image::{ImageFile, Kind, VersionTable};
 pub(super) use machine::{DefaultsTable, MachineTable, MachinesFile, Move};
 pub(super) use network::NetworkFile;
-pub(super) use path::{AssetPath, Directory, Sha256, SourcePath};
+pub(super) use path::{AssetPath, Directory, FilePath, Sha256, SourcePath};
 pub(super) use settings::{BootTable, IscsiTable, PolicyTable, ServerTable, SiteFile, StorageTable};
 pub(super) use spot::At;
 pub(super) use text::{KernelArgs, Title};
