@@ -16,7 +16,7 @@ SECRETS = "/etc/barista-chap.toml"
 def run(lab: Lab) -> None:
     """Applies, serves without root, boots both, and looks at every volume afterwards."""
     server = lab.server(ports=2)
-    server.must(f"install -m 600 /dev/stdin {SECRETS}", stdin=b'[pc01]\nsecret = "correcthorse1"\n[pc02]\nuser = "two"\nsecret = "batterystaple2"\n')
+    server.must(f"umask 077 && cat >{SECRETS}", stdin=b'[pc01]\nsecret = "correcthorse1"\n[pc02]\nuser = "two"\nsecret = "batterystaple2"\n')
     server.must(f"mkdir -p {STATE}/serve && chown 65534:65534 {STATE}/serve")
     cafe = Cafe(server, Site(machines=(PC01, PC02, PC03), images=(WITH_GAMES, GAMES), chap_secrets=SECRETS))
     first = cafe.apply()
