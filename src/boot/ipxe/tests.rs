@@ -77,6 +77,8 @@ fn a_menu_has_its_default_its_timeout_and_a_label_for_every_item() {
     };
     let script = render(&[], &seat(vec![disk("win11"), linux(), local], 5)).expect("renders");
     assert!(script.contains("menu lucky-cat: pc01\nitem --gap pc01 ${netX/ip} ${netX/mac}\nitem --key w win11 w The win11\nitem --key r rescue r Rescue\nitem local This machine's own disk\nchoose --timeout 5000 --default win11 selected || goto start\n"), "{script}");
+    let own = part(&script, "boot-local");
+    assert!(own.contains("\niseq ${platform} efi && exit 1 ||\nsanboot --no-describe --drive 0x80 ||\n"), "{script}");
     for label in ["win11", "rescue", "local"] {
         assert!(script.contains(&format!("\n:boot-{label}\n")), "{script}");
     }
