@@ -17,6 +17,7 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
         http_address: room.http_address,
         http_port: room.http_port,
         loaders: room.loaders.clone(),
+        chap_secrets: desired.storage.as_ref().and_then(|storage| storage.chap_secrets.clone()),
         networks: room.networks.values().map(|network| (network.name.clone(), boot_network(network))).collect(),
         machines: BTreeMap::new(),
         unknown_script: String::new(),

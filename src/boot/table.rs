@@ -34,6 +34,9 @@ pub struct BootTable {
     pub http_port: u16,
     /// The directory of the loaders; `None` is where the distribution puts them.
     pub loaders: Option<String>,
+    /// The file that the CHAP secrets come from; they lie beside this table, never in it.
+    #[serde(default)]
+    pub chap_secrets: Option<String>,
     /// Subnets by name.
     pub networks: BTreeMap<NetworkName, BootNetwork>,
     /// Machines by name.

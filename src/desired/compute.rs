@@ -1,12 +1,15 @@
 //! Site to [`Desired`].
 
 use super::{
-    Backstore, BaseVolume, CloneVolume, Desired, Entry, EntryKind, Room, Seat, Storage, Target, backstore_name, clone_name,
-    serial, version_name,
+    Attachment, Backstore, BaseVolume, CloneVolume, Desired, Entry, EntryKind, Room, Seat, Storage, Target, backstore_name,
+    clone_name, serial, version_name,
 };
-use crate::names::{DhcpOptions, ImageName, Lun, LvName, MachineName, NameError, Portal};
+use crate::names::{DhcpOptions, ImageName, Lun, LvName, MachineName, MenuKey, NameError, Portal};
 use crate::site::{Disk, Image, ImageKind, Iscsi, Machine, Site};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 /// A name that the site's own rules should have refused.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,7 @@ fn compute_storage(site: &Site) -> Result<Option<Storage>, NamingError> {
         image_store: storage.image_store.clone(),
         iqn_prefix: iscsi.iqn_prefix.clone(),
         portal: portal(site, iscsi),
+        chap_secrets: iscsi.chap_secrets.clone(),
         versions: BTreeMap::new(),
         clones: BTreeMap::new(),
         targets: BTreeMap::new(),
@@ -93,7 +97,10 @@ fn compute_storage(site: &Site) -> Result<Option<Storage>, NamingError> {
             }
             let initiator = named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?;
             let name = named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{image}", machine.name)))?;
-            desired.targets.insert(name, Target { machine: machine.name.clone(), image: image.clone(), initiator, luns });
+            desired.targets.insert(
+                name,
+                Target { machine: machine.name.clone(), image: image.clone(), initiator, login: machine.login, luns },
+            );
         }
     }
     Ok(Some(desired))
@@ -135,12 +142,16 @@ fn compute_room(site: &Site) -> Result<Room, NamingError> {
             Some(iscsi) => Some(named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?),
             None => None,
         };
-        let entries = machine.boot.iter().map(|image| compute_entry(site, machine, image)).collect::<Result<_, _>>()?;
+        let keys = compute_keys(site, machine);
+        let entries = machine.boot.iter().zip(keys).map(|(image, key)| compute_entry(site, machine, image, key));
+        let entries = entries.collect::<Result<_, _>>()?;
         let seat = Seat {
             macs: machine.macs.clone(),
             ip: machine.ip,
             firmware: machine.firmware,
             menu_timeout: machine.menu_timeout,
+            gateway: machine.gateway,
+            login: machine.login,
             initiator,
             entries,
             loader: machine.loader.clone(),
@@ -167,18 +178,40 @@ fn compute_options(site: &Site, machine: &Machine) -> DhcpOptions {
     }
 }
 
-fn compute_entry(site: &Site, machine: &Machine, name: &ImageName) -> Result<Entry, NamingError> {
+/// The keys of a machine's menu: those that images ask for, then for each other the first character of its name that is
+/// free, then any that is; so an entry that is added at the end changes no other's.
+fn compute_keys(site: &Site, machine: &Machine) -> Vec<Option<MenuKey>> {
+    let asked = |name: &ImageName| site.images.get(name).and_then(|image| image.key);
+    let mut taken: BTreeSet<MenuKey> = machine.boot.iter().filter_map(asked).collect();
+    let mut free = |name: &ImageName| {
+        let key = name.as_str().chars().filter_map(MenuKey::of).chain(MenuKey::all()).find(|key| !taken.contains(key));
+        taken.extend(key);
+        key
+    };
+    machine.boot.iter().map(|name| asked(name).or_else(|| free(name))).collect()
+}
+
+fn compute_entry(site: &Site, machine: &Machine, name: &ImageName, key: Option<MenuKey>) -> Result<Entry, NamingError> {
     let image = site.images.get(name).expect("a site names only images that exist");
     let kind = match &image.kind {
-        ImageKind::Disk(_) => {
-            let iscsi = site.iscsi.as_ref().expect("a site with a disk image says how its targets are named");
-            let target = named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{name}", machine.name)))?;
-            EntryKind::Disk { target, portal: portal(site, iscsi) }
-        }
-        ImageKind::Linux(linux) => {
-            EntryKind::Linux { kernel: linux.kernel.clone(), initrd: linux.initrd.clone(), args: linux.args.clone() }
-        }
+        ImageKind::Disk(_) => EntryKind::Disk(compute_attachment(site, machine, name)?),
+        ImageKind::Linux(linux) => EntryKind::Linux {
+            kernel: linux.kernel.clone(),
+            initrd: linux.initrd.clone(),
+            args: linux.args.clone(),
+            attach: linux.attach.as_ref().map(|disk| compute_attachment(site, machine, disk)).transpose()?,
+        },
         ImageKind::Local => EntryKind::Local,
     };
-    Ok(Entry { image: name.clone(), title: image.title.clone(), kind })
+    Ok(Entry { image: name.clone(), title: image.title.clone(), key, kind })
+}
+
+fn compute_attachment(site: &Site, machine: &Machine, name: &ImageName) -> Result<Attachment, NamingError> {
+    let iscsi = site.iscsi.as_ref().expect("a site with a disk image says how its targets are named");
+    let disk = site.images.get(name).and_then(disk_of).expect("only disks are attached");
+    Ok(Attachment {
+        target: named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{name}", machine.name)))?,
+        portal: portal(site, iscsi),
+        luns: (0..=disk.data_disks.len()).map(|number| Lun(number as u16)).collect(),
+    })
 }

@@ -5,13 +5,15 @@
 mod compute;
 mod name;
 
-pub use crate::site::{Firmware, Loading, Network, NetworkMode, Policy, PxeStrategy, Reset, Source, SourceFormat};
+pub use crate::site::{
+    Firmware, Gateway, Loading, Login, Network, NetworkMode, Policy, PxeStrategy, Reset, Source, SourceFormat,
+};
 pub use compute::{NamingError, compute};
 pub use name::{BACKSTORE_RANGE, Mark, backstore_name, backstore_number, clone_name, serial, version_name};
 
 use crate::names::{
-    Bytes, DhcpOptions, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, NetworkName, Percent, Portal, Share,
-    SiteName, VersionName, VgName,
+    Bytes, DhcpOptions, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Portal,
+    Share, SiteName, VersionName, VgName,
 };
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -45,6 +47,8 @@ pub struct Storage {
     pub iqn_prefix: Iqn,
     /// Where targets listen.
     pub portal: Portal,
+    /// The file of the CHAP secrets.
+    pub chap_secrets: Option<String>,
     /// Image versions by volume.
     pub versions: BTreeMap<LvName, BaseVolume>,
     /// Clones by volume.
@@ -96,6 +100,8 @@ pub struct Target {
     pub image: ImageName,
     /// The one initiator that may log in.
     pub initiator: Iqn,
+    /// Whether it proves itself.
+    pub login: Login,
     /// Its disks by number; 0 is the system disk.
     pub luns: BTreeMap<Lun, Backstore>,
 }
@@ -141,6 +147,10 @@ pub struct Seat {
     pub firmware: Option<Firmware>,
     /// How long its menu waits.
     pub menu_timeout: Interval,
+    /// Whether it keeps its router when a disk is attached.
+    pub gateway: Gateway,
+    /// Whether it proves itself before a disk is attached.
+    pub login: Login,
     /// The name its disks know it by; only needed when it has any.
     pub initiator: Option<Iqn>,
     /// What it can boot, the default first.
@@ -160,6 +170,8 @@ pub struct Entry {
     pub image: ImageName,
     /// What a menu calls it.
     pub title: String,
+    /// The key that chooses it; no other entry of the menu has it. None when there are more entries than keys.
+    pub key: Option<MenuKey>,
     /// How it boots.
     pub kind: EntryKind,
 }
@@ -168,12 +180,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// From a disk over iSCSI.
-    Disk {
-        /// The target.
-        target: Iqn,
-        /// Where it listens.
-        portal: Portal,
-    },
+    Disk(Attachment),
     /// A kernel over HTTP; paths are within the asset store.
     Linux {
         /// The kernel.
@@ -182,7 +189,31 @@ pub enum EntryKind {
         initrd: Vec<String>,
         /// The command line.
         args: String,
+        /// What is attached before it starts.
+        attach: Option<Attachment>,
     },
     /// From the machine's own disk.
     Local,
+}
+
+/// Disks that are attached before something boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The target.
+    pub target: Iqn,
+    /// Where it listens.
+    pub portal: Portal,
+    /// Its disks, the system disk first.
+    pub luns: Vec<Lun>,
+}
+
+impl EntryKind {
+    /// What it attaches.
+    pub fn attachment(&self) -> Option<&Attachment> {
+        match self {
+            Self::Disk(attachment) => Some(attachment),
+            Self::Linux { attach, .. } => attach.as_ref(),
+            Self::Local => None,
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod ports;
 mod preflight;
 mod programs;
 mod seat;
+mod secrets;
 mod store;
 mod system;
 
@@ -25,5 +26,9 @@ pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output}
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;
 pub use seat::{SeatSeen, observe_seat};
+pub use secrets::read_secrets;
 pub use store::write_atomically;
 pub use system::System;
+
+use secrets::publish_secrets;
+use store::write_shared;

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
 };
 
@@ -16,11 +16,25 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Replaces a file: written beside it, flushed, renamed over it, and the directory flushed too.
 pub fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    write_prepared(path, text, |file| file.set_permissions(fs::Permissions::from_mode(FILE_MODE)))
+}
+
+/// The same for its owner and the group of `like` alone; where that is not there, for its owner alone.
+pub(super) fn write_shared(path: &Path, text: &str, like: &Path) -> io::Result<()> {
+    write_prepared(path, text, |file| {
+        let group = fs::metadata(like).map(|metadata| metadata.gid()).ok();
+        // The mode last: until the group is right nobody else reads it.
+        std::os::unix::fs::fchown(file, None, group)?;
+        file.set_permissions(fs::Permissions::from_mode(if group.is_some() { 0o640 } else { 0o600 }))
+    })
+}
+
+fn write_prepared(path: &Path, text: &str, prepare: impl Fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     create_directory(directory)?;
     let mut file = tempfile::Builder::new().prefix(".new.").tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
+    prepare(file.as_file())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     fs::File::open(directory)?.sync_all()

@@ -10,10 +10,12 @@ mod bytes;
 mod dhcp_option;
 mod interval;
 mod iqn;
+mod key;
 mod label;
 mod lvm;
 mod mac;
 mod portal;
+mod secret;
 mod share;
 
 pub use arch::{ClientArch, Platform};
@@ -21,10 +23,12 @@ pub use bytes::Bytes;
 pub use dhcp_option::{DhcpOptions, OPTION_RULES, OptionData, OptionForm, OptionOwner, OptionRule};
 pub use interval::Interval;
 pub use iqn::Iqn;
+pub use key::MenuKey;
 pub use label::{ImageName, MachineName, NetworkName, SiteName, VersionName};
 pub use lvm::{LvName, VgName};
 pub use mac::MacAddr;
 pub use portal::{Lun, Portal};
+pub use secret::{Credentials, Secret};
 pub use share::{Percent, Share};
 
 /// A text that is not a legal value of its type: what it was meant to be, the text, and the rule it breaks.

@@ -81,6 +81,21 @@ pub struct Acl {
     pub luns: BTreeMap<Lun, MappedLun>,
     /// Its session, if it has one.
     pub session: crate::observed::Seen<Session>,
+    /// Its CHAP name and secret, compared and not shown.
+    pub login: LoginSeen,
+}
+
+/// What an ACL asks of its initiator, against the site's secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginSeen {
+    /// Not looked at, for the site has no secrets or none of that machine.
+    #[default]
+    Unknown,
+    /// Name and secret are those of the site.
+    Same,
+    /// They are others, or not there.
+    Other,
 }
 
 /// A LUN as one initiator sees it.

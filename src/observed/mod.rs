@@ -12,7 +12,7 @@ pub use configfs_text::{
     BACKSTORE_ATTRIBUTES, TPG_ATTRIBUTES, TextError, parse_counter, parse_device, parse_flag, parse_lun_directory,
     parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
 };
-pub use lio::{Acl, Backstore, Lio, MappedLun, Session, Target, Tpg, TpgLun};
+pub use lio::{Acl, Backstore, Lio, LoginSeen, MappedLun, Session, Target, Tpg, TpgLun};
 pub use lvm::{Hundredths, Lv, LvKind, Vg};
 pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, parse_data_percent, parse_lvs, parse_vg};
 pub use qemu_report::{DiskFileError, parse_disk_size};
@@ -20,7 +20,7 @@ pub use qemu_report::{DiskFileError, parse_disk_size};
 use crate::names::{Bytes, MachineName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What looking at something gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,28 @@ pub struct Observation {
     pub assets: BTreeMap<String, Seen<Bytes>>,
     /// What is known of each machine's comings and goings.
     pub activity: BTreeMap<MachineName, Activity>,
+    /// The CHAP secrets, by name alone.
+    pub secrets: SecretsSeen,
+}
+
+/// The site's CHAP secrets, without any of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretsSeen {
+    /// Machines that have one; absent when the site names no file.
+    pub machines: Seen<BTreeSet<MachineName>>,
+    /// Whether those that are served are these.
+    pub served: ServedSecrets,
+}
+
+/// The secrets that are served, against those of the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServedSecrets {
+    /// The same, or neither is there.
+    Same,
+    /// Others, or they cannot be read.
+    Other,
 }
 
 /// A file of the image store.

@@ -7,9 +7,9 @@ use super::draft::{Draft, Drafted};
 use super::render::counted;
 use super::{Action, Hold, Subject};
 use crate::boot::table::{BootMachine, BootTable};
-use crate::desired::{Desired, EntryKind};
+use crate::desired::Desired;
 use crate::names::{DhcpOptions, MachineName, OptionRule};
-use crate::observed::{Observation, Seen};
+use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,13 @@ pub(super) fn published(observation: &Observation, draft: &mut Draft) -> Option<
     }
 }
 
-pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<&BootTable>, draft: &mut Draft) {
+pub(super) fn plan_boot(
+    desired: &Desired,
+    table: &BootTable,
+    published: Option<&BootTable>,
+    secrets: ServedSecrets,
+    draft: &mut Draft,
+) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
     let machines: BTreeSet<&MachineName> = before.keys().chain(table.machines.keys()).collect();
@@ -64,8 +70,8 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
             (None, None) => continue,
         };
         let default = desired.room.machines.get(machine).and_then(|seat| seat.entries.first());
-        if let Some(EntryKind::Disk { target, .. }) = default.map(|entry| &entry.kind) {
-            let subject = Subject::Target(target.to_string());
+        if let Some(attachment) = default.and_then(|entry| entry.kind.attachment()) {
+            let subject = Subject::Target(attachment.target.to_string());
             if draft.changes.get(&subject).is_some_and(|change| change.action == Action::Create) {
                 change.after.insert(subject);
             }
@@ -75,8 +81,13 @@ pub(super) fn plan_boot(desired: &Desired, table: &BootTable, published: Option<
         }
         draft.add(Subject::Boot(machine.clone()), change);
     }
-    if published.is_none_or(|published| !same_but_for_machines(published, table)) {
-        let reason = if published.is_some() { "networks, addresses or assets changed" } else { "nothing is published yet" };
+    let tables_differ = published.is_none_or(|published| !same_but_for_machines(published, table));
+    if tables_differ || secrets == ServedSecrets::Other {
+        let reason = match published {
+            None => "nothing is published yet",
+            Some(_) if tables_differ => "networks, addresses or assets changed",
+            Some(_) => "the CHAP secrets that are served are not those of the site's file",
+        };
         let action = if published.is_some() { Action::Alter } else { Action::Create };
         let detail = format!("{}, {}", counted(table.networks.len(), "network"), counted(table.machines.len(), "machine"));
         let mut change = Drafted::new(action, detail, reason);
@@ -142,8 +153,9 @@ fn same_but_for_machines(published: &BootTable, table: &BootTable) -> bool {
             machines: _,
             unknown_script,
             assets,
+            chap_secrets,
         } = table;
-        (version, site, tftp_address, http_address, http_port, loaders, networks, unknown_script, assets)
+        (version, site, tftp_address, http_address, http_port, loaders, networks, unknown_script, assets, chap_secrets)
     }
     rest(published) == rest(table)
 }

@@ -30,8 +30,9 @@ pub struct Prepared {
 }
 
 /// What a template may name, for the hint of one that names something else.
-const TEMPLATE_VALUES: &str = "a template may name site and base; machine.ipxe also machine.name, .ip, .macs and .initiator, \
-     timeout_ms, and entries with .name, .title, .kind, .target, .root_path, .kernel, .initrd and .args";
+const TEMPLATE_VALUES: &str = "a template may name site and base; machine.ipxe also machine.name, .ip, .macs, .initiator, \
+     .gateway and .chap, timeout_ms, and entries with .name, .title, .key, .kind, .target, .root_path, .disks (.drive, .root_path), \
+     .kernel, .initrd and .args";
 
 /// Names every object and renders every script; what fails is a finding of the site.
 pub fn prepare(site: &Site) -> Result<Prepared, Vec<Finding>> {
@@ -69,7 +70,7 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
     }
     let before = published(observation, &mut draft);
     note_assets(prepared, observation, &mut draft);
-    plan_boot(desired, &prepared.table, before.as_ref(), &mut draft);
+    plan_boot(desired, &prepared.table, before.as_ref(), observation.secrets.served, &mut draft);
     limit_destruction(desired, &mut draft);
     narrow(&mut draft, targets);
     draft.hold_what_waits();

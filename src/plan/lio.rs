@@ -4,10 +4,10 @@
 //! write without a newline). **Invariant:** a LUN is never swapped under a session: the portal group goes down first.
 
 use super::context::Context;
-use super::op::{ConfigFsOp, Op};
-use crate::desired::{self, BACKSTORE_RANGE, backstore_number};
+use super::op::{ConfigFsOp, Op, SecretPart};
+use crate::desired::{self, BACKSTORE_RANGE, Login, backstore_number};
 use crate::names::{Iqn, Lun};
-use crate::observed::{Backstore, MappedLun, Target, Tpg};
+use crate::observed::{Backstore, LoginSeen, MappedLun, Target, Tpg};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The portal group's tag: one target serves one machine, so one group is enough.
@@ -19,8 +19,14 @@ const LINK: &str = "barista";
 /// What INQUIRY says, fixed so that Windows keeps its disk whatever backs it.
 const INQUIRY: [(&str, &str); 3] = [("vendor_id", "barista"), ("product_id", "seat"), ("revision", "1")];
 
-/// Portal group attributes that are set: no CHAP, and whoever has no ACL does not see the target.
-const TPG_ATTRIBUTES: [(&str, &str); 2] = [("authentication", "0"), ("demo_mode_discovery", "0")];
+/// Portal group attributes that are set: CHAP or none, and whoever has no ACL does not see the target.
+fn tpg_attributes(login: Login) -> [(&'static str, &'static str); 2] {
+    let authentication = match login {
+        Login::Open => "0",
+        Login::Chap => "1",
+    };
+    [("authentication", authentication), ("demo_mode_discovery", "0")]
+}
 
 /// What the kernel gives a new portal group, and must stay: only the one ACL logs in.
 const TPG_DEFAULTS: [(&str, &str); 1] = [("generate_node_acls", "0")];
@@ -166,8 +172,13 @@ pub(super) fn target_difference(
     if mapped(tpg) != Some(true) {
         return Some(format!("only {} should reach it, and reach all of it", wanted.initiator));
     }
-    if let Some((name, value)) =
-        TPG_ATTRIBUTES.iter().chain(&TPG_DEFAULTS).find(|(name, value)| tpg.attributes.get(*name).is_none_or(|is| is != value))
+    if wanted.login == Login::Chap && tpg.acls.values().any(|acl| acl.login != LoginSeen::Same) {
+        return Some(format!("the secret of {} is another one", wanted.machine));
+    }
+    if let Some((name, value)) = tpg_attributes(wanted.login)
+        .iter()
+        .chain(&TPG_DEFAULTS)
+        .find(|(name, value)| tpg.attributes.get(*name).is_none_or(|is| is != value))
     {
         return Some(format!("its {name} should be {value}"));
     }
@@ -184,13 +195,20 @@ pub(super) fn target_ops(
     let tpg = format!("iscsi/{name}/tpgt_{TPG}");
     let acl = format!("{tpg}/acls/{}", wanted.initiator);
     let mut ops = vec![mkdir(format!("iscsi/{name}")), mkdir(tpg.clone())];
-    ops.extend(TPG_ATTRIBUTES.iter().map(|(attribute, value)| write(format!("{tpg}/attrib/{attribute}"), *value)));
+    let attributes = tpg_attributes(wanted.login);
+    ops.extend(attributes.iter().map(|(attribute, value)| write(format!("{tpg}/attrib/{attribute}"), *value)));
     for (lun, backstore) in &wanted.luns {
         let path = paths.get(&backstore.name).expect("every backstore of a target that is built stays or is built before it");
         ops.push(mkdir(format!("{tpg}/lun/lun_{lun}")));
         ops.push(symlink(format!("core/{path}"), format!("{tpg}/lun/lun_{lun}/{LINK}")));
     }
     ops.push(mkdir(acl.clone()));
+    if let (Login::Chap, Some(file)) = (wanted.login, &context.storage.chap_secrets) {
+        for (attribute, part) in [("userid", SecretPart::User), ("password", SecretPart::Secret)] {
+            let (path, machine) = (format!("{acl}/auth/{attribute}"), wanted.machine.clone());
+            ops.push(Op::ConfigFs(ConfigFsOp::WriteSecret { path, part, machine, file: file.clone() }));
+        }
+    }
     for lun in wanted.luns.keys() {
         ops.push(mkdir(format!("{acl}/lun_{lun}")));
         ops.push(symlink(format!("{tpg}/lun/lun_{lun}"), format!("{acl}/lun_{lun}/{LINK}")));

@@ -22,6 +22,6 @@ mod version;
 pub use compute::{Prepared, compute, prepare};
 pub use glob::Targets;
 pub use model::*;
-pub use op::{ConfigFsOp, Op, Step};
+pub use op::{ConfigFsOp, Op, SecretPart, Step};
 pub use render::{render_ops, render_text};
 pub use render_op::render_op;

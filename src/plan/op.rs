@@ -67,6 +67,17 @@ pub enum ConfigFsOp {
         /// The value.
         value: String,
     },
+    /// Writes a machine's CHAP name or secret, which apply reads from the site's file: a plan holds neither.
+    WriteSecret {
+        /// The attribute.
+        path: String,
+        /// Which of the two.
+        part: SecretPart,
+        /// Whose.
+        machine: MachineName,
+        /// The file.
+        file: String,
+    },
     /// Makes a link; the same link already there is fine.
     Symlink {
         /// What it leads to, below `/sys/kernel/config/target`.
@@ -76,6 +87,16 @@ pub enum ConfigFsOp {
     },
     /// Removes a link; one that is not there is fine.
     Unlink(String),
+}
+
+/// Half of a machine's CHAP credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretPart {
+    /// The name.
+    User,
+    /// The secret.
+    Secret,
 }
 
 /// A piece of the plan that apply carries out at once, in the order given.

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** one line for one op; the same words whether a plan is shown or carried out.
 
-use super::{ConfigFsOp, Op};
+use super::{ConfigFsOp, Op, SecretPart};
 
 /// One op as one line, in the spelling of a shell where a shell has one; paths of configfs stand as the kernel's tree below
 /// `/sys/kernel/config/target` has them.
@@ -12,6 +12,10 @@ pub fn render_op(op: &Op) -> String {
         Op::ConfigFs(ConfigFsOp::Mkdir(path)) => format!("mkdir {path}"),
         Op::ConfigFs(ConfigFsOp::Rmdir(path)) => format!("rmdir {path}"),
         Op::ConfigFs(ConfigFsOp::Write { path, value }) => format!("write {path} {}", quote(value)),
+        Op::ConfigFs(ConfigFsOp::WriteSecret { path, part, machine, file }) => match part {
+            SecretPart::User => format!("write {path} <the user of {machine} in {file}>"),
+            SecretPart::Secret => format!("write {path} <the secret of {machine} in {file}>"),
+        },
         Op::ConfigFs(ConfigFsOp::Symlink { target, link }) => format!("ln -s {target} {link}"),
         Op::ConfigFs(ConfigFsOp::Unlink(path)) => format!("rm {path}"),
         Op::Verify { path, sha256 } => format!("sha256 {path} = {sha256}"),

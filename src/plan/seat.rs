@@ -16,9 +16,9 @@ use super::pool::Pool;
 use super::render::counted;
 use super::version::words;
 use super::{Action, Disruption, Hold, Subject};
-use crate::desired::{self, Mark};
+use crate::desired::{self, Login, Mark};
 use crate::names::{Iqn, LvName, MachineName};
-use crate::observed::{Backstore, Target};
+use crate::observed::{Backstore, Seen, Target};
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,7 +145,8 @@ fn block_targets<'a>(context: &Context<'_>, seat: &Seat<'a>, fates: &mut Fates) 
                 subject: Subject::Volume(context.storage.vg.clone(), backstore.volume.clone()).to_string(),
             })
             .or_else(|| wanted.luns.values().find_map(|backstore| shown_elsewhere(context, &backstore.volume)))
-            .or_else(|| portal_taken(context));
+            .or_else(|| portal_taken(context))
+            .or_else(|| secret_missing(context, wanted));
         let Some(hold) = hold else { continue };
         for backstore in wanted.luns.values() {
             if let Some(Fate::Change(change)) = fates.get_mut(&backstore.volume).filter(|fate| fate.takes_volume_away()) {
@@ -341,6 +342,19 @@ fn build_targets(
 fn portal_taken(context: &Context<'_>) -> Option<Hold> {
     let port = context.storage.portal.0.port();
     context.stranger.map(|name| Hold::Foreign { what: format!("target {name}, which listens on every address of port {port},") })
+}
+
+/// A target that should ask for a secret never stands without one.
+fn secret_missing(context: &Context<'_>, wanted: &desired::Target) -> Option<Hold> {
+    let file = context.storage.chap_secrets.as_deref().filter(|_| wanted.login == Login::Chap)?;
+    match &context.observation.secrets.machines {
+        Seen::Present(machines) if machines.contains(&wanted.machine) => None,
+        Seen::Unreadable(why) => Some(Hold::Unreadable { what: why.clone() }),
+        Seen::Present(_) | Seen::Absent => {
+            let machine = &wanted.machine;
+            Some(Hold::Source { reason: format!("{file} has no [{machine}]; add it, and below it secret = \"12 to 16 bytes\"") })
+        }
+    }
 }
 
 /// Two backstores cannot hold one volume; one that is not ours comes first.

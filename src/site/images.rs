@@ -12,7 +12,7 @@ use super::{
     spelling,
     table::Table,
 };
-use crate::names::{Bytes, ImageName, VersionName};
+use crate::names::{Bytes, ImageName, MenuKey, VersionName};
 use std::collections::BTreeMap;
 
 /// A disk is made of whole sectors; LVM rounds up to its own extents by itself.
@@ -22,7 +22,7 @@ const LARGEST: Bytes = Bytes(15 << 40);
 /// Data disks of one image: Windows has no letters for more disks than C to Z.
 const MOST_DATA_DISKS: usize = 23;
 /// Keys of every kind.
-const COMMON: [&str; 5] = ["kind", "title", "firmware", "options", "moved"];
+const COMMON: [&str; 6] = ["kind", "title", "key", "firmware", "options", "moved"];
 /// What a packed source's name ends in.
 const PACKED: [&str; 6] = [".zst", ".gz", ".xz", ".bz2", ".zip", ".7z"];
 
@@ -34,6 +34,8 @@ pub(super) struct Judged {
     kind: Option<Kind>,
     role: Role,
     firmware: Option<(Firmware, Place)>,
+    key: Option<MenuKey>,
+    attach: Option<(ImageName, Place)>,
     data_disks: Vec<(ImageName, Place)>,
     versions: BTreeMap<VersionName, Place>,
 }
@@ -52,6 +54,8 @@ pub(super) enum Use {
     Boot,
     /// A machine has it beside its system disk.
     Data,
+    /// A kernel has it attached.
+    Attach,
 }
 
 impl Images {
@@ -85,6 +89,14 @@ impl Images {
                 error(place, format!("image {name} has role = \"data\" and cannot be booted"))
                     .hint("list it in data-disks of the image that is booted")
             }
+            (Use::Attach, Some(Kind::Disk), Role::Data) => {
+                error(place, format!("image {name} has role = \"data\" and cannot be attached by itself"))
+                    .hint("name the image that lists it in data-disks")
+            }
+            (Use::Attach, Some(kind @ (Kind::Linux | Kind::Local)), _) => {
+                error(place, format!("image {name} is of kind \"{}\" and is no disk to attach", kind.as_str()))
+                    .hint("name an image with kind = \"disk\"")
+            }
             (Use::Data, Some(Kind::Disk), Role::System) => {
                 error(place, format!("image {name} has role = \"system\" and is no data disk"))
                     .hint(format!("set role = \"data\" in images/{name}.toml"))
@@ -101,6 +113,16 @@ impl Images {
     /// The firmware an image needs, where it says so, and where it says so.
     pub(super) fn firmware(&self, name: &ImageName) -> Option<(Firmware, Place)> {
         self.by_name.get(name)?.firmware
+    }
+
+    /// The key that an image asks for.
+    pub(super) fn key(&self, name: &ImageName) -> Option<MenuKey> {
+        self.by_name.get(name)?.key
+    }
+
+    /// The disk that an image wants attached.
+    pub(super) fn attached(&self, name: &ImageName) -> Option<&ImageName> {
+        self.by_name.get(name)?.attach.as_ref().map(|(disk, _)| disk)
     }
 
     /// The disks a machine gets for an image: itself if it is a disk, and its data disks.
@@ -128,7 +150,16 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
     let kind = root.need(report, &raw.kind, "kind", (&whose, hint)).map(|kind| kind.value);
     let firmware = raw.firmware.as_ref().map(|firmware| (firmware.value, report.start_of_line(root.of(firmware))));
     let role = raw.role.as_ref().map_or(Role::System, |role| role.value);
-    let mut judged = Judged { image: None, kind, role, firmware, data_disks: Vec::new(), versions: BTreeMap::new() };
+    let mut judged = Judged {
+        image: None,
+        kind,
+        role,
+        firmware,
+        key: raw.key.as_ref().map(|key| key.value),
+        attach: raw.attach.as_ref().map(|disk| (disk.value.clone(), root.of(disk))),
+        data_disks: Vec::new(),
+        versions: BTreeMap::new(),
+    };
     let options = options::judge(report, file, raw.options.as_ref(), options::Of::Machine);
     let Some(kind) = kind else { return judged };
     refuse_foreign_keys(report, file, kind, raw);
@@ -140,6 +171,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
     judged.image = what.map(|kind| Image {
         name: name.clone(),
         title: raw.title.as_ref().map_or_else(|| name.to_string(), |title| title.value.to_string()),
+        key: judged.key,
         firmware: firmware.map_or(Firmware::Any, |(firmware, _)| firmware),
         options,
         kind,
@@ -162,6 +194,7 @@ fn refuse_foreign_keys(report: &mut Report<'_>, file: FileId, kind: Kind, raw: &
         ("kernel", start(&raw.kernel)),
         ("initrd", start(&raw.initrd)),
         ("args", start(&raw.args)),
+        ("attach", start(&raw.attach)),
     ];
     for (key, at) in given {
         if let (Some(at), false) = (at, kind.keys().contains(&key)) {
@@ -298,12 +331,16 @@ fn judge_linux(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFil
         kernel: kernel.value.to_string(),
         initrd: raw.initrd.iter().flat_map(|list| &list.value).map(|path| path.value.to_string()).collect(),
         args: raw.args.as_ref().map_or_else(String::new, |args| args.value.to_string()),
+        attach: raw.attach.as_ref().map(|disk| disk.value.clone()),
     })
 }
 
 /// Judges what one image says of others.
 pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
     for (name, judged) in &images.by_name {
+        if let (Some(Kind::Linux), Some((disk, place))) = (judged.kind, &judged.attach) {
+            images.judge_use(report, *place, disk, &Use::Attach);
+        }
         if let (Role::Data, Some((_, place))) = (judged.role, judged.data_disks.first()) {
             let problem = error(*place, format!("image {name} has role = \"data\" and cannot have data disks of its own"));
             report.push(problem.hint("list them in the image that is booted"));

@@ -3,11 +3,11 @@
 //! **Invariant:** the first that claims a name or an address has it; the second is the finding, and says where the first is.
 
 use super::{
-    Firmware, Machine, PxeStrategy,
+    Firmware, Gateway, Login, Machine, PxeStrategy,
     images::{Images, Use},
     networks::{self, Networks, Whole},
     options,
-    raw::{At, DefaultsTable, MachineTable},
+    raw::{Address, At, DefaultsTable, MachineTable},
     report::{FileId, Place, Report, error},
     settings::{self, Settings},
     table::Table,
@@ -52,6 +52,8 @@ pub(super) struct Defaults<'f> {
     loader: Option<String>,
     pxe: Option<PxeStrategy>,
     options: DhcpOptions,
+    gateway: Gateway,
+    chap: Option<&'f At<bool>>,
     /// True if a boot list of defaults may stand on a line that was reported.
     boot_is_excused: Excused,
 }
@@ -89,10 +91,12 @@ impl Surroundings<'_> {
                 loader: None,
                 pxe: None,
                 options,
+                gateway: Gateway::Keep,
+                chap: None,
                 boot_is_excused,
             };
         };
-        let DefaultsTable { boot, firmware, menu_timeout, loader, pxe, options } = &at.value;
+        let DefaultsTable { boot, firmware, menu_timeout, loader, pxe, options, clear_gateway, chap } = &at.value;
         let boot = boot.as_ref();
         if let Some(list) = boot {
             self.judge_boot(report, file, list);
@@ -104,6 +108,8 @@ impl Surroundings<'_> {
             loader: loader.as_ref().map(|loader| loader.value.to_string()),
             pxe: pxe.as_ref().map(|pxe| pxe.value),
             options: options::judge(report, file, options.as_ref(), options::Of::Machine),
+            gateway: clear_gateway.as_ref().map_or(Gateway::Keep, gateway),
+            chap: chap.as_ref(),
             boot_is_excused: excused(Table::at(file, at.start), report),
         }
     }
@@ -119,9 +125,22 @@ impl Surroundings<'_> {
             report.push(error(file.at(list.start), message).hint("nobody finds an entry in a longer menu; leave some out"));
             return;
         }
-        let mut seen = BTreeMap::new();
+        let (mut seen, mut keys) = (BTreeMap::new(), BTreeMap::new());
         for entry in &list.value {
             let place = file.at(entry.start);
+            if let Some(key) = self.images.key(&entry.value)
+                && let Some(other) = keys.insert(key, &entry.value).filter(|other| **other != entry.value)
+            {
+                let message = format!("images {other} and {} have the same key, {key}", entry.value);
+                report.push(error(place, message).hint("give one of them another key, or none"));
+            }
+            if let Some(disk) = self.images.attached(&entry.value)
+                && !list.value.iter().any(|other| other.value == *disk)
+            {
+                let message = format!("image {} attaches {disk}, which is not in this boot list", entry.value);
+                report
+                    .push(error(place, message).hint(format!("add \"{disk}\": a machine has the disks of its own entries only")));
+            }
             match seen.insert(&entry.value, place) {
                 Some(first) => {
                     report.push(
@@ -142,7 +161,8 @@ impl Surroundings<'_> {
         entry: &At<MachineTable>,
     ) {
         let owner = Table::at(file, entry.start);
-        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, loader, pxe, options } = &entry.value;
+        let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, loader, pxe, options, clear_gateway, chap } =
+            &entry.value;
         machines.entries += 1;
         let hint = "add a line such as: name = \"pc01\"";
         let named = owner.need(report, name, "name", ("a machine", hint));
@@ -180,15 +200,39 @@ impl Surroundings<'_> {
         }
         let loader = loader.as_ref().map(|loader| loader.value.to_string()).or_else(|| defaults.loader.clone());
         let pxe = pxe.as_ref().map(|pxe| pxe.value).or(defaults.pxe);
+        let gateway = clear_gateway.as_ref().map_or(defaults.gateway, gateway);
+        let login = self.judge_chap(report, owner, &whose, chap.as_ref().or(defaults.chap), ip.as_ref());
         let Some(name) = named else { return };
         self.judge_firmware(report, &name.value, firmware, &boot);
         self.judge_lengths(report, owner.of(name), &name.value, &boot);
         if fresh && !macs.is_empty() && !boot.is_empty() {
             let ip = ip.as_ref().map(|ip| ip.value.0);
             let name = name.value.clone();
-            let machine = Machine { name: name.clone(), macs, ip, firmware, boot, menu_timeout, loader, pxe, options };
+            let machine =
+                Machine { name: name.clone(), macs, ip, firmware, boot, menu_timeout, loader, pxe, options, gateway, login };
             machines.by_name.insert(name, machine);
         }
+    }
+
+    /// Secrets go to a reserved address only, so that no other machine is handed them.
+    fn judge_chap(
+        &self,
+        report: &mut Report<'_>,
+        owner: Table,
+        whose: &str,
+        chap: Option<&At<bool>>,
+        ip: Option<&At<Address>>,
+    ) -> Login {
+        let Some(chap) = chap.filter(|chap| chap.value) else { return Login::Open };
+        if ip.is_none() && !owner.excuses(report, "ip") {
+            let problem = error(owner.of(chap), format!("{whose} has chap = true and no ip"));
+            report.push(problem.hint("reserve an address for it: its secret is handed to that address alone"));
+        }
+        if self.settings.iscsi.as_ref().is_some_and(|iscsi| iscsi.chap_secrets.is_none()) {
+            let problem = error(owner.of(chap), format!("{whose} has chap = true, and the site names no secrets"));
+            report.push(problem.hint("add to [iscsi] in site.toml: chap-secrets = \"/etc/barista/chap.toml\""));
+        }
+        Login::Chap
     }
 
     fn judge_macs(
@@ -265,6 +309,10 @@ fn judge_loader(report: &mut Report<'_>, place: Place, whose: &str, (loader, fir
     if !platform.takes(loader) {
         report.push(error(place, format!("{whose} boots by {spelled}, and loader {loader} is not for it")).hint(hint));
     }
+}
+
+fn gateway(clear: &At<bool>) -> Gateway {
+    if clear.value { Gateway::Clear } else { Gateway::Keep }
 }
 
 /// Judges the length of the volumes of images' versions.

@@ -3,8 +3,8 @@
 //! **Invariant:** a value of [`Site`] exists only if the commit it was read from has no error.
 
 use crate::names::{
-    Bytes, DhcpOptions, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, NetworkName, Percent, Platform, Share, SiteName,
-    VersionName, VgName,
+    Bytes, DhcpOptions, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Platform, Share,
+    SiteName, VersionName, VgName,
 };
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ pub struct Iscsi {
     pub iqn_prefix: Iqn,
     /// The TCP port; 3260 unless the site says otherwise.
     pub port: u16,
+    /// The file of the CHAP secrets, an absolute path; present when any machine proves itself.
+    pub chap_secrets: Option<String>,
 }
 
 /// What every booting machine gets unless it says otherwise.
@@ -229,6 +231,8 @@ pub struct Image {
     pub name: ImageName,
     /// What a menu calls it.
     pub title: String,
+    /// The key that chooses it in a menu, when the site says.
+    pub key: Option<MenuKey>,
     /// What firmware can boot it.
     pub firmware: Firmware,
     /// Further DHCP options told to machines whose default it is.
@@ -334,6 +338,8 @@ pub struct Linux {
     pub initrd: Vec<String>,
     /// The kernel's command line.
     pub args: String,
+    /// A disk image that is attached before the kernel starts.
+    pub attach: Option<ImageName>,
 }
 
 /// One machine.
@@ -357,4 +363,26 @@ pub struct Machine {
     pub pxe: Option<PxeStrategy>,
     /// Further DHCP options it is told.
     pub options: DhcpOptions,
+    /// Whether it keeps its router when a disk is attached.
+    pub gateway: Gateway,
+    /// Whether it proves itself before a disk is attached.
+    pub login: Login,
+}
+
+/// Whether a machine proves itself before a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Its name is enough.
+    Open,
+    /// With CHAP.
+    Chap,
+}
+
+/// Whether a machine keeps its router when a disk is attached; the iBFT hands it on to the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateway {
+    /// It does.
+    Keep,
+    /// It forgets it, so that Windows reaches its disk without it.
+    Clear,
 }

@@ -142,7 +142,8 @@ fn judge_pool_size(report: &mut Report<'_>, place: Place, size: Share) {
 fn judge_iscsi(report: &mut Report<'_>, file: FileId, table: &At<IscsiTable>) -> Option<Iscsi> {
     let port = judge_port(report, file, table.value.port.as_ref(), ISCSI_PORT);
     let iqn_prefix = table.value.iqn_prefix.as_ref()?.value.clone();
-    Some(Iscsi { iqn_prefix, port })
+    let chap_secrets = table.value.chap_secrets.as_ref().map(|path| path.value.to_string());
+    Some(Iscsi { iqn_prefix, port, chap_secrets })
 }
 
 fn judge_boot(report: &mut Report<'_>, file: FileId, table: &At<BootTable>) -> BootDefaults {

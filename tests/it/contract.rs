@@ -324,3 +324,36 @@ fn contract_a_map_dies_with_its_luns_link_and_is_not_revived() {
         );
     });
 }
+
+#[test]
+fn contract_names_and_secrets_for_chap_are_kept_to_the_byte() {
+    on_each_host(|ground| {
+        let tpg = ground.target();
+        let acl = format!("{tpg}/acls/{PREFIX}:pc01");
+        let (user, secret) = (format!("{acl}/auth/userid"), format!("{acl}/auth/password"));
+        let longest = "a".repeat(254);
+        check(
+            ground,
+            &[
+                ("mkdir", &acl, "", None),
+                ("read", &user, "", None),
+                ("read", &secret, "", None),
+                ("write", &user, "pc01", None),
+                ("write", &secret, "correcthorse1", None),
+                ("read", &user, "pc01", None),
+                ("read", &secret, "correcthorse1", None),
+                // A newline becomes part of the secret.
+                ("write", &secret, "correcthorse1\n", None),
+                ("read", &secret, "correcthorse1\n", None),
+                ("write", &secret, &longest, None),
+                ("read", &secret, &longest, None),
+                ("write", &secret, &"a".repeat(256), Some(EINVAL)),
+                ("read", &secret, &longest, None),
+                ("write", &format!("{tpg}/attrib/authentication"), "0", None),
+                ("write", &format!("{tpg}/attrib/authentication"), "1", None),
+                ("write", &format!("{tpg}/attrib/authentication"), "2", Some(EINVAL)),
+                ("read", &format!("{tpg}/attrib/authentication"), "1", None),
+            ],
+        );
+    });
+}

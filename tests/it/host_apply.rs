@@ -283,6 +283,7 @@ fn table(machines: &[(&str, &str)]) -> BootTable {
         http_address: address,
         http_port: 8080,
         loaders: None,
+        chap_secrets: None,
         networks: BTreeMap::new(),
         machines: machines.collect(),
         unknown_script: String::new(),

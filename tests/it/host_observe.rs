@@ -21,6 +21,7 @@ fn scope(state: &Path) -> Scope {
         assets: Default::default(),
         macs: [("pc01".parse().expect("legal"), vec!["88:ae:dd:05:08:01".parse().expect("legal")])].into(),
         state: state.to_owned(),
+        chap_secrets: None,
     }
 }
 

@@ -16,11 +16,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("boot::transcript", &["names"]),
     ("desired", &["names", "site"]),
     // The pure half of boot: what the plan compares and publishes.
-    ("boot::ipxe", &["names", "desired", "boot::table"]),
+    ("boot::chap", &["names", "boot::table"]),
+    ("boot::ipxe", &["names", "desired", "boot::table", "boot::chap"]),
     ("boot::compile", &["names", "desired", "boot::table", "boot::ipxe"]),
     ("boot::compute_table", &[]),
     ("plan", &["names", "site", "desired", "observed", "boot::table", "boot::transcript", "boot::ipxe", "boot::compute_table"]),
-    ("host", &["names", "site", "desired", "observed", "plan", "boot::table", "boot::transcript"]),
+    ("host", &["names", "site", "desired", "observed", "plan", "boot::table", "boot::transcript", "boot::chap"]),
     // The serving half stands above the boot table alone: no packet parser knows of plans or the host.
     ("boot", &["names", "desired", "boot"]),
     ("deploy", &["names", "site"]),

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
 mod cafe;
+mod chap;
 mod cli;
 mod contract;
 mod contract_lvm;
@@ -19,6 +20,7 @@ mod git;
 mod host_apply;
 mod host_ground;
 mod host_observe;
+mod injection;
 mod layering;
 mod operator;
 mod plan_converge;

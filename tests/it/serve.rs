@@ -136,6 +136,33 @@ fn a_new_table_is_served_and_a_broken_one_is_not() {
 }
 
 #[test]
+fn a_secret_is_merged_for_the_machines_own_address_alone() {
+    use barista::boot::chap::{MARKER, PATH as SECRETS};
+    let service = Service::start(&[]);
+    let (http, state) = (service.http, service.state.path().to_owned());
+    let script = || crate::serve_http::get(http, "/machines/88aedd0508fa/boot.ipxe").body;
+    let plain = format!("#!ipxe\n{MARKER}\n");
+    let mut guarded = table(&state.join("loaders"));
+    guarded.machines.values_mut().for_each(|machine| {
+        machine.ip = Some(Ipv4Addr::LOCALHOST);
+        machine.script = plain.clone();
+    });
+    publish(&state, &guarded);
+    service.until("the script is served", || async { script() == plain.as_bytes() });
+    fs::write(state.join(SECRETS), "{\"pc01\":[\"pc01\",\"correcthorse1\"]}").expect("it is written");
+    let own = b"#!ipxe\nset username pc01\nset password correcthorse1\n";
+    service.until("the secret is merged", || async { script() == own });
+
+    guarded.machines.values_mut().for_each(|machine| machine.ip = Some(Ipv4Addr::new(127, 0, 0, 2)));
+    publish(&state, &guarded);
+    service.until("another address has none", || async { script() == plain.as_bytes() });
+    let transcript = || fs::read_to_string(state.join(transcript::PATH)).unwrap_or_default();
+    service.until("the transcript is on disk", || async { !transcript().is_empty() });
+    assert!(!transcript().contains("correcthorse"));
+    service.stop();
+}
+
+#[test]
 fn a_fetched_script_is_in_the_transcript_that_outlives_the_service() {
     let service = Service::start(&[("ipxe.efi", b"loader")]);
     crate::serve_http::get(service.http, "/machines/88-ae-dd-05-08-fa/boot.ipxe");

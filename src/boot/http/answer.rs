@@ -7,6 +7,7 @@ use super::{
     script::boot_script,
 };
 use crate::boot::{
+    chap,
     serve::{Happening, Recorder, Served},
     transcript::EventKind,
 };
@@ -55,17 +56,17 @@ pub async fn answer<B: Send + 'static>(request: Request<B>, source: Source<'_>) 
                 Some((name, machine)) => (
                     EventKind::Script { machine: Some(name.clone()), default: Some(machine.default.clone()) },
                     format!("gave the script of {name}, default {}", machine.default),
-                    &machine.script,
+                    chap::script_for(name, machine, &served.secrets, peer),
                 ),
                 None => {
                     let kind = EventKind::Script { machine: None, default: None };
-                    (kind, "gave the script for unknown machines".to_owned(), &table.unknown_script)
+                    (kind, "gave the script for unknown machines".to_owned(), table.unknown_script.clone())
                 }
             };
             if method == Method::GET {
                 recorder.record_script(mac, peer, happening(kind, what));
             }
-            text(&method, StatusCode::OK, script.clone())
+            text(&method, StatusCode::OK, script)
         }
         Route::Loader(name) => match served.loaders.find(&name) {
             Some((name, file)) => {

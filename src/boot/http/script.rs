@@ -7,7 +7,7 @@ pub fn boot_script(http_base: &str) -> String {
     format!(
         "#!ipxe\n\
          :again\n\
-         chain --replace --autofree {http_base}/machines/${{netX/mac:hexraw}}/boot.ipxe || goto failed\n\
+         chain --replace --autofree --timeout 30000 {http_base}/machines/${{netX/mac:hexraw}}/boot.ipxe || goto failed\n\
          :failed\n\
          echo The boot script of ${{netX/mac}} could not be fetched from {http_base}; trying again in 5 seconds.\n\
          sleep 5\n\
@@ -45,7 +45,7 @@ mod tests {
     fn a_machine_that_cannot_fetch_its_script_says_so_and_asks_again() {
         let script = boot_script("http://192.168.1.2:8080");
         assert!(script.starts_with("#!ipxe\n"));
-        assert!(script.contains("http://192.168.1.2:8080/machines/${netX/mac:hexraw}/boot.ipxe || goto failed\n"));
+        assert!(script.contains("chain --replace --autofree --timeout 30000 http://192.168.1.2:8080/machines/${netX/mac:hexraw}/boot.ipxe || goto failed\n"));
         assert!(script.ends_with("sleep 5\ngoto again\n"));
         // A token that is a lone ";" would end the command for iPXE.
         assert!(!script.split_whitespace().any(|token| token == ";"));

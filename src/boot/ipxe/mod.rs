@@ -4,8 +4,9 @@
 //! **Invariant:** pure; a template that names something unknown, runs too long or yields no script is an error, never an
 //! empty line.
 
-use crate::desired::{Entry, EntryKind, Seat};
-use crate::names::{Iqn, MacAddr, MachineName, SiteName};
+use super::chap::MARKER;
+use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
+use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 use std::{collections::BTreeMap, net::Ipv4Addr};
@@ -59,18 +60,29 @@ struct MachineContext<'a> {
     ip: Option<Ipv4Addr>,
     macs: &'a [MacAddr],
     initiator: Option<&'a Iqn>,
+    gateway: &'static str,
+    chap: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 struct EntryContext<'a> {
     name: &'a str,
     title: &'a str,
+    key: Option<MenuKey>,
     kind: &'static str,
     target: Option<&'a str>,
     root_path: Option<String>,
+    disks: Vec<DiskContext>,
     kernel: Option<String>,
     initrd: Vec<String>,
     args: Option<&'a str>,
+}
+
+/// One disk that is attached, as iPXE numbers and finds it.
+#[derive(Serialize)]
+struct DiskContext {
+    drive: String,
+    root_path: String,
 }
 
 impl<'a> Scripts<'a> {
@@ -93,7 +105,20 @@ impl<'a> Scripts<'a> {
         let page = MachinePage {
             site: self.site,
             base: &self.base,
-            machine: MachineContext { name, ip: seat.ip, macs: &seat.macs, initiator: seat.initiator.as_ref() },
+            machine: MachineContext {
+                name,
+                ip: seat.ip,
+                macs: &seat.macs,
+                initiator: seat.initiator.as_ref(),
+                gateway: match seat.gateway {
+                    Gateway::Keep => "keep",
+                    Gateway::Clear => "clear",
+                },
+                chap: match seat.login {
+                    Login::Open => None,
+                    Login::Chap => Some(MARKER),
+                },
+            },
             entries: seat.entries.iter().map(|entry| self.entry(entry)).collect(),
             timeout_ms: seat.menu_timeout.duration().as_millis() as u64,
         };
@@ -106,25 +131,23 @@ impl<'a> Scripts<'a> {
     }
 
     fn entry<'e>(&self, entry: &'e Entry) -> EntryContext<'e> {
+        let attachment = entry.kind.attachment();
         let mut shown = EntryContext {
             name: entry.image.as_str(),
             title: &entry.title,
+            key: entry.key,
             kind: "local",
-            target: None,
-            root_path: None,
+            target: attachment.map(|attachment| attachment.target.as_str()),
+            root_path: attachment.map(|attachment| root_path(attachment, Lun(0))),
+            disks: attachment.map_or_else(Vec::new, disks),
             kernel: None,
             initrd: Vec::new(),
             args: None,
         };
         let asset = |path: &String| format!("{}/assets/{path}", self.base);
         match &entry.kind {
-            EntryKind::Disk { target, portal } => {
-                shown.kind = "disk";
-                shown.target = Some(target.as_str());
-                // RFC 4173 §5: iscsi:<server>:<protocol>:<port>:<LUN>:<target>; empty is TCP and LUN 0.
-                shown.root_path = Some(format!("iscsi:{}::{}::{target}", portal.0.ip(), portal.0.port()));
-            }
-            EntryKind::Linux { kernel, initrd, args } => {
+            EntryKind::Disk(_) => shown.kind = "disk",
+            EntryKind::Linux { kernel, initrd, args, .. } => {
                 shown.kind = "linux";
                 shown.kernel = Some(asset(kernel));
                 shown.initrd = initrd.iter().map(asset).collect();
@@ -147,6 +170,18 @@ impl<'a> Scripts<'a> {
         }
         Ok(text)
     }
+}
+
+/// Drives are numbered from 0x80, the first that a BIOS boots (INT 13h).
+fn disks(attachment: &Attachment) -> Vec<DiskContext> {
+    let disk = |lun: &Lun| DiskContext { drive: format!("{:#x}", 0x80 + lun.0), root_path: root_path(attachment, *lun) };
+    attachment.luns.iter().map(disk).collect()
+}
+
+/// RFC 4173 §5: `iscsi:<server>:<protocol>:<port>:<LUN>:<target>`; empty is TCP and LUN 0, and the LUN is in hex.
+fn root_path(Attachment { target, portal, .. }: &Attachment, lun: Lun) -> String {
+    let lun = if lun.0 == 0 { String::new() } else { format!("{:x}", lun.0) };
+    format!("iscsi:{}::{}:{lun}:{target}", portal.0.ip(), portal.0.port())
 }
 
 fn describe(template: &str, error: &minijinja::Error) -> TemplateError {

@@ -8,6 +8,8 @@ fn seat(entries: Vec<Entry>, seconds: u64) -> Seat {
         ip: Some([192, 168, 1, 101].into()),
         firmware: None,
         menu_timeout: Interval::seconds(seconds),
+        gateway: Gateway::Keep,
+        login: Login::Open,
         initiator: Some("iqn.2026-11.example.cat:pc01".parse().expect("legal")),
         entries,
         loader: None,
@@ -20,10 +22,16 @@ fn disk(image: &str) -> Entry {
     Entry {
         image: image.parse().expect("legal"),
         title: format!("The {image}"),
-        kind: EntryKind::Disk {
-            target: format!("iqn.2026-11.example.cat:pc01.{image}").parse().expect("legal"),
-            portal: "192.168.1.2:3260".parse().expect("legal"),
-        },
+        key: MenuKey::of('w'),
+        kind: EntryKind::Disk(attachment(image, 1)),
+    }
+}
+
+fn attachment(image: &str, disks: u16) -> Attachment {
+    Attachment {
+        target: format!("iqn.2026-11.example.cat:pc01.{image}").parse().expect("legal"),
+        portal: "192.168.1.2:3260".parse().expect("legal"),
+        luns: (0..disks).map(Lun).collect(),
     }
 }
 
@@ -31,10 +39,12 @@ fn linux() -> Entry {
     Entry {
         image: "rescue".parse().expect("legal"),
         title: "Rescue".into(),
+        key: MenuKey::of('r'),
         kind: EntryKind::Linux {
             kernel: "rescue/vmlinuz".into(),
             initrd: vec!["rescue/a.img".into(), "rescue/b.img".into()],
             args: "ip=dhcp quiet".into(),
+            attach: None,
         },
     }
 }
@@ -51,26 +61,31 @@ fn a_single_disk_boots_without_a_menu() {
     let script = render(&[], &seat(vec![disk("win11")], 5)).expect("renders");
     assert!(
         script.starts_with(
-            "#!ipxe\n# pc01 of lucky-cat\nset initiator-iqn iqn.2026-11.example.cat:pc01\n:start\ngoto boot-win11\n"
+            "#!ipxe\n# pc01 of lucky-cat\n:start\ngoto boot-win11\n\n:boot-win11\necho pc01 ${netX/ip} ${netX/mac}: The win11\n"
         ),
         "{script}"
     );
-    assert!(
-        script.contains("\nsanboot --drive 0x80 iscsi:192.168.1.2::3260::iqn.2026-11.example.cat:pc01.win11 ||\n"),
-        "{script}"
-    );
+    let hook = "\nsanhook --drive 0x80 iscsi:192.168.1.2::3260::iqn.2026-11.example.cat:pc01.win11 || goto wait-win11\n";
+    assert!(script.contains(hook) && script.contains("\nsanboot --no-describe --drive 0x80 ||\n"), "{script}");
     assert!(!script.contains("menu "), "{script}");
 }
 
 #[test]
 fn a_menu_has_its_default_its_timeout_and_a_label_for_every_item() {
-    let local = Entry { image: "local".parse().expect("legal"), title: "This machine's own disk".into(), kind: EntryKind::Local };
+    let local = Entry {
+        image: "local".parse().expect("legal"),
+        title: "This machine's own disk".into(),
+        key: None,
+        kind: EntryKind::Local,
+    };
     let script = render(&[], &seat(vec![disk("win11"), linux(), local], 5)).expect("renders");
-    assert!(script.contains("menu lucky-cat: pc01 192.168.1.101\nitem win11 The win11\nitem rescue Rescue\nitem local This machine's own disk\nchoose --timeout 5000 --default win11 selected || goto start\n"), "{script}");
+    assert!(script.contains("menu lucky-cat: pc01\nitem --gap pc01 ${netX/ip} ${netX/mac}\nitem --key w win11 w The win11\nitem --key r rescue r Rescue\nitem local This machine's own disk\nchoose --timeout 5000 --default win11 selected || goto start\n"), "{script}");
+    let own = part(&script, "boot-local");
+    assert!(own.contains("\niseq ${platform} efi && exit 1 ||\nsanboot --no-describe --drive 0x80 ||\n"), "{script}");
     for label in ["win11", "rescue", "local"] {
         assert!(script.contains(&format!("\n:boot-{label}\n")), "{script}");
     }
-    assert!(script.contains("kernel --name kernel http://192.168.1.2:8080/assets/rescue/vmlinuz initrd=initrd0 initrd=initrd1 ip=dhcp quiet || goto failed\ninitrd --name initrd0 http://192.168.1.2:8080/assets/rescue/a.img || goto failed\n"), "{script}");
+    assert!(script.contains("kernel --name kernel http://192.168.1.2:8080/assets/rescue/vmlinuz initrd=initrd0 initrd=initrd1 ip=dhcp quiet || goto broken-rescue\ninitrd --name initrd0 http://192.168.1.2:8080/assets/rescue/a.img || goto broken-rescue\n"), "{script}");
 }
 
 #[test]
@@ -87,4 +102,60 @@ fn a_site_template_that_names_nothing_known_is_an_error_with_its_line() {
     let endless = "#!ipxe\n{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
     assert!(render(&[("machine.ipxe", endless)], &seat(vec![disk("win11")], 5)).is_err(), "runs out of fuel");
     assert!(render(&[("machine.ipxe", "echo no head\n")], &seat(vec![disk("win11")], 5)).is_err());
+}
+
+/// The part of a script between a label and the next blank line.
+fn part<'s>(script: &'s str, label: &str) -> &'s str {
+    let (_, rest) = script.split_once(&format!("\n:{label}\n")).expect("the label is there");
+    rest.split("\n\n").next().expect("a part")
+}
+
+#[test]
+fn every_entry_names_the_initiator_and_forgets_the_router_where_asked() {
+    let mut seat = seat(vec![disk("win11"), linux()], 5);
+    seat.gateway = Gateway::Clear;
+    let script = render(&[], &seat).expect("renders");
+    for label in ["boot-win11", "boot-rescue"] {
+        assert!(part(&script, label).contains("\nset initiator-iqn iqn.2026-11.example.cat:pc01\n"), "{script}");
+    }
+    assert!(part(&script, "boot-win11").contains("\nset netX/gateway 0.0.0.0\n"), "{script}");
+    assert!(!part(&script, "boot-rescue").contains("gateway"), "it has no disk: {script}");
+}
+
+#[test]
+fn data_disks_are_drives_of_their_own_and_let_go_again() {
+    let entry = Entry { kind: EntryKind::Disk(attachment("win11", 3)), ..disk("win11") };
+    let script = render(&[], &seat(vec![entry], 5)).expect("renders");
+    let boot = part(&script, "boot-win11");
+    for (drive, lun) in [("0x81", "1"), ("0x82", "2")] {
+        let hook = format!(
+            "\nsanhook --no-describe --drive {drive} iscsi:192.168.1.2::3260:{lun}:iqn.2026-11.example.cat:pc01.win11 || goto wait-win11\n"
+        );
+        assert!(boot.contains(&hook), "{script}");
+        assert_eq!(boot.matches(&format!("\nsanunhook --drive {drive} ||\n")).count(), 2, "{script}");
+    }
+}
+
+#[test]
+fn what_an_installer_installs_on_stays_attached() {
+    let mut entry = linux();
+    if let EntryKind::Linux { attach, .. } = &mut entry.kind {
+        *attach = Some(attachment("blank", 1));
+    }
+    let script = render(&[], &seat(vec![entry], 5)).expect("renders");
+    let boot = part(&script, "boot-rescue");
+    let hook = boot.find("sanhook --drive 0x80 iscsi:192.168.1.2::3260::iqn.2026-11.example.cat:pc01.blank ||").expect("hooked");
+    let keep = boot.find("\nset keep-san 1\n").expect("kept");
+    assert!(hook < keep && keep < boot.find("\nboot ||\n").expect("booted"), "{script}");
+}
+
+/// Every `goto` leads to a label that is there once.
+#[test]
+fn no_label_is_missing_or_there_twice() {
+    let script = render(&[], &seat(vec![disk("win11"), disk("ubuntu"), linux()], 5)).expect("renders");
+    let labels: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix(':')).collect();
+    for word in script.split("goto ").skip(1).filter_map(|rest| rest.split_whitespace().next()) {
+        let word = word.replace("${selected}", "win11");
+        assert_eq!(labels.iter().filter(|label| **label == word).count(), 1, "{word} in {script}");
+    }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table and the loaders")]
 
 use crate::boot::{
+    chap::{self, Secrets},
     http::script::autoexec_script,
     loaders::{AUTOEXEC, Loaders},
     table::{BootTable, PATH},
@@ -41,6 +42,8 @@ pub struct Served {
     pub table: BootTable,
     /// The loaders that are there.
     pub loaders: Loaders,
+    /// The CHAP secrets that were published with it.
+    pub secrets: Secrets,
     /// The largest TFTP block that no interface has to cut.
     pub largest_block: usize,
 }
@@ -54,6 +57,9 @@ pub struct TableSource {
     path: PathBuf,
     seen: Option<Stamp>,
     table: Option<BootTable>,
+    secrets_path: PathBuf,
+    secrets: Secrets,
+    secrets_seen: Option<Stamp>,
     loaders_seen: BTreeMap<String, Found>,
     /// Bytes by what they were read from: a file that did not change is not read again, and links share their file's.
     read: BTreeMap<Stamp, Bytes>,
@@ -75,6 +81,9 @@ impl TableSource {
             path: state.join(PATH),
             seen: None,
             table: None,
+            secrets_path: state.join(chap::PATH),
+            secrets: Secrets::new(),
+            secrets_seen: None,
             loaders_seen: BTreeMap::new(),
             read: BTreeMap::new(),
             said: None,
@@ -84,7 +93,7 @@ impl TableSource {
 
     /// What is to be served from now on, when it is not what was served before.
     pub fn poll(&mut self) -> Option<Served> {
-        let table_changed = self.read_table();
+        let table_changed = self.read_table() | self.read_secrets();
         let table = self.table.as_ref()?;
         let Listing { files, left_out } = list(table.loaders.as_deref());
         if left_out != self.left_out {
@@ -108,7 +117,26 @@ impl TableSource {
         loaders.add(AUTOEXEC, autoexec_script(&table.http_base()).into());
         self.loaders_seen = files;
         let largest_block = largest_block(table);
-        Some(Served { table: table.clone(), loaders, largest_block })
+        Some(Served { table: table.clone(), loaders, secrets: self.secrets.clone(), largest_block })
+    }
+
+    /// Reads the CHAP secrets if their file changed; true when there are others. What does not read leaves none: a machine
+    /// without its secret is refused by its target and says so.
+    fn read_secrets(&mut self) -> bool {
+        let stamp = fs::metadata(&self.secrets_path).ok().map(|metadata| stamp(&metadata));
+        if stamp == self.secrets_seen {
+            return false;
+        }
+        self.secrets_seen = stamp;
+        let read = match stamp {
+            Some(_) => fs::read_to_string(&self.secrets_path).map_err(|error| error.to_string()),
+            None => Ok("{}".to_owned()),
+        };
+        self.secrets = read.and_then(|text| chap::parse(&text).map_err(str::to_owned)).unwrap_or_else(|error| {
+            tracing::warn!(path = %self.secrets_path.display(), error, "the CHAP secrets cannot be used");
+            Secrets::new()
+        });
+        true
     }
 
     /// Reads the table if its file changed; true when there is a new one.

@@ -128,7 +128,7 @@ fn counters_of(lio: &Seen<Lio>, machine: &MachineName) -> BTreeMap<String, u64> 
 mod tests {
     use super::*;
     use crate::names::Lun;
-    use crate::observed::{Acl, MappedLun, Target, Tpg};
+    use crate::observed::{Acl, LoginSeen, MappedLun, SecretsSeen, ServedSecrets, Target, Tpg};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).expect("a time")
@@ -140,7 +140,10 @@ mod tests {
             None => Seen::Absent,
         };
         let luns = [(Lun(0), MappedLun { commands, ..MappedLun::default() })].into();
-        let tpg = Tpg { acls: [("iqn.2026-11.x:pc01".to_owned(), Acl { luns, session })].into(), ..Tpg::default() };
+        let tpg = Tpg {
+            acls: [("iqn.2026-11.x:pc01".to_owned(), Acl { luns, session, login: LoginSeen::Unknown })].into(),
+            ..Tpg::default()
+        };
         let target = Target { tpgs: [(1, tpg)].into(), sessions: 0 };
         Lio { targets: [("iqn.2026-11.x:pc01.win11".to_owned(), target)].into(), ..Lio::default() }
     }
@@ -158,6 +161,7 @@ mod tests {
             sources: BTreeMap::new(),
             assets: BTreeMap::new(),
             activity,
+            secrets: SecretsSeen { machines: Seen::Absent, served: ServedSecrets::Same },
         };
         remember(state, &observation).expect("written");
         observation

@@ -4,12 +4,13 @@
 //! kernel does not finish in time is left behind in its thread and never waited for again.
 #![expect(clippy::disallowed_methods, reason = "effect room: a thread that may block in the kernel")]
 
-use crate::host::ConfigFs;
-use crate::plan::{ConfigFsOp, Op, Outcome, render_op};
+use crate::host::{ConfigFs, read_secrets};
+use crate::plan::{ConfigFsOp, Op, Outcome, SecretPart, render_op};
 use nix::errno::Errno;
 use std::{
     collections::BTreeMap,
     io,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -164,6 +165,14 @@ fn perform(configfs: &dyn ConfigFs, op: &ConfigFsOp) -> io::Result<()> {
         ConfigFsOp::Rmdir(path) => fine_when_gone(configfs.rmdir(path)),
         ConfigFsOp::Unlink(path) => fine_when_gone(configfs.unlink(path)),
         ConfigFsOp::Write { path, value } => write(configfs, path, value),
+        ConfigFsOp::WriteSecret { path, part, machine, file } => {
+            let secrets = read_secrets(Path::new(file)).map_err(io::Error::other)?;
+            let both = secrets.get(machine).ok_or_else(|| io::Error::other(format!("{file} has no [{machine}]")))?;
+            match part {
+                SecretPart::User => configfs.write(path, both.user()),
+                SecretPart::Secret => configfs.write(path, both.secret.expose()),
+            }
+        }
         ConfigFsOp::Symlink { target, link } => match configfs.symlink(target, link) {
             Err(error) if is(&error, Errno::EEXIST) => match configfs.read_link(link) {
                 Ok(there) if there == *target && is_dead(configfs, link) => {

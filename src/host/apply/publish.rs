@@ -5,7 +5,7 @@
 
 use super::Run;
 use crate::boot::table::{BootMachine, BootTable, PATH};
-use crate::host::write_atomically;
+use crate::host::{publish_secrets, write_atomically};
 use crate::names::MachineName;
 use crate::plan::{ChangeId, Outcome};
 
@@ -22,10 +22,14 @@ impl Run<'_> {
         let table = self.merge(table, otherwise);
         self.progress.begin(change, "boot    table");
         tracing::debug!(target: "barista::host", "op publish {PATH}, {} machines", table.machines.len());
-        let outcome = match write_atomically(&self.context.state.join(PATH), &table.render()) {
-            Ok(()) => Outcome::Done,
-            Err(error) => Outcome::Failed(format!("{}: {error}", self.context.state.join(PATH).display())),
-        };
+        let state = &self.context.state;
+        // The secrets first: a script that speaks of one must find it.
+        let secrets = publish_secrets(state, table.chap_secrets.as_deref());
+        let written = secrets.and_then(|()| {
+            let path = state.join(PATH);
+            write_atomically(&path, &table.render()).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        let outcome = written.map_or_else(Outcome::Failed, |()| Outcome::Done);
         self.progress.end(&outcome);
         if outcome != Outcome::Done {
             // Nothing of the table stands, so nothing of it may be relied on by what comes after.

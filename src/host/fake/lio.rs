@@ -19,6 +19,9 @@ const LONGEST_NAME: usize = 223;
 /// `SE_DEV_ALIAS_LEN` and `SE_UDEV_PATH_LEN` less a terminator.
 const LONGEST_ALIAS: usize = 511;
 
+/// `MAX_USER_LEN` and `MAX_PASS_LEN` (`iscsi_target_core.h`) less a terminator.
+const LONGEST_AUTH: usize = 254;
+
 /// What a backstore knows beside its attributes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Device {
@@ -259,6 +262,7 @@ impl Lio {
             }
             (Group::Default, _) if parent.ends_with("/wwn") => self.write_wwn(path, parent, name, value),
             (Group::Default, _) if parent.ends_with("/attrib") => self.write_attribute(path, parent, name, value),
+            (Group::Default, _) if parent.ends_with("/auth") && value.len() > LONGEST_AUTH => Err(Errno::EINVAL),
             (Group::Default, _) if parent.ends_with("/auth") || parent.ends_with("/param") => self.tree.set(path, value),
             _ => Err(Errno::EACCES),
         }

@@ -186,8 +186,11 @@ impl FakeHost {
         if portals.children.is_empty() {
             return Err(format!("{target} has no portal"));
         }
-        let secret = value(&format!("acls/{initiator}/auth/userid"))?;
-        if value("attrib/authentication")? == "1" && secret.is_empty() {
+        let pair = ["userid", "password"].map(|name| value(&format!("acls/{initiator}/auth/{name}")));
+        let [user, secret] = pair;
+        // A value that begins with NULL clears the field.
+        let lacks = |text: &str| text.is_empty() || text.starts_with("NULL");
+        if value("attrib/authentication")? == "1" && (lacks(&user?) || lacks(&secret?)) {
             return Err(format!("{initiator} has no CHAP secret and {target} asks for one"));
         }
         lio.sessions.push(lio::Session { target: target.into(), initiator, isid: isid.into(), address: address.into() });

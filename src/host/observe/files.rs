@@ -4,10 +4,13 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the state directory and the image store")]
 
 use super::Scope;
-use crate::boot::{table, transcript};
+use crate::boot::{
+    chap::{self, Secrets},
+    table, transcript,
+};
 use crate::host::{Command, CommandError, System};
 use crate::names::{Bytes, MachineName};
-use crate::observed::{Seen, SourceFile, parse_disk_size};
+use crate::observed::{Seen, ServedSecrets, SourceFile, parse_disk_size};
 use crate::site::SourceFormat;
 use jiff::Timestamp;
 use std::{
@@ -55,6 +58,19 @@ fn file_size(store: &Path, path: &str) -> io::Result<(Bytes, Bytes)> {
     // stat(2): blocks are of 512 bytes whatever the file system's own.
     let sizes = (Bytes(metadata.len()), Bytes(metadata.blocks() * 512));
     if metadata.is_file() { Ok(sizes) } else { Err(io::Error::other("is not a regular file")) }
+}
+
+/// Whether the secrets that are served are those of the site; where the site's cannot be read, what is served stands.
+pub(super) fn observe_served_secrets(state: &Path, secrets: &Seen<Secrets>) -> ServedSecrets {
+    let path = state.join(chap::PATH);
+    let group = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.gid());
+    let readable = || group(&state.join("serve")).is_none_or(|serve| group(&path) == Some(serve));
+    let same = match secrets {
+        Seen::Absent => !path.exists(),
+        Seen::Present(secrets) => fs::read_to_string(&path).is_ok_and(|text| text == chap::render(secrets)) && readable(),
+        Seen::Unreadable(_) => true,
+    };
+    if same { ServedSecrets::Same } else { ServedSecrets::Other }
 }
 
 pub(super) fn observe_sources(system: &System, scope: &Scope) -> BTreeMap<String, Seen<SourceFile>> {

@@ -4,11 +4,12 @@
 //! not ours little is read, and nothing there can stop us.
 #![expect(clippy::disallowed_methods, reason = "effect room: threads that read configfs")]
 
+use crate::boot::chap::Secrets;
 use crate::host::{ConfigFs, Kind, System};
-use crate::names::{Iqn, Lun, SiteName};
+use crate::names::{Iqn, Lun, MachineName, SiteName};
 use crate::observed::{
-    Acl, BACKSTORE_ATTRIBUTES, Backstore, Lio, MappedLun, Seen, TPG_ATTRIBUTES, Target, Tpg, TpgLun, parse_counter, parse_device,
-    parse_flag, parse_lun_directory, parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
+    Acl, BACKSTORE_ATTRIBUTES, Backstore, Lio, LoginSeen, MappedLun, Seen, TPG_ATTRIBUTES, Target, Tpg, TpgLun, parse_counter,
+    parse_device, parse_flag, parse_lun_directory, parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
 };
 use nix::errno::Errno;
 use std::{collections::BTreeMap, io, sync::mpsc::channel, thread, time::Duration};
@@ -18,13 +19,13 @@ use std::{collections::BTreeMap, io, sync::mpsc::channel, thread, time::Duration
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Reads the tree in a thread of its own, which is left behind when the kernel does not answer.
-pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn) -> Seen<Lio> {
+pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn, secrets: Secrets) -> Seen<Lio> {
     let (sender, receiver) = channel();
     let (configfs, kernel) = (system.configfs.clone(), system.kernel.clone());
     let (ours, prefix) = (format!("{site}."), format!("{prefix}:"));
     thread::spawn(move || {
         let seen = match configfs.list("") {
-            Ok(_) => read_tree(&Tree { configfs: &*configfs, ours: &ours, prefix: &prefix }),
+            Ok(_) => read_tree(&Tree { configfs: &*configfs, ours: &ours, prefix: &prefix, secrets: &secrets }),
             Err(error) if error.kind() == io::ErrorKind::NotFound && kernel.has_configfs() => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err("/sys/kernel/config: configfs is not mounted; run \
                  `modprobe configfs` and `mount -t configfs configfs /sys/kernel/config`"
@@ -49,7 +50,7 @@ pub(in crate::host) fn read_target_now(system: &System, name: &str) -> Read<Opti
     let (sender, receiver) = channel();
     let (configfs, path) = (system.configfs.clone(), format!("iscsi/{name}"));
     thread::spawn(move || {
-        let tree = Tree { configfs: &*configfs, ours: "", prefix: "" };
+        let tree = Tree { configfs: &*configfs, ours: "", prefix: "", secrets: &Secrets::new() };
         let seen = match configfs.list(&path) {
             Ok(_) => read_target(&tree, &path).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -64,6 +65,7 @@ struct Tree<'a> {
     configfs: &'a dyn ConfigFs,
     ours: &'a str,
     prefix: &'a str,
+    secrets: &'a Secrets,
 }
 
 type Read<T> = Result<T, String>;
@@ -206,11 +208,23 @@ fn read_acl(tree: &Tree<'_>, path: &str) -> Read<Acl> {
         Ok(None) => Seen::Absent,
         Err(reason) => Seen::Unreadable(reason),
     };
-    let mut acl = Acl { luns: BTreeMap::new(), session };
+    let mut acl = Acl { luns: BTreeMap::new(), session, login: read_login(tree, path)? };
     for (lun, path) in lun_directories(tree, path)? {
         acl.luns.insert(lun, read_mapped_lun(tree, &path)?);
     }
     Ok(acl)
+}
+
+/// Compares an ACL's name and secret with the site's, which an observation must not hold.
+fn read_login(tree: &Tree<'_>, acl: &str) -> Read<LoginSeen> {
+    let initiator = acl.rsplit('/').next().unwrap_or_default();
+    let machine = initiator.strip_prefix(tree.prefix).and_then(|machine| machine.parse().ok());
+    let Some(both) = machine.and_then(|machine: MachineName| tree.secrets.get(&machine)) else {
+        return Ok(LoginSeen::Unknown);
+    };
+    let user = tree.text(&format!("{acl}/auth/userid"))?;
+    let secret = tree.text(&format!("{acl}/auth/password"))?;
+    Ok(if user == both.user() && secret == both.secret.expose() { LoginSeen::Same } else { LoginSeen::Other })
 }
 
 fn read_mapped_lun(tree: &Tree<'_>, path: &str) -> Read<MappedLun> {

@@ -10,10 +10,10 @@ mod lvm;
 pub(super) use files::{read_disk_size, resolve_in_store};
 pub(super) use lio::read_target_now;
 
-use super::{System, activity};
+use super::{System, activity, read_secrets};
 use crate::desired::{Source, SourceFormat};
 use crate::names::{Iqn, MacAddr, MachineName, SiteName, VgName};
-use crate::observed::{Observation, Seen};
+use crate::observed::{Observation, SecretsSeen, Seen};
 use crate::plan::Prepared;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +41,8 @@ pub struct Scope {
     pub macs: BTreeMap<MachineName, Vec<MacAddr>>,
     /// The state directory.
     pub state: PathBuf,
+    /// The file of the CHAP secrets.
+    pub chap_secrets: Option<PathBuf>,
 }
 
 impl Scope {
@@ -62,6 +64,7 @@ impl Scope {
             assets: prepared.table.assets.clone(),
             macs: prepared.table.machines.iter().map(|(name, machine)| (name.clone(), machine.macs.clone())).collect(),
             state: state.to_owned(),
+            chap_secrets: prepared.table.chap_secrets.as_ref().map(PathBuf::from),
         }
     }
 
@@ -75,8 +78,13 @@ impl Scope {
 /// Looks at the host once.
 pub fn observe(system: &System, scope: &Scope) -> Observation {
     let then = activity::load(&scope.state);
+    let secrets = match &scope.chap_secrets {
+        None => Seen::Absent,
+        Some(path) => read_secrets(path).map_or_else(Seen::Unreadable, Seen::Present),
+    };
+    let known = secrets.present().cloned().unwrap_or_default();
     let (vg, mut lio) = match (&scope.vg, &scope.iqn_prefix) {
-        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix)),
+        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix, known)),
         _ => (Seen::Absent, Seen::Absent),
     };
     let at = system.kernel.now();
@@ -96,5 +104,13 @@ pub fn observe(system: &System, scope: &Scope) -> Observation {
         sources: files::observe_sources(system, scope),
         assets: files::observe_assets(scope),
         activity,
+        secrets: SecretsSeen {
+            served: files::observe_served_secrets(&scope.state, &secrets),
+            machines: match secrets {
+                Seen::Absent => Seen::Absent,
+                Seen::Present(secrets) => Seen::Present(secrets.into_keys().collect()),
+                Seen::Unreadable(why) => Seen::Unreadable(why),
+            },
+        },
     }
 }

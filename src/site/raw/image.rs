@@ -4,7 +4,7 @@
 
 use super::{AssetPath, At, KernelArgs, Move, OptionsTable, Sha256, SourcePath, Title};
 use crate::{
-    names::{Bytes, ImageName, VersionName},
+    names::{Bytes, ImageName, MenuKey, VersionName},
     site::{Firmware, Reset, Role},
 };
 use schemars::JsonSchema;
@@ -22,7 +22,8 @@ use serde::Deserialize;
           { "required": ["data-disks"] }, { "required": ["version"] }] } } },
     { "if": { "properties": { "kind": { "const": "linux" } } },
       "then": { "required": ["kernel"] },
-      "else": { "not": { "anyOf": [{ "required": ["kernel"] }, { "required": ["initrd"] }, { "required": ["args"] }] } } }
+      "else": { "not": { "anyOf": [
+          { "required": ["kernel"] }, { "required": ["initrd"] }, { "required": ["args"] }, { "required": ["attach"] }] } } }
 ]))]
 pub(in crate::site) struct ImageFile {
     /// What it is; the keys it takes depend on it.
@@ -30,6 +31,8 @@ pub(in crate::site) struct ImageFile {
     pub(in crate::site) kind: Option<At<Kind>>,
     /// What a menu calls it. Default: the image's name.
     pub(in crate::site) title: Option<At<Title>>,
+    /// The key that chooses it in a menu. Default: the first letter of its name that no entry before it has.
+    pub(in crate::site) key: Option<At<MenuKey>>,
     /// What firmware can boot it. Default: "any".
     pub(in crate::site) firmware: Option<At<Firmware>>,
     /// Further DHCP options told to machines whose default it is.
@@ -53,6 +56,9 @@ pub(in crate::site) struct ImageFile {
     pub(in crate::site) initrd: Option<At<Vec<At<AssetPath>>>>,
     /// linux: the kernel's command line.
     pub(in crate::site) args: Option<At<KernelArgs>>,
+    /// linux: a disk image whose clone is attached before the kernel starts, and stays: for an installer. A machine with this
+    /// entry needs one for that image too.
+    pub(in crate::site) attach: Option<At<ImageName>>,
     /// Images that had another name before: keeps their data.
     #[serde(default)]
     pub(in crate::site) moved: Vec<At<Move<ImageName>>>,
@@ -84,7 +90,7 @@ impl Kind {
     pub(in crate::site) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Disk => &["role", "size", "reset", "current", "data-disks", "version"],
-            Self::Linux => &["kernel", "initrd", "args"],
+            Self::Linux => &["kernel", "initrd", "args", "attach"],
             Self::Local => &[],
         }
     }

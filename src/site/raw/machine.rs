@@ -41,6 +41,11 @@ pub(in crate::site) struct DefaultsTable {
     pub(in crate::site) pxe: Option<At<PxeStrategy>>,
     /// Further DHCP options they are told.
     pub(in crate::site) options: Option<At<OptionsTable>>,
+    /// Whether they forget the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
+    /// Default: false.
+    pub(in crate::site) clear_gateway: Option<At<bool>>,
+    /// Whether they prove themselves with CHAP before a disk is attached; the secret stands in [iscsi] chap-secrets. Default: false.
+    pub(in crate::site) chap: Option<At<bool>>,
 }
 
 /// One machine.
@@ -69,6 +74,11 @@ pub(in crate::site) struct MachineTable {
     pub(in crate::site) pxe: Option<At<PxeStrategy>>,
     /// Further DHCP options it is told; over its default image's, and those over its network's.
     pub(in crate::site) options: Option<At<OptionsTable>>,
+    /// Whether it forgets the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
+    /// Default: false.
+    pub(in crate::site) clear_gateway: Option<At<bool>>,
+    /// Whether it proves itself with CHAP before a disk is attached; the secret stands in [iscsi] chap-secrets. Default: false.
+    pub(in crate::site) chap: Option<At<bool>>,
 }
 
 /// A rename that keeps the data.

@@ -20,7 +20,7 @@ pub(super) use image::{ImageFile, Kind, VersionTable};
 pub(super) use machine::{DefaultsTable, MachineTable, MachinesFile, Move};
 pub(super) use network::NetworkFile;
 pub(super) use options::{OptionValue, OptionsTable};
-pub(super) use path::{AssetPath, Directory, LoaderPath, Sha256, SourcePath};
+pub(super) use path::{AssetPath, Directory, FilePath, LoaderPath, Sha256, SourcePath};
 pub(super) use platform::ByPlatform;
 pub(super) use settings::{BootTable, IscsiTable, PolicyTable, ServerTable, SiteFile, StorageTable};
 pub(super) use spot::At;

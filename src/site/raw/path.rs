@@ -121,6 +121,22 @@ impl FromStr for Directory {
 
 text_form!(Directory, "absolute path of a directory, such as /srv/images", "^/[^/].*$");
 
+/// A file of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::site) struct FilePath(String);
+
+impl FromStr for FilePath {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.ends_with('/') {
+            return Err(NameError::new("file", text, "ends in '/': it must be a file"));
+        }
+        Ok(Self(text.parse::<Directory>().map_err(|error| NameError { what: "file", ..error })?.0))
+    }
+}
+
+text_form!(FilePath, "absolute path of a file, such as /etc/barista/chap.toml", "^/[^/].*[^/]$");
+
 /// A SHA-256 digest in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::site) struct Sha256(String);

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** says nothing about other files; what depends on them is judged where both are known.
 
-use super::{Address, At, ByPlatform, Directory, LoaderPath};
+use super::{Address, At, ByPlatform, Directory, FilePath, LoaderPath};
 use crate::{
     names::{Interval, Iqn, LvName, Percent, Share, SiteName, VgName},
     site::{Consent, PxeStrategy},
@@ -73,6 +73,9 @@ pub(in crate::site) struct IscsiTable {
     pub(in crate::site) iqn_prefix: Option<At<Iqn>>,
     /// The TCP port. Default: 3260.
     pub(in crate::site) port: Option<At<u16>>,
+    /// A file of the server, root's alone, with the secrets of the machines that have chap = true: [pc01] and below it
+    /// secret = "12 to 16 bytes" and, unless it is the machine's name, user.
+    pub(in crate::site) chap_secrets: Option<At<FilePath>>,
 }
 
 /// What every booting machine gets.

@@ -22,10 +22,13 @@ class Image:
     reset: str = "every-boot"
     size: str = "48MiB"
     role: str = "system"
+    data_disks: Sequence[str] = ()
 
     def text(self) -> str:
         """The image's file."""
         role = 'role = "data"\n' if self.role == "data" else 'firmware = "any"\n'
+        if self.data_disks:
+            role += "data-disks = [" + ", ".join(f'"{disk}"' for disk in self.data_disks) + "]\n"
         head = f'kind = "disk"\n{role}size = "{self.size}"\nreset = "{self.reset}"\ncurrent = "{self.current}"\n'
         return head + "".join(f'[[version]]\nname = "{name}"\nsource = "{source}"\n' for name, source in self.versions.items())
 
@@ -37,6 +40,7 @@ class Machine:
     name: str
     number: int
     boot: Sequence[str]
+    chap: bool = False
 
     @property
     def mac(self) -> str:
@@ -49,7 +53,7 @@ class Machine:
     def text(self) -> str:
         """The machine's table."""
         boot = ", ".join(f'"{image}"' for image in self.boot)
-        return f'[[machine]]\nname = "{self.name}"\nmac = "{self.mac}"\nip = "{self.ip}"\nboot = [{boot}]\n'
+        return f'[[machine]]\nname = "{self.name}"\nmac = "{self.mac}"\nip = "{self.ip}"\nboot = [{boot}]\n' + ("chap = true\n" if self.chap else "")
 
 
 ALPHA = Image("alpha", {"1": "alpha.raw"}, "1")
@@ -67,6 +71,7 @@ class Site:
     network: str = "server"
     volume_group: str = "cafe"
     menu_timeout: str = "1s"
+    chap_secrets: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def with_(self, **changes: object) -> "Site":
@@ -77,11 +82,12 @@ class Site:
         """Path to contents."""
         consent = ", ".join(f'"{item}"' for item in self.may_destroy)
         scope = 'range = "192.168.77.200-192.168.77.220"\nrouter = "192.168.77.1"\n' if self.network == "server" else ""
+        chap = f'chap-secrets = "{self.chap_secrets}"\n' if self.chap_secrets else ""
         files = {
             "site.toml": f'name = "{NAME}"\n[server]\naddress = "192.168.77.1"\n'
                          f'[storage]\nvolume-group = "{self.volume_group}"\nthin-pool = "pool"\ncreate-pool = true\n'
                          'pool-size = "80%"\nimage-store = "/lab/images"\n'
-                         f'[iscsi]\niqn-prefix = "{PREFIX}"\n[boot]\nmenu-timeout = "{self.menu_timeout}"\n'
+                         f'[iscsi]\niqn-prefix = "{PREFIX}"\n{chap}[boot]\nmenu-timeout = "{self.menu_timeout}"\n'
                          f'[policy]\nmax-destroy = {self.max_destroy}\nmay-destroy = [{consent}]\n',
             "network/lan.toml": f'interface = "br0"\nmode = "{self.network}"\nsubnet = "192.168.77.0/24"\n{scope}',
         }

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from labkit.cafe import Cafe
+from labkit.cafe import STATE, TARGETS, Cafe
 from labkit.lab import Lab
-from labkit.site import Machine, Site
+from labkit.site import ALPHA, PREFIX, Image, Machine, Site
 
-PROVES = "barista alone brings a BIOS and a UEFI machine at once to a root of their own, and nothing else is written"
-PC01, PC02, PC03 = Machine("pc01", 1, ["alpha"]), Machine("pc02", 2, ["alpha"]), Machine("pc03", 3, ["alpha"])
+PROVES = "barista alone brings a BIOS and a UEFI machine at once to a root of their own, each with its secret, and nothing else is written"
+WITH_GAMES = Image("alpha", ALPHA.versions, ALPHA.current, data_disks=["games"])
+GAMES = Image("games", {"1": "beta.qcow2"}, "1", role="data")
+PC01, PC02, PC03 = Machine("pc01", 1, ["alpha"], chap=True), Machine("pc02", 2, ["alpha"], chap=True), Machine("pc03", 3, ["alpha"])
+SECRETS = "/etc/barista-chap.toml"
 
 
 def run(lab: Lab) -> None:
     """Applies, serves without root, boots both, and looks at every volume afterwards."""
     server = lab.server(ports=2)
-    cafe = Cafe(server, Site(machines=(PC01, PC02, PC03)))
+    server.must(f"umask 077 && cat >{SECRETS}", stdin=b'[pc01]\nsecret = "correcthorse1"\n[pc02]\nuser = "two"\nsecret = "batterystaple2"\n')
+    server.must(f"mkdir -p {STATE}/serve && chown 65534:65534 {STATE}/serve")
+    cafe = Cafe(server, Site(machines=(PC01, PC02, PC03), images=(WITH_GAMES, GAMES), chap_secrets=SECRETS))
     first = cafe.apply()
     lab.proves("apply makes the pool, the image and three seats", {"pool", "img.alpha.1", "seat.pc01.alpha.a"} <= set(cafe.volumes()), first.out)
     base, idle = cafe.sum_of("img.alpha.1"), cafe.sum_of("seat.pc03.alpha.a")
     lab.proves("the image volume holds the source, byte for byte",
                base == server.must("md5sum /lab/images/alpha.raw").split()[0])
     lab.proves("a fresh seat is the image", idle == base)
+
+    asks = server.must(f"cat {TARGETS}/iscsi/{PREFIX}:pc0?.alpha/tpgt_1/attrib/authentication").split()
+    lab.proves("two machines must prove themselves, the third not", asks == ["1", "1", "0"], str(asks))
+    lab.proves("neither plan nor table holds a secret", server.run(f"grep -r -e correcthorse -e batterystaple {STATE} --include=table.json").rc == 1
+               and "correcthorse" not in first.out + first.err)
 
     serving = cafe.serve()
     identity = server.must(f"cat /proc/$(cat {serving.base}.pid)/status")
@@ -30,10 +40,13 @@ def run(lab: Lab) -> None:
         said = client.wait_said("LAB: root on iSCSI", 240)
         lab.proves(f"{name} reached a Linux root on its own LUN",
                    "image=alpha" in said and f"serial={cafe.serial(name, 'alpha')}" in said and "boots=1" in said, said)
+        lab.proves(f"{name} has its data disk beside it, and found both by one target", "disks=2" in said, said)
+        lab.proves(f"{name}'s firmware had both as drives", all(f"Registered SAN device {drive}" in client.console() for drive in ("0x80", "0x81")))
         seconds = client.wait_off(60)
         lab.note(f"{name}: {seconds:.0f} s from power-on to power-off")
     for name in clients:
         lab.proves(f"what {name} wrote is on its volume", cafe.read_file(f"seat.{name}.alpha.a", "boots").strip() == "1")
     lab.proves("the image volume is untouched", cafe.sum_of("img.alpha.1") == base)
     lab.proves("the seat that was off is untouched", cafe.sum_of("seat.pc03.alpha.a") == idle)
+    lab.proves("no log holds a secret", "correcthorse" not in serving.output())
     lab.proves("serve still runs", serving.status() is None, serving.output()[-2000:])

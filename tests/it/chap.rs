@@ -1,0 +1,123 @@
+//! CHAP from the site's file to LIO, to the script, and nowhere else.
+
+use crate::room::{Files, Room, cafe, prepare, text, with};
+use barista::boot::chap::{MARKER, PATH};
+use barista::host::ConfigFs;
+use barista::plan::{Outcome, render_ops};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+
+const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
+const PC01: &str = "iqn.2026-11.example.cat:pc01";
+const SECRET: &str = "correcthorse1";
+
+fn write_secrets(room: &Room, text: &str, mode: u32) -> PathBuf {
+    let path = room.state.path().join("chap.toml");
+    fs::write(&path, text).expect("writable");
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its own");
+    path
+}
+
+/// Two machines, of which the first proves itself.
+fn guarded(room: &Room, secrets: &str) -> Files {
+    let path = write_secrets(room, secrets, 0o600);
+    let line = format!("[iscsi]\nchap-secrets = {path:?}\n");
+    let files = with(&cafe(2), "site.toml", "[iscsi]\n", &line);
+    with(&files, "machines/row.toml", "name = \"pc01\"\n", "name = \"pc01\"\nchap = true\n")
+}
+
+fn secrets() -> String {
+    format!("[pc01]\nsecret = \"{SECRET}\"\n[pc09]\nuser = \"nobody\"\nsecret = \"correcthorse9\"\n")
+}
+
+fn configfs(room: &Room) -> Arc<dyn ConfigFs> {
+    room.host.system().configfs
+}
+
+fn value(room: &Room, path: &str) -> String {
+    configfs(room).read(&format!("iscsi/{ALPHA}/tpgt_1/{path}")).expect("readable")
+}
+
+#[test]
+fn one_machine_proves_itself_and_no_word_of_its_secret_is_said() {
+    let room = Room::new();
+    let files = guarded(&room, &secrets());
+    let (plan, report) = room.apply(&files);
+    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{report:?}");
+    assert_eq!(text(&room.plan(&files)), "No changes. The host matches test.\n");
+    assert_eq!(value(&room, "attrib/authentication"), "1");
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/userid")), "pc01");
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), SECRET, "without a newline, which LIO would count");
+    let other = "iscsi/iqn.2026-11.example.cat:pc02.alpha/tpgt_1/attrib/authentication";
+    assert_eq!(configfs(&room).read(other).expect("readable"), "0");
+
+    let table = fs::read_to_string(room.state.path().join(barista::boot::table::PATH)).expect("published");
+    let observation = room.observe(&prepare(&files));
+    let said = [
+        text(&plan),
+        render_ops(&plan),
+        serde_json::to_string(&plan).expect("serialises"),
+        serde_json::to_string(&report).expect("serialises"),
+        serde_json::to_string(&observation).expect("serialises"),
+        format!("{plan:?} {observation:?}"),
+        table.clone(),
+    ];
+    for said in &said {
+        assert!(!said.contains("correcthorse"), "{said}");
+    }
+    assert!(said[1].contains("auth/password <the secret of pc01 in /"), "{}", said[1]);
+    assert_eq!(table.matches(MARKER).count(), 1, "pc01's script alone speaks of a secret");
+    let served = room.state.path().join(PATH);
+    assert_eq!(fs::metadata(&served).expect("published").permissions().mode() & 0o777, 0o600, "there is no serve here");
+    assert!(fs::read_to_string(&served).expect("readable").contains(SECRET));
+}
+
+#[test]
+fn another_secret_takes_the_seat_down_when_it_is_free() {
+    let room = Room::new();
+    let files = guarded(&room, &secrets());
+    room.settle(&files);
+    room.host.login(ALPHA, PC01).expect("logs in");
+    write_secrets(&room, "[pc01]\nsecret = \"batterystaple\"\n", 0o600);
+    let (plan, _) = room.apply(&files);
+    assert!(text(&plan).contains("the secret of pc01 is another one"), "{}", text(&plan));
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), SECRET, "held: pc01 is in use");
+    room.host.logout(ALPHA, PC01);
+    room.pass(&files);
+    room.settle(&files);
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), "batterystaple");
+    assert!(!fs::read_to_string(room.state.path().join(PATH)).expect("readable").contains(SECRET));
+}
+
+#[test]
+fn without_its_secret_a_target_is_held_and_never_open() {
+    for (text_of_file, mode, why) in [
+        (secrets(), 0o644, "is not its owner's alone"),
+        ("[pc02]\nsecret = \"correcthorse2\"\n".to_owned(), 0o600, "has no [pc01]"),
+        ("[pc01]\nsecret = \"short\"\n".to_owned(), 0o600, "must measure 12 to 16 bytes"),
+    ] {
+        let room = Room::new();
+        let files = guarded(&room, "");
+        write_secrets(&room, &text_of_file, mode);
+        let (plan, _) = room.apply(&files);
+        assert!(text(&plan).contains(why), "{why}: {}", text(&plan));
+        assert!(configfs(&room).list(&format!("iscsi/{ALPHA}")).is_err(), "it was made: {}", text(&plan));
+        assert!(configfs(&room).list("iscsi/iqn.2026-11.example.cat:pc02.alpha").is_ok(), "the others are");
+    }
+    let room = Room::new();
+    let files = guarded(&room, &secrets());
+    room.settle(&files);
+    write_secrets(&room, &secrets(), 0o644);
+    room.apply(&files);
+    assert_eq!(value(&room, "attrib/authentication"), "1", "what stands stays closed");
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), SECRET);
+}
+
+#[test]
+fn a_site_that_asks_for_no_secret_any_more_leaves_none() {
+    let room = Room::new();
+    room.settle(&guarded(&room, &secrets()));
+    room.settle(&cafe(2));
+    assert_eq!(value(&room, "attrib/authentication"), "0");
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), "");
+    assert!(!room.state.path().join(PATH).exists());
+}
