@@ -20,6 +20,7 @@ mod schemas;
 mod serve;
 mod serve_fuzz;
 mod serve_http;
+mod serve_http_limits;
 mod serve_netns;
 mod serve_tftp;
 mod site;

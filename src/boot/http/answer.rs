@@ -8,6 +8,7 @@ use super::{
     route::{Route, decode, route},
     script::boot_script,
     select::{Facts, Selection, media_type, select},
+    shortcut::Shortcut,
 };
 use crate::boot::serve::{Recorder, Served};
 use hyper::{
@@ -28,6 +29,8 @@ pub struct Source<'a> {
     pub recorder: &'a Recorder,
     /// Who asks.
     pub peer: IpAddr,
+    /// The way of files past us on this connection.
+    pub shortcut: &'a Shortcut,
 }
 
 /// Answers one request.
@@ -114,7 +117,8 @@ async fn asset<B>(request: &Request<B>, path: &str, source: Source<'_>) -> Respo
         Selection::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, 0, 0),
         Selection::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let payload = if method == Method::HEAD || length == 0 { Bytes::new().into() } else { asset.payload(from, length) };
+    let payload =
+        if method == Method::HEAD || length == 0 { Bytes::new().into() } else { asset.payload(from, length, source.shortcut) };
     let mut response = Response::new(payload);
     *response.status_mut() = status;
     let headers = response.headers_mut();

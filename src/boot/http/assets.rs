@@ -6,8 +6,9 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: opens the assets")]
 
 use super::{
-    body::{Buffers, Payload, Stretch},
+    body::{Buffers, Payload, Store, Stretch},
     select::Facts,
+    shortcut::Shortcut,
 };
 use hyper::body::Bytes;
 use rustix::{
@@ -199,11 +200,13 @@ impl Kept {
 }
 
 impl Asset {
-    /// So many of its bytes, from one on.
-    pub fn payload(self, from: u64, length: u64) -> Payload {
+    /// So many of its bytes, from one on, on a connection with this way past us.
+    pub fn payload(self, from: u64, length: u64, shortcut: &Shortcut) -> Payload {
         match self.found {
             Found::Memory(bytes) => bytes.slice(from as usize..(from + length) as usize).into(),
-            Found::File(file) => Payload::File(Stretch::new(file, from, length, self.buffers)),
+            Found::File(file) => {
+                Payload::File(Stretch::new(file, from, length, Store { buffers: self.buffers, shortcut: shortcut.clone() }))
+            }
         }
     }
 }

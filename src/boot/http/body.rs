@@ -7,8 +7,9 @@
     reason = "effect room: reads pieces of files, on a thread where the disk must be waited for"
 )]
 
+use super::shortcut::{Shortcut, shrank};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::ReadWriteFlags;
 use std::{
     fs::File,
     future::Future,
@@ -20,8 +21,8 @@ use std::{
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// One piece. It is copied in and out while it is in the processor's cache: a mebibyte costs a third more, 64 KiB no less.
-const PIECE: usize = 256 << 10;
+/// One piece: what a connection holds where the disk had to be read.
+pub const PIECE: usize = 256 << 10;
 /// Buffers kept for the next piece; 8 MiB.
 const SPARE: usize = 32;
 
@@ -69,70 +70,71 @@ pub struct Stretch {
     file: Arc<File>,
     at: u64,
     left: u64,
-    buffers: Buffers,
+    store: Store,
     /// A read that waits for the disk.
     reading: Option<JoinHandle<io::Result<Piece>>>,
 }
 
+/// What the pieces of files need: buffers, and the way past them.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Where a piece goes that had to be read.
+    pub buffers: Buffers,
+    /// Where a piece goes that the kernel can send by itself.
+    pub shortcut: Shortcut,
+}
+
 impl Stretch {
     /// So many bytes of a file from one on.
-    pub fn new(file: File, at: u64, left: u64, buffers: Buffers) -> Self {
-        Self { file: Arc::new(file), at, left, buffers, reading: None }
+    pub fn new(file: File, at: u64, left: u64, store: Store) -> Self {
+        Self { file: Arc::new(file), at, left, store, reading: None }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let piece = match &mut self.reading {
-            Some(reading) => {
-                let read = ready!(Pin::new(reading).poll(context));
-                self.reading = None;
-                read.unwrap_or_else(|panic| Err(io::Error::other(panic)))
-            }
-            None => match self.read_cached() {
-                Some(read) => read,
-                None => {
-                    self.reading = Some(self.read_from_disk());
-                    return self.poll_piece(context);
-                }
-            },
-        };
-        Poll::Ready(Some(piece.and_then(|piece| match piece.length {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was sent")),
-            length => {
-                self.at += length as u64;
-                self.left -= length as u64;
-                Ok(Bytes::from_owner(piece))
-            }
-        })))
+        if self.reading.is_none() && self.is_in_memory() {
+            let bytes = self.store.shortcut.promise(&self.file, self.at, self.wanted());
+            return self.hand_on(bytes);
+        }
+        let (file, at, wanted, buffers) = (&self.file, self.at, self.wanted(), &self.store.buffers);
+        let reading = self.reading.get_or_insert_with(|| read_from_disk(file.clone(), at, wanted, buffers.take()));
+        let read = ready!(Pin::new(reading).poll(context));
+        self.reading = None;
+        match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(piece) if piece.length == 0 => Poll::Ready(Some(Err(shrank()))),
+            Ok(piece) => self.hand_on(Bytes::from_owner(piece)),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+
+    fn hand_on(&mut self, bytes: Bytes) -> Poll<Option<io::Result<Bytes>>> {
+        self.at += bytes.len() as u64;
+        self.left -= bytes.len() as u64;
+        Poll::Ready(Some(Ok(bytes)))
     }
 
     fn wanted(&self) -> usize {
         usize::try_from(self.left).map_or(PIECE, |left| left.min(PIECE))
     }
 
-    /// What the page cache has, without waiting; `None` where it has nothing, or the file system cannot tell.
-    fn read_cached(&self) -> Option<io::Result<Piece>> {
-        let (wanted, mut piece) = (self.wanted(), self.buffers.take());
-        let slice = IoSliceMut::new(&mut piece.buffer[..wanted]);
-        match rustix::io::preadv2(&*self.file, &mut [slice], self.at, ReadWriteFlags::NOWAIT) {
-            Ok(length) => {
-                piece.length = length;
-                Some(Ok(piece))
-            }
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) => None,
-            Err(error) => Some(Err(error.into())),
-        }
-    }
-
-    fn read_from_disk(&self) -> JoinHandle<io::Result<Piece>> {
-        let (file, at, wanted, mut piece) = (self.file.clone(), self.at, self.wanted(), self.buffers.take());
-        spawn_blocking(move || {
-            piece.length = file.read_at(&mut piece.buffer[..wanted], at)?;
-            Ok(piece)
+    /// Whether the next piece is in the page cache, as far as its two ends tell: the kernel fills what lies between. A file
+    /// system that cannot tell counts as one that has to be waited for.
+    fn is_in_memory(&self) -> bool {
+        let ends = [self.at, self.at + self.wanted() as u64 - 1];
+        ends.into_iter().all(|at| {
+            let mut byte = [0];
+            rustix::io::preadv2(&*self.file, &mut [IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT) == Ok(1)
         })
     }
+}
+
+fn read_from_disk(file: Arc<File>, at: u64, wanted: usize, mut piece: Piece) -> JoinHandle<io::Result<Piece>> {
+    spawn_blocking(move || {
+        piece.length = file.read_at(&mut piece.buffer[..wanted], at)?;
+        Ok(piece)
+    })
 }
 
 /// Buffers that are used again, so that no piece costs fresh pages.

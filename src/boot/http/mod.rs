@@ -11,4 +11,5 @@ pub mod route;
 pub mod script;
 pub mod select;
 pub mod serve;
+pub mod shortcut;
 pub mod stall;

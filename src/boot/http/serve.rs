@@ -8,6 +8,7 @@ use super::{
     answer::{Source, answer},
     assets::Assets,
     connections::{Activity, Admission, Connections},
+    shortcut::Shortcut,
     stall::Watched,
 };
 use crate::boot::serve::{Recorder, Served};
@@ -112,12 +113,13 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY");
     }
-    let stream = Watched::new(stream, activity.clone(), epoch);
-    let (shared, activity) = (&shared, &activity);
+    let shortcut = Shortcut::default();
+    let stream = Watched::new(stream, activity.clone(), epoch, shortcut.clone());
+    let (shared, activity, shortcut) = (&shared, &activity, &shortcut);
     let service = service_fn(|request: Request<Incoming>| async move {
         activity.touch(epoch.elapsed());
         let served = shared.served.borrow().clone();
-        let source = Source { served: &served, assets: &shared.assets, recorder: &shared.recorder, peer };
+        let source = Source { served: &served, assets: &shared.assets, recorder: &shared.recorder, peer, shortcut };
         Ok::<_, Infallible>(answer(&request, source).await)
     });
     let mut connection = pin!(
@@ -125,6 +127,8 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
             .max_buf_size(LONGEST_HEAD)
+            // What stands for a file's bytes must not be copied together with the head.
+            .writev(true)
             .serve_connection(stream, service)
     );
     let ended = tokio::select! {
