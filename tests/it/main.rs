@@ -23,4 +23,5 @@ mod serve_http;
 mod serve_http_limits;
 mod serve_netns;
 mod serve_tftp;
+mod serve_tftp_peers;
 mod site;
