@@ -22,6 +22,7 @@ mod serve_fuzz;
 mod serve_http;
 mod serve_http_limits;
 mod serve_netns;
+mod serve_process;
 mod serve_tftp;
 mod serve_tftp_peers;
 mod site;
