@@ -4,9 +4,11 @@
 //! EFFECTS: sockets, the clock, and files under the state directory.
 
 mod doors;
+mod privileges;
 mod recorder;
 mod source;
 
+pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
 pub use recorder::{Happening, Recorder};
 pub use source::Served;
 

@@ -6,7 +6,7 @@ use super::{
     failure::{Exit, Failure},
 };
 use crate::agent::notify;
-use crate::boot::serve::{ServeOptions, serve};
+use crate::boot::serve::{PrivilegeError, ServeOptions, drop_privileges, serve};
 use std::future::Future;
 use tokio::sync::oneshot;
 
@@ -15,10 +15,15 @@ use tokio::sync::oneshot;
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,
+    /// Who to become when started as root [default: barista, if there is such a user]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
 }
 
 /// Runs `serve` until it is told to stop.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    // Before the runtime: its threads inherit what is left.
+    drop_privileges(&arguments.state.state, arguments.user.as_deref()).map_err(explain)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // There may be no table yet: the agent publishes it with the first commit, and nobody should wait for that at boot.
@@ -53,4 +58,13 @@ pub(super) async fn until(
             })
         }
     }
+}
+
+fn explain(error: PrivilegeError) -> Failure {
+    let hint = match &error {
+        PrivilegeError::NoSuchUser(_) => "make the user (systemd-sysusers), or leave --user out",
+        PrivilegeError::NotRoot(_) => "leave --user out, or start it as root",
+        PrivilegeError::Step { .. } => "start it as the user it is to run as, without --user",
+    };
+    Failure::hinted(error, hint)
 }

@@ -243,6 +243,21 @@ fn an_acknowledgement_said_again_and_again_is_answered_once() {
 }
 
 #[test]
+fn after_a_time_out_a_machine_that_asks_again_is_answered_once() {
+    let Opening::Read(request) = parse_opening(b"\0\x01ipxe.efi\0octet\0") else { panic!("no request") };
+    let (mut session, first) = Session::open(&request, &Bytes::from(vec![7; 2000]), 1468);
+    assert_eq!(first.send.len(), 1);
+    assert_eq!(session.hear(&[0, 4, 0, 0]).send.len(), 0, "a duplicate");
+    for _ in 0..2 {
+        assert_eq!(session.time_out().send, first.send);
+        let again: Vec<_> = (0..10).flat_map(|_| session.hear(&[0, 4, 0, 0]).send).collect();
+        assert_eq!(again, first.send, "once for each time-out");
+    }
+    assert_eq!(session.hear(&[0, 4, 0, 1]).send.len(), 1, "and it goes on");
+    assert_eq!(session.hear(&[0, 4, 0, 1]).send.len(), 0, "where a duplicate is one again");
+}
+
+#[test]
 fn a_machine_that_went_silent_is_given_up() {
     let Opening::Read(request) = parse_opening(b"\0\x01ipxe.efi\0octet\0") else { panic!("no request") };
     let (mut session, _) = Session::open(&request, &Bytes::from(vec![7; 1000]), 1468);

@@ -3,44 +3,42 @@
 //! **Invariant:** every answer has a Content-Length; firmware asks for it by HEAD before it fetches (C25).
 
 use super::{
-    route::{Route, route},
+    assets::{AssetError, Assets},
+    body::Payload,
+    route::{Route, decode, route},
     script::boot_script,
+    select::{Facts, Selection, media_type, select},
+    shortcut::Shortcut,
 };
 use crate::boot::{
     chap,
     serve::{Happening, Recorder, Served},
     transcript::EventKind,
 };
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE},
+    header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, RETRY_AFTER},
 };
-use std::{io, net::IpAddr, path::Path};
-use tower_http::services::ServeDir;
-
-/// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// One read of an asset; 64 KiB, the default, costs half as much CPU again.
-const CHUNK: usize = 1 << 20;
+use std::{net::IpAddr, sync::Arc};
 
 /// Where answers come from.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     /// What is served.
     pub served: &'a Served,
-    /// The directory of the assets.
-    pub assets: &'a Path,
+    /// The asset store.
+    pub assets: &'a Arc<Assets>,
     /// Where answers to machines are written down.
     pub recorder: &'a Recorder,
     /// Who asks.
     pub peer: IpAddr,
+    /// The way of files past us on this connection.
+    pub shortcut: &'a Shortcut,
 }
 
 /// Answers one request.
-pub async fn answer<B: Send + 'static>(request: Request<B>, source: Source<'_>) -> Response<Body> {
+pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Payload> {
     let method = request.method().clone();
     let Source { served, recorder, peer, .. } = source;
     let table = &served.table;
@@ -112,64 +110,76 @@ fn record_asset(status: StatusCode, path: &str, source: Source<'_>) {
     source.recorder.record_address(source.peer, told);
 }
 
-fn text(method: &Method, status: StatusCode, text: String) -> Response<Body> {
+fn text(method: &Method, status: StatusCode, text: String) -> Response<Payload> {
     whole(method, status, "text/plain; charset=utf-8", text.into())
 }
 
-fn whole(method: &Method, status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+fn whole(method: &Method, status: StatusCode, kind: &'static str, body: Bytes) -> Response<Payload> {
     let length = body.len();
     let body = if method == Method::HEAD { Bytes::new() } else { body };
-    let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
 }
 
-async fn asset<B: Send + 'static>(request: Request<B>, path: &str, source: Source<'_>) -> Response<Body> {
-    let method = request.method().clone();
-    let missing = || text(&method, StatusCode::NOT_FOUND, "no such asset\n".to_owned());
-    let Ok(mut inner) = Request::builder().method(method.clone()).uri(path).body(()) else { return missing() };
-    *inner.headers_mut() = request.headers().clone();
-    if let Some(condition) = inner.headers_mut().remove(IF_RANGE)
-        && !still_holds(&condition, path, source.assets).await
-    {
-        // The part was of an older file: the whole new one goes out (RFC 9110 §13.1.5). The file service ignores this.
-        inner.headers_mut().remove(RANGE);
-    }
-    let mut response = match files(source.assets).try_call(inner).await {
-        Ok(response) => response.map(|body| body.boxed_unsync()),
-        Err(error) if is_absence(error.kind()) => return missing(),
-        Err(error) => {
+async fn asset<B>(request: &Request<B>, path: &str, source: Source<'_>) -> Response<Payload> {
+    let method = request.method();
+    let found = match decode(path) {
+        Some(path) => source.assets.find(&path).await,
+        None => Err(AssetError::Absent),
+    };
+    let asset = match found {
+        Ok(asset) => asset,
+        Err(AssetError::Absent) => {
+            if method == Method::GET {
+                record_asset(StatusCode::NOT_FOUND, path, source);
+            }
+            return text(method, StatusCode::NOT_FOUND, "no such asset\n".to_owned());
+        }
+        Err(AssetError::Exhausted) => {
+            tracing::warn!(peer = %source.peer, path, "no descriptor is left for an asset");
+            let mut response = text(method, StatusCode::SERVICE_UNAVAILABLE, "try again\n".to_owned());
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        }
+        Err(AssetError::Unreadable(error)) => {
             tracing::warn!(path, %error, "an asset cannot be read");
-            return text(&method, StatusCode::INTERNAL_SERVER_ERROR, "the asset cannot be read\n".to_owned());
+            return text(method, StatusCode::INTERNAL_SERVER_ERROR, "the asset cannot be read\n".to_owned());
         }
     };
+    let Facts { size, modified, tag } = asset.facts.clone();
+    let selection = select(request.headers(), &asset.facts);
+    let (status, from, length) = match selection {
+        Selection::Whole => (StatusCode::OK, 0, size),
+        Selection::Part { from, length } => (StatusCode::PARTIAL_CONTENT, from, length),
+        Selection::NotModified => (StatusCode::NOT_MODIFIED, 0, 0),
+        Selection::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, 0, 0),
+        Selection::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
+    };
+    let payload =
+        if method == Method::HEAD || length == 0 { Bytes::new().into() } else { asset.payload(from, length, source.shortcut) };
     if method == Method::GET {
-        record_asset(response.status(), path, source);
+        record_asset(status, path, source);
     }
-    if response.status() == StatusCode::NOT_FOUND {
-        return missing();
+    let mut response = Response::new(payload);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let value = |text: String| HeaderValue::try_from(text).expect("digits, hexadecimal and dates are legal");
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(ETAG, value(tag));
+    headers.insert(LAST_MODIFIED, value(httpdate::fmt_http_date(modified)));
+    match selection {
+        Selection::Part { .. } => {
+            drop(headers.insert(CONTENT_RANGE, value(format!("bytes {from}-{}/{size}", from + length - 1))))
+        }
+        Selection::Unsatisfiable => drop(headers.insert(CONTENT_RANGE, value(format!("bytes */{size}")))),
+        // Neither body nor length: it would be taken for the file's.
+        Selection::NotModified => return response,
+        Selection::Whole | Selection::PreconditionFailed => {}
     }
-    if path.to_ascii_lowercase().ends_with(".efi") {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/efi"));
-    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type(path)));
+    headers.insert(CONTENT_LENGTH, length.into());
     response
-}
-
-/// Whether a path names nothing that can be sent; the file service reports some of these as failures.
-fn is_absence(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound};
-    matches!(kind, NotFound | IsADirectory | NotADirectory | InvalidFilename | InvalidInput)
-}
-
-fn files(assets: &Path) -> ServeDir {
-    ServeDir::new(assets).append_index_html_on_directories(false).with_buf_chunk_size(CHUNK)
-}
-
-/// Whether a file is still the one a client has a part of.
-async fn still_holds(condition: &HeaderValue, path: &str, assets: &Path) -> bool {
-    let Ok(head) = Request::builder().method(Method::HEAD).uri(path).body(()) else { return false };
-    let Ok(response) = files(assets).try_call(head).await else { return false };
-    [ETAG, LAST_MODIFIED].into_iter().any(|name| response.headers().get(name) == Some(condition))
 }

@@ -1,9 +1,15 @@
 //! HTTP: scripts from the boot table, loaders from memory, assets from their directory.
 //!
-//! **Invariant:** what a path means is decided in [`route`] from the path alone, and what a script says in [`script`];
-//! [`serve`] only owns the connections and [`answer`] the bytes.
+//! **Invariant:** what a path means is decided in [`route`] from the path alone, what of a file is sent in [`select`], and who
+//! makes room for whom in [`connections`]; [`serve`] only owns the connections, [`assets`] the files and [`answer`] the bytes.
 
 pub mod answer;
+pub mod assets;
+pub mod body;
+pub mod connections;
 pub mod route;
 pub mod script;
+pub mod select;
 pub mod serve;
+pub mod shortcut;
+pub mod stall;

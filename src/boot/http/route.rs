@@ -31,7 +31,7 @@ pub fn route(method: &Method, path: &str) -> Route {
     if method != Method::GET && method != Method::HEAD {
         return Route::MethodNotAllowed;
     }
-    // Assets keep their encoding: the file service decodes them itself, and checks what comes out.
+    // Assets keep their encoding until they are looked for.
     if let Some(asset) =
         path.strip_prefix("/assets/").map(|asset| asset.trim_start_matches('/')).filter(|asset| !asset.is_empty())
     {
@@ -61,7 +61,7 @@ pub fn route(method: &Method, path: &str) -> Route {
 }
 
 /// A path with its `%xx` read; `None` where they do not read, or hide a control character.
-fn decode(path: &str) -> Option<String> {
+pub(super) fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

@@ -1,98 +1,135 @@
 //! The HTTP loop: accepts, bounds and times connections.
 //!
-//! **Invariant:** a slow or silent client costs one connection for ten seconds, never the service; running out of descriptors
-//! pauses it and no more. EFFECTS: sockets and timers; decides nothing.
+//! **Invariant:** a slow or silent client costs one connection for as long as nobody else wants it, never the service; running out
+//! of descriptors pauses it and no more. EFFECTS: sockets and timers; decides nothing.
 #![expect(clippy::disallowed_methods, reason = "effect room: HTTP connections")]
 
-use super::answer::{Source, answer};
+use super::{
+    answer::{Source, answer},
+    assets::Assets,
+    connections::{Activity, Admission, Connections},
+    shortcut::Shortcut,
+    stall::Watched,
+};
 use crate::boot::serve::{Recorder, Served};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, net::IpAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use hyper_util::rt::TokioTimer;
+use std::{collections::BTreeMap, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, oneshot, watch},
-    task::JoinSet,
-    time::{sleep, timeout},
+    sync::{oneshot, watch},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep, timeout},
 };
 
-/// Connections at once: a room of 200 machines with two each, and descriptors to spare.
-const MOST_CONNECTIONS: usize = 512;
-/// A request's head must be here in this time.
+/// A request's head must be here in this time, and on a connection that is kept the next one as well.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A request's head may be this long; iPXE's is under one kilobyte.
 const LONGEST_HEAD: usize = 32 << 10;
 /// Time for running answers to end when the service stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Before accepting again when no descriptor is left.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// Before accepting again when no descriptor is left, or no connection can make room.
+const FULL: Duration = Duration::from_millis(100);
 
 /// What every connection answers from.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// What is served.
     pub served: watch::Receiver<Arc<Served>>,
-    /// The directory of the assets.
-    pub assets: PathBuf,
+    /// The asset store.
+    pub assets: Arc<Assets>,
     /// Where answers to machines are written down.
     pub recorder: Arc<Recorder>,
 }
 
 /// Answers until told to stop, then lets running answers end.
 pub async fn serve_http(listener: TcpListener, shared: Shared, mut stop: oneshot::Receiver<()>) {
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let (closing, closed) = watch::channel(());
-    let mut connections = JoinSet::new();
+    let epoch = Instant::now();
+    let mut tasks = JoinSet::new();
+    let mut connections = Connections::none();
+    let mut aborts: BTreeMap<_, AbortHandle> = BTreeMap::new();
     loop {
-        let accepted = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
+        let has_room = connections.has_room(epoch.elapsed());
         tokio::select! {
             _ = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            (slot, accepted) = accepted => match accepted {
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = match ended {
+                    Ok((id, ())) => id,
+                    Err(error) => {
+                        if error.is_panic() {
+                            tracing::error!(%error, "an HTTP connection ended badly");
+                        }
+                        error.id()
+                    }
+                };
+                connections.close(&id);
+                aborts.remove(&id);
+            }
+            () = sleep(FULL), if !has_room => {}
+            accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, peer)) => {
-                    let (shared, closed) = (shared.clone(), closed.clone());
-                    connections.spawn(async move {
-                        connection(stream, peer.ip(), shared, closed).await;
-                        drop(slot);
-                    });
+                    match connections.admit(peer.ip(), epoch.elapsed()) {
+                        Admission::Welcome => {}
+                        Admission::Instead(quiet) => {
+                            connections.close(&quiet);
+                            aborts.remove(&quiet).inspect(AbortHandle::abort);
+                        }
+                        Admission::Refused => {
+                            tracing::debug!(%peer, "too many HTTP connections of one address");
+                            continue;
+                        }
+                    }
+                    let activity = Activity::default();
+                    activity.touch(epoch.elapsed());
+                    let running = connection(stream, peer.ip(), shared.clone(), closed.clone(), (activity.clone(), epoch));
+                    let task = tasks.spawn(running);
+                    connections.open(task.id(), peer.ip(), activity);
+                    aborts.insert(task.id(), task);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection could not be accepted");
-                    sleep(OUT_OF_DESCRIPTORS).await;
+                    sleep(FULL).await;
                 }
             },
         }
     }
     drop(listener);
     drop(closing);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async { while tasks.join_next().await.is_some() {} };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("HTTP answers were cut off at the end of the service");
     }
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, shared: Shared, mut closed: watch::Receiver<()>) {
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    shared: Shared,
+    mut closed: watch::Receiver<()>,
+    (activity, epoch): (Activity, Instant),
+) {
     // Nagle's algorithm would hold every small script back for 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY");
     }
-    let service = service_fn(|request: Request<Incoming>| {
-        let shared = shared.clone();
-        async move {
-            let served = shared.served.borrow().clone();
-            let source = Source { served: &served, assets: &shared.assets, recorder: &shared.recorder, peer };
-            Ok::<_, Infallible>(answer(request, source).await)
-        }
+    let shortcut = Shortcut::default();
+    let stream = Watched::new(stream, activity.clone(), epoch, shortcut.clone());
+    let (shared, activity, shortcut) = (&shared, &activity, &shortcut);
+    let service = service_fn(|request: Request<Incoming>| async move {
+        activity.touch(epoch.elapsed());
+        let served = shared.served.borrow().clone();
+        let source = Source { served: &served, assets: &shared.assets, recorder: &shared.recorder, peer, shortcut };
+        Ok::<_, Infallible>(answer(&request, source).await)
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
             .max_buf_size(LONGEST_HEAD)
-            .serve_connection(TokioIo::new(stream), service)
+            // What stands for a file's bytes must not be copied together with the head.
+            .writev(true)
+            .serve_connection(stream, service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -13,7 +13,10 @@ use crate::{
             journal::Opened,
             serve::{BACKLOG, serve_dhcp},
         },
-        http::serve::{Shared, serve_http},
+        http::{
+            assets::Assets,
+            serve::{Shared, serve_http},
+        },
         tftp::serve::serve_tftp,
     },
     desired::NetworkMode,
@@ -69,7 +72,7 @@ impl House {
     ) -> Self {
         let (incoming, heard) = mpsc::channel(BACKLOG);
         let desk = tokio::spawn(serve_dhcp(heard, served.clone(), recorder.clone(), leases));
-        let shared = Shared { served, assets, recorder };
+        let shared = Shared { served, assets: Arc::new(Assets::new(assets)), recorder };
         Self { ports, given, shared, dhcp: Doors::new(incoming), desk, tftp: None, http: None, said: BTreeSet::new() }
     }
 

@@ -6,3 +6,4 @@
 pub mod request;
 pub mod serve;
 pub mod session;
+pub mod texts;

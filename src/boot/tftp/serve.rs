@@ -7,6 +7,7 @@
 use super::{
     request::{Opening, ReadRequest, Refusal, parse_opening},
     session::{Next, Outcome, Session, Step},
+    texts::Texts,
 };
 use crate::boot::{
     serve::{Happening, Recorder, Served},
@@ -53,6 +54,7 @@ struct Running {
 struct Transfers {
     tasks: JoinSet<Option<Outcome>>,
     running: BTreeMap<SocketAddr, Running>,
+    texts: Texts,
     local: IpAddr,
     recorder: Arc<Recorder>,
 }
@@ -70,7 +72,7 @@ pub async fn serve_tftp(
         Ok(address) => address.ip(),
         Err(error) => return tracing::error!(%error, "the TFTP socket has no address"),
     };
-    let mut transfers = Transfers { tasks: JoinSet::new(), running: BTreeMap::new(), local, recorder };
+    let mut transfers = Transfers { tasks: JoinSet::new(), running: BTreeMap::new(), texts: Texts::default(), local, recorder };
     let mut datagram = [0; LONGEST];
     loop {
         tokio::select! {
@@ -86,6 +88,7 @@ pub async fn serve_tftp(
                 Ok((length, peer)) => {
                     let served = served.borrow().clone();
                     if let Some((request, file)) = open(&socket, &datagram[..length], peer, &served, &transfers.recorder).await {
+                        let file = transfers.texts.form(&request, file);
                         transfers.ask(peer, request, file, served.largest_block);
                     }
                 }

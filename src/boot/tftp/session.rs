@@ -3,7 +3,7 @@
 //! **Invariant:** a datagram sends one window at most and an acknowledgement said twice sends it once, so no packet from outside
 //! makes a storm; a silent machine ends its transfer in about half a minute.
 
-use super::request::{Mode, ReadRequest, encode};
+use super::request::{ReadRequest, encode};
 use hyper::body::Bytes;
 use std::time::Duration;
 use tftpd::{OptionType, Packet, TransferOption};
@@ -73,12 +73,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a transfer; no block is larger than `largest_block`, which is what the path carries without fragments.
+    /// Opens a transfer of a file in the form it is sent in; no block is larger than `largest_block`, which is what the path carries without fragments.
     pub fn open(request: &ReadRequest, file: &Bytes, largest_block: usize) -> (Self, Step) {
-        let data = match request.mode {
-            Mode::Octet => file.clone(),
-            Mode::Netascii => netascii(file),
-        };
+        let data = file.clone();
         let wishes = request.wishes;
         let blksize = wishes.blksize.filter(|size| *size >= SMALLEST_BLOCK).map(|size| size.min(largest_block as u64));
         let window = wishes.windowsize.filter(|size| *size >= 1).map(|size| size.min(LARGEST_WINDOW));
@@ -150,7 +147,9 @@ impl Session {
         if block == self.acked {
             // In a window, a machine that misses its first block says the last one again (RFC 7440 §4): once is answered.
             // Without windows it is a duplicate, and an answer to it would double every packet from here on (RFC 1123 §4.2.3.1).
-            let missed = self.window > 1 && self.sent > self.acked && self.answered != Some(block);
+            // After a time-out it is no duplicate: the machine lives and its block is lost, so it need not wait for the next one.
+            let lost = self.window > 1 || self.tries > 0;
+            let missed = lost && self.sent > self.acked && self.answered != Some(block);
             self.answered = Some(block);
             return if missed { self.send_on() } else { wait_on() };
         }
@@ -194,17 +193,4 @@ impl Session {
 
 fn wait_on() -> Step {
     Step { send: Vec::new(), next: Next::WaitOn }
-}
-
-/// A text with CR LF for LF and CR NUL for a bare CR (RFC 764).
-fn netascii(file: &Bytes) -> Bytes {
-    let mut out = Vec::with_capacity(file.len() + file.len() / 16);
-    for &byte in file.iter() {
-        match byte {
-            b'\n' => out.extend(b"\r\n"),
-            b'\r' => out.extend(b"\r\0"),
-            other => out.push(other),
-        }
-    }
-    out.into()
 }

@@ -1,0 +1,1 @@
+"""What the benchmarks of the serving half share: two namespaces, the processes in them, and honest ratios."""
