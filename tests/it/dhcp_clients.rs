@@ -80,7 +80,8 @@ fn udhcpc_gets_renews_and_gives_back_its_address() {
 #[test]
 fn dhclient_gets_renews_rebinds_reboots_and_gives_back_its_address() {
     let Some(mut wires) = Wires::of_two("dhclient", PC01) else { return };
-    wires.publish(lease_of(16));
+    // Long enough that the new server is up before the lease is over, however late the renewal was.
+    wires.publish(lease_of(24));
     wires.serve();
     let pid = dhclient(&mut wires, "dhclient");
     until_told(&mut wires, "BOUND", RESERVED);

@@ -133,7 +133,21 @@ pub enum ParseError {
     /// No message type, or one of a server or of a protocol we do not speak.
     #[error("it has no message type a client sends")]
     Kind,
+    /// What goes back as it came would not fit into the reply.
+    #[error("it has {bytes} bytes of option {option}, which go back in the reply, and at most {most} fit")]
+    Echo {
+        /// The option.
+        option: u8,
+        /// Its length, all parts together.
+        bytes: usize,
+        /// How many are taken.
+        most: usize,
+    },
 }
+
+/// What is taken of an option that a reply repeats, so that no reply is split into fragments: one option of the client's own, and
+/// two of a relay's, which is as much as one full of vendors' sub-options needs.
+const ECHOED: [(u8, usize); 3] = [(options::CLIENT_ID, 255), (options::CLIENT_UUID, 255), (options::RELAY_INFORMATION, 510)];
 
 /// Reads a request.
 pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
@@ -165,6 +179,12 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
         Some([8]) => MessageKind::Inform,
         _ => return Err(ParseError::Kind),
     };
+    for (option, most) in ECHOED {
+        let bytes = found.get(&option).map_or(0, Vec::len);
+        if bytes > most {
+            return Err(ParseError::Echo { option, bytes, most });
+        }
+    }
     let vendor_class = raw(options::VENDOR_CLASS);
     let arch = found
         .get(&options::CLIENT_ARCH)

@@ -46,6 +46,24 @@ fn a_reply_is_at_least_300_bytes_and_no_longer_than_its_client_takes_c16() {
     assert!(encode(&offer(room.ask(&large))).len() > 548);
 }
 
+/// A client identifier in several options is joined (RFC 3396), and joined it could be longer than a frame.
+#[test]
+fn what_goes_back_as_it_came_never_splits_the_reply_into_fragments() {
+    let with = |option: u8, parts: usize| {
+        let mut bytes = fixture!("edk2-discover");
+        let end = bytes.iter().rposition(|byte| *byte == options::END).expect("an end");
+        bytes.truncate(end);
+        (0..parts).for_each(|_| bytes.extend([&[option, 255][..], &[7; 255]].concat()));
+        bytes.push(options::END);
+        parse(&bytes)
+    };
+    assert_eq!(with(options::CLIENT_ID, 4), Err(ParseError::Echo { option: options::CLIENT_ID, bytes: 1020, most: 255 }));
+    assert!(matches!(with(options::RELAY_INFORMATION, 3), Err(ParseError::Echo { bytes: 765, .. })));
+    let relayed = with(options::RELAY_INFORMATION, 2).expect("a relay may fill two");
+    let longest = encode(&offer(Room::with(NetworkMode::Server).ask(&relayed)));
+    assert!(longest.len() <= 1472, "{} bytes", longest.len());
+}
+
 /// What real firmware booted from (EDK2 2022.11, in the run the request was captured from), to the byte.
 #[test]
 fn the_acknowledgement_that_edk2_boots_from_stays_as_it_is() {

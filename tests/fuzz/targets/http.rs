@@ -1,0 +1,14 @@
+//! Request paths at the door of HTTP.
+#![no_main]
+
+use barista::boot::http::route::{Route, route};
+use hyper::Method;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|path: &str| {
+    match route(&Method::GET, path) {
+        Route::Loader(name) => assert!(!name.is_empty(), "{path:?}"),
+        Route::Asset(asset) => assert!(asset.starts_with('/') && !asset.starts_with("//"), "{path:?}"),
+        _ => {}
+    }
+});

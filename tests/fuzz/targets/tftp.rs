@@ -1,0 +1,33 @@
+//! Datagrams at the door of TFTP: the first line of the input opens a transfer, each further one is what the client says next.
+#![no_main]
+
+use barista::boot::tftp::{
+    request::{Opening, parse_opening},
+    session::{Next, Session},
+};
+use hyper::body::Bytes;
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+
+/// The largest block of an Ethernet frame, which the service allows on a link of 1,500 bytes.
+const LARGEST_BLOCK: usize = 1468;
+
+static FILE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![7; 5000]));
+
+fuzz_target!(|input: &[u8]| {
+    let mut datagrams = input.split(|byte| *byte == b'\n');
+    let request = match parse_opening(datagrams.next().unwrap_or_default()) {
+        Opening::Read(request) => request,
+        _ => return,
+    };
+    let (mut session, first) = Session::open(&request, &FILE, LARGEST_BLOCK);
+    let mut step = first;
+    for datagram in datagrams.take(64) {
+        assert!(step.send.len() <= 64, "{} packets for one", step.send.len());
+        assert!(step.send.iter().all(|packet| packet.len() <= LARGEST_BLOCK + 4));
+        if matches!(step.next, Next::Done(_)) {
+            return;
+        }
+        step = if datagram.is_empty() { session.time_out() } else { session.hear(datagram) };
+    }
+});
