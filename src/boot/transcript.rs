@@ -10,7 +10,10 @@ pub use event::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
 use crate::names::MacAddr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 /// The version of this document. Version 1 had no [`Event::kind`]; it is still read.
 pub const VERSION: u32 = 2;
@@ -35,6 +38,18 @@ pub struct Transcript {
     /// When booting machines asked, by the interface they were heard on.
     #[serde(default)]
     pub wires: BTreeMap<String, WireSeen>,
+    /// What finds a machine without a walk through all: a room that starts at once is thousands of events.
+    #[serde(skip)]
+    index: Index,
+}
+
+/// Machines by what else they are looked up by; says nothing that `machines` does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Index {
+    /// Whoever was last seen with an address.
+    holders: BTreeMap<Ipv4Addr, MacAddr>,
+    /// Everybody by their last event.
+    ages: BTreeSet<(Option<Timestamp>, MacAddr)>,
 }
 
 /// Another DHCP server that was seen.
@@ -125,7 +140,10 @@ impl Transcript {
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let transcript: Self = serde_json::from_str(text)?;
         match transcript.version {
-            1 | VERSION => Ok(Self { version: VERSION, ..transcript }),
+            1 | VERSION => {
+                let index = Index::of(&transcript.machines);
+                Ok(Self { version: VERSION, index, ..transcript })
+            }
             other => Err(serde::de::Error::custom(format_args!("version {other} is not {VERSION}"))),
         }
     }
@@ -139,22 +157,31 @@ impl Transcript {
 
     /// Adds an event of a machine and forgets its oldest ones; an address it is seen with is no longer another's.
     pub fn record(&mut self, mac: MacAddr, address: Option<Ipv4Addr>, event: Event) {
-        if address.is_some() {
-            self.machines.values_mut().filter(|other| other.address == address).for_each(|other| other.address = None);
+        if let Some(other) = address.and_then(|address| self.index.holders.get(&address)).filter(|other| **other != mac)
+            && let Some(other) = self.machines.get_mut(other)
+        {
+            other.address = None;
         }
         if !self.machines.contains_key(&mac) && self.machines.len() >= MACHINES_KEPT {
             self.forget_oldest();
         }
         let machine = self.machines.entry(mac).or_default();
-        machine.address = address.or(machine.address);
+        if let Some(address) = address {
+            machine.address.replace(address).map(|left| self.index.holders.remove(&left));
+            self.index.holders.insert(address, mac);
+        }
+        self.index.ages.remove(&(machine.last(), mac));
+        self.index.ages.insert((Some(event.at), mac));
         let excess = (machine.events.len() + 1).saturating_sub(EVENTS_KEPT);
         machine.events.drain(..excess);
         machine.events.push(event);
     }
 
-    /// Adds that a machine fetched its script.
+    /// Adds that a machine, of which an event tells already, fetched its script.
     pub fn record_script(&mut self, mac: MacAddr, at: Timestamp) {
-        self.machines.entry(mac).or_default().script_fetched = Some(at);
+        if let Some(machine) = self.machines.get_mut(&mac) {
+            machine.script_fetched = Some(at);
+        }
     }
 
     /// Adds that a booting machine asked for an address on an interface.
@@ -183,13 +210,29 @@ impl Transcript {
 
     /// The machine that was last seen with this address.
     pub fn machine_at(&self, address: Ipv4Addr) -> Option<MacAddr> {
-        self.machines.iter().find(|(_, machine)| machine.address == Some(address)).map(|(mac, _)| *mac)
+        self.index.holders.get(&address).copied()
     }
 
     fn forget_oldest(&mut self) {
-        let last = |machine: &MachineTranscript| machine.events.last().map(|event| event.at);
-        let oldest = self.machines.iter().min_by_key(|(_, machine)| last(machine)).map(|(mac, _)| *mac);
-        oldest.map(|mac| self.machines.remove(&mac));
+        let Some((_, oldest)) = self.index.ages.pop_first() else { return };
+        let address = self.machines.remove(&oldest).and_then(|machine| machine.address);
+        address.map(|address| self.index.holders.remove(&address));
+    }
+}
+
+impl MachineTranscript {
+    /// When it was last heard of.
+    fn last(&self) -> Option<Timestamp> {
+        self.events.last().map(|event| event.at)
+    }
+}
+
+impl Index {
+    fn of(machines: &BTreeMap<MacAddr, MachineTranscript>) -> Self {
+        Self {
+            holders: machines.iter().filter_map(|(mac, machine)| Some((machine.address?, *mac))).collect(),
+            ages: machines.iter().map(|(mac, machine)| (machine.last(), *mac)).collect(),
+        }
     }
 }
 
@@ -215,6 +258,9 @@ mod tests {
         transcript.record(mac(2), address, event(2));
         transcript.record(mac(2), None, event(3));
         assert_eq!(transcript.machine_at(Ipv4Addr::new(10, 0, 0, 9)), Some(mac(2)));
+        assert_eq!(transcript.machines[&mac(1)].address, None);
+        transcript.record(mac(2), Some(Ipv4Addr::new(10, 0, 0, 8)), event(4));
+        assert_eq!(transcript.machine_at(Ipv4Addr::new(10, 0, 0, 9)), None, "it has another now");
         assert_eq!(Transcript::parse(&transcript.render()).expect("it reads"), transcript);
     }
 
@@ -245,6 +291,7 @@ mod tests {
             transcript.record(mac(n), None, event(1000 + i64::from(n)));
         }
         assert_eq!(transcript.machines.len(), MACHINES_KEPT);
+        assert_eq!(transcript.index, Index::of(&transcript.machines), "the index says what the machines say");
         assert!(!transcript.machines.contains_key(&mac(0)) && transcript.machines.contains_key(&mac(MACHINES_KEPT as u16 + 9)));
     }
 }

@@ -92,14 +92,13 @@ impl Room {
 
     /// Writes down that a machine fetched its script now.
     pub fn fetch(&self, mac: &str) {
-        use barista::boot::transcript::{MachineTranscript, PATH, Transcript, VERSION};
+        use barista::boot::transcript::{MachineTranscript, PATH, VERSION};
         let now = self.host.system().kernel.now();
         let machine = MachineTranscript { script_fetched: Some(now), ..MachineTranscript::default() };
-        let machines = [(mac.parse::<MacAddr>().expect("legal"), machine)].into();
+        let machines = BTreeMap::from([(mac.parse::<MacAddr>().expect("legal"), machine)]);
         let path = self.state.path().join(PATH);
         fs::create_dir_all(path.parent().expect("has one")).expect("writable");
-        let text =
-            serde_json::to_string(&Transcript { version: VERSION, machines, ..Transcript::default() }).expect("serialises");
+        let text = serde_json::json!({ "version": VERSION, "machines": machines }).to_string();
         fs::write(path, text).expect("writable");
     }
 }
