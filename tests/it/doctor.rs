@@ -4,6 +4,7 @@
 
 use crate::cafe::Cafe;
 use crate::git::text;
+use crate::netns::run;
 use std::{
     fs,
     io::Write as _,
@@ -17,12 +18,6 @@ struct Net {
     server: String,
     stranger: String,
     dnsmasq: Option<Child>,
-}
-
-fn run(words: &str) -> bool {
-    let mut words = words.split_whitespace();
-    let program = words.next().expect("a program");
-    Command::new(program).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 impl Net {

@@ -5,11 +5,11 @@
 
 use crate::cafe::Cafe;
 use crate::git::text;
+use crate::netns::{run, udhcpc};
 use std::{
     collections::BTreeMap,
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -91,12 +91,6 @@ struct Net {
     dnsmasq: Option<Child>,
 }
 
-fn run(words: &str) -> bool {
-    let mut words = words.split_whitespace();
-    let program = words.next().expect("a program");
-    Command::new(program).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
 impl Net {
     fn make() -> Option<Self> {
         let (server, client) = (format!("bp-xs{}", std::process::id()), format!("bp-xc{}", std::process::id()));
@@ -120,20 +114,7 @@ impl Net {
 
     /// What a client of this kind is told.
     fn ask(&self, directory: &Path, extra: &[&str]) -> BTreeMap<String, String> {
-        let (script, out) = (directory.join("script"), directory.join("told"));
-        fs::write(&script, format!("#!/bin/sh\n[ \"$1\" = bound ] && env > {}\nexit 0\n", out.display())).expect("written");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it may run");
-        drop(fs::remove_file(&out));
-        Command::new("ip")
-            .args(["netns", "exec", &self.client, "busybox", "udhcpc", "-i", "c0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s"])
-            .arg(&script)
-            .args(extra)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("it runs");
-        let told = fs::read_to_string(&out).unwrap_or_default();
-        told.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        udhcpc(&self.client, directory, extra)
     }
 }
 

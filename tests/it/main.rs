@@ -22,6 +22,7 @@ mod host_ground;
 mod host_observe;
 mod injection;
 mod layering;
+mod netns;
 mod operator;
 mod plan_converge;
 mod plan_options;

@@ -3,6 +3,7 @@
 //!
 //! These need root and `ip`. Where one is missing each test says on stderr that it was left out, uncaptured.
 
+use crate::netns::run;
 use crate::serve::{DEADLINE, publish, table};
 use barista::{boot::table::BootTable, desired::PxeStrategy, names::Platform, site::NetworkMode};
 use std::{
@@ -142,12 +143,6 @@ struct Link {
     client: String,
     state: TempDir,
     service: Option<Child>,
-}
-
-fn run(words: &str) -> bool {
-    let mut words = words.split_whitespace();
-    let program = words.next().expect("a program");
-    Command::new(program).args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Runs `part` of this file within a client's namespace, beside a service of these loaders and this table.

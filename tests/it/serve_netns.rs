@@ -2,6 +2,7 @@
 //!
 //! These need root, `ip` and `busybox`. Where one is missing each test says on stderr that it was skipped, uncaptured.
 
+use crate::netns::{run, udhcpc};
 use crate::serve::{DEADLINE, publish, table};
 use barista::{
     boot::{
@@ -16,7 +17,6 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::{Read, Write},
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -49,12 +49,6 @@ struct Link {
     client: String,
     state: TempDir,
     service: Option<Child>,
-}
-
-fn run(words: &str) -> bool {
-    let mut words = words.split_whitespace();
-    let program = words.next().expect("a program");
-    Command::new(program).args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 impl Link {
@@ -126,21 +120,7 @@ impl Link {
     /// One exchange of udhcpc, and what it was told; empty when nobody answered.
     fn udhcpc(&self, mac: &str, extra: &[&str]) -> BTreeMap<String, String> {
         assert!(run(&format!("ip -n {} link set c0 address {mac}", self.client)));
-        let script = self.state.path().join("script");
-        let out = self.state.path().join("told");
-        fs::write(&script, format!("#!/bin/sh\n[ \"$1\" = bound ] && env > {}\nexit 0\n", out.display())).expect("it is written");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it may run");
-        let _ = fs::remove_file(&out);
-        Command::new("ip")
-            .args(["netns", "exec", &self.client, "busybox", "udhcpc", "-i", "c0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s"])
-            .arg(&script)
-            .args(extra)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("it runs");
-        let told = fs::read_to_string(&out).unwrap_or_default();
-        told.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        udhcpc(&self.client, self.state.path(), extra)
     }
 
     fn transcript(&self) -> Transcript {
