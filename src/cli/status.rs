@@ -9,7 +9,8 @@ use super::{
 use crate::agent::converge::on_one_line;
 use crate::agent::presence;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
-use crate::boot::explain::{other_servers, unknown_machines};
+use crate::boot::dhcp::alarm::find_mode_alarms;
+use crate::boot::explain::unknown_machines;
 use jiff::Timestamp;
 use std::{fmt::Write as _, path::Path};
 
@@ -84,7 +85,7 @@ fn render(status: &Status, presence: presence::Presence) -> String {
     text
 }
 
-/// Machines that nobody entered and DHCP servers that nobody expects, as far as the transcript knows of any.
+/// Machines that nobody entered, and networks whose mode does not fit what was heard on them, as far as the transcript knows of any.
 fn strangers(state: &Path) -> Result<String, Failure> {
     let Some(transcript) = read_transcript(state)? else { return Ok(String::new()) };
     let table = read_table(state)?;
@@ -98,8 +99,8 @@ fn strangers(state: &Path) -> Result<String, Failure> {
     if let Some(more) = unknown.len().checked_sub(STRANGERS_SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "{:<8}and {more} more: barista machine seen", "");
     }
-    for server in other_servers(&transcript, table.as_ref()) {
-        let _ = writeln!(text, "{:<8}another DHCP server answers machines: {server}", "dhcp");
+    for alarm in table.iter().flat_map(|table| find_mode_alarms(table, &transcript, Timestamp::now())) {
+        let _ = writeln!(text, "{:<8}{alarm}", "dhcp");
     }
     Ok(text)
 }

@@ -20,7 +20,9 @@ fn seen(cafe: &Cafe) {
         "answer": { "told": "ignored", "because": { "reason": "other-server", "server": "192.168.9.1" } } });
     let pc01 = [event(0, dhcp("discover", "offered")), event(4, dhcp("request", "acknowledged")), event(5, sent)];
     let machine = |events: &[serde_json::Value]| serde_json::json!({ "address": "192.168.1.203", "script-fetched": null, "events": events });
-    let transcript = serde_json::json!({ "version": 2, "machines": {
+    let now = jiff::Timestamp::now();
+    let server = serde_json::json!({ "kind": "dhcp", "interface": "lan0", "first": now, "last": now, "what": "server 192.168.9.1 refused pc01" });
+    let transcript = serde_json::json!({ "version": 2, "servers": { "192.168.9.1": server }, "machines": {
         "02:00:00:00:00:02": machine(&[event(9, elsewhere)]), "88:ae:dd:05:08:01": machine(&pc01), "02:00:00:00:00:01": machine(&pc01[..1]) } });
     fs::create_dir_all(cafe.state.join("serve")).unwrap();
     fs::write(cafe.state.join("serve/transcript.json"), transcript.to_string()).unwrap();
@@ -104,6 +106,9 @@ fn an_edit_that_would_have_findings_is_not_written() {
 #[test]
 fn status_shows_strangers_among_machines_and_servers() {
     let cafe = Cafe::with_repository();
+    let range = "range = \"192.168.1.220-192.168.1.229\"";
+    cafe.work
+        .write("network/lan.toml", &format!("interface = \"lan0\"\nmode = \"server\"\nsubnet = \"192.168.1.0/24\"\n{range}\n"));
     cafe.work.commit("one machine");
     assert!(cafe.push("HEAD:main").0);
     let agent = cafe.agent();
@@ -111,7 +116,8 @@ fn status_shows_strangers_among_machines_and_servers() {
     seen(&cafe);
     let (_, told, beside) = ended(&cafe.barista(&["status"]));
     assert!(told.contains("\nunknown 02:00:00:00:00:01  2026-11-20 08:00:00 UTC  x86 BIOS"), "{told}{beside}");
-    assert!(told.contains("\ndhcp    another DHCP server answers machines: 192.168.9.1\n"), "{told}");
+    let alarm = "\ndhcp    network lan is mode = \"server\", but another DHCP server answers on lan0: server 192.168.9.1 refused pc01, at ";
+    assert!(told.contains(alarm), "{told}");
     assert!(!told.contains("02:00:00:00:00:02"), "an operating system tried to boot nothing");
     assert_eq!(agent.stop(), Some(0));
 }
