@@ -79,7 +79,11 @@ class Qemu:
 
     def wait_shown(self, words: str, seconds: float) -> None:
         """Waits until words stand on the console, whole lines or not: a menu has none."""
-        wait_for(lambda: words in self.console(), seconds, f"{self.name} shows {words!r}")
+        def shown() -> bool:
+            if self.process.poll() is not None:
+                raise Failed(f"{self.name} ended before it showed {words!r}")
+            return words in self.console()
+        wait_for(shown, seconds, f"{self.name} shows {words!r}")
 
     def type(self, text: str) -> None:
         """Types on the serial console."""

@@ -15,7 +15,7 @@ DOWN_AND_ENTER = ("\x1b[B", "\r")
 
 def run(lab: Lab) -> None:
     """Two clients at once, and then one whose menu waits."""
-    server = lab.server(ports=2)
+    server = lab.server(ports=3)
     site = Site(machines=(PC01, PC02, PC03), images=(ALPHA, BETA))
     cafe = Cafe(server, site)
     cafe.apply()
@@ -30,7 +30,7 @@ def run(lab: Lab) -> None:
     lab.proves("HTTP Boot fetched ipxe.efi without TFTP", "ipxe.efi" in said and "'tftp'" not in said, said)
 
     cafe.apply(site.with_(menu_timeout="2m"), expect=(0, 3))
-    choosing = lab.client("pc03", server.ports[0], "uefi-pxe", PC03.mac)
+    choosing = lab.client("pc03", server.ports[2], "uefi-pxe", PC03.mac)
     choosing.wait_shown(MENU[1], 240)
     for keys in DOWN_AND_ENTER:
         choosing.type(keys)
