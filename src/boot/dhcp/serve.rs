@@ -9,19 +9,40 @@ use super::{
     journal::{Journal, Opened},
     leases::{LeaseChange, Leases},
     reply::{Reply, ReplyKind},
-    socket::Sound,
+    socket::{Socket, Sound},
 };
 use crate::boot::serve::{Recorder, Served};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
 
 /// Requests decided before one sync of the journal: a room that starts at once shares it.
 const BATCH: usize = 64;
 /// Requests that may wait; beyond it they are dropped in the kernel, and their ROMs ask again.
 pub const BACKLOG: usize = 1024;
+
+/// The least time between two syncs of the journal: under load many acknowledgements share one, and a machine that asks by itself
+/// waits for none but its own.
+const BETWEEN_SYNCS: Duration = Duration::from_millis(2);
+
+/// Acknowledgements that wait for the disk, with the table each was decided by.
+#[derive(Default)]
+struct Held {
+    replies: Vec<(Arc<Socket>, Reply, Arc<Served>)>,
+    changes: Vec<LeaseChange>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.changes.is_empty()
+    }
+}
 
 /// Answers until all doors are closed.
 pub async fn serve_dhcp(
@@ -34,39 +55,65 @@ pub async fn serve_dhcp(
     let journal = Arc::new(Mutex::new(journal));
     let mut desk = Desk::new(leases, recorder);
     let mut batch = Vec::with_capacity(BATCH);
-    while incoming.recv_many(&mut batch, BATCH).await > 0 {
+    let mut held = Held::default();
+    let mut next_sync = Instant::now();
+    loop {
+        let heard = match held.is_empty() {
+            true => incoming.recv_many(&mut batch, BATCH).await,
+            // Past the time it takes what is there already, and nothing more is waited for.
+            false => timeout_at(next_sync, incoming.recv_many(&mut batch, BATCH)).await.unwrap_or(batch.len()),
+        };
+        let is_closed = heard == 0 && incoming.is_closed();
         // One table for the whole batch, and each answer from one table alone.
         let served = served.borrow().clone();
-        let (mut replies, mut probes, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut probes = Vec::new();
         for Incoming { socket, what } in batch.drain(..) {
-            match what {
+            let change = match what {
                 What::Heard(Sound::Datagram(datagram)) => {
                     let told = desk.answer(&socket, &datagram, &served);
-                    changes.extend(told.change);
                     probes.extend(told.probe.map(|ip| (socket.clone(), ip)));
-                    replies.extend(told.reply.map(|reply| (socket, reply)));
+                    match told.reply {
+                        Some(reply) if reply.kind == ReplyKind::Ack => held.replies.push((socket, reply, served.clone())),
+                        // An offer promises nothing that the disk must know.
+                        Some(reply) => send(&socket, &reply),
+                        None => {}
+                    }
+                    told.change
                 }
-                What::Heard(Sound::Overheard(overheard)) => changes.extend(desk.overhear(&socket, overheard, &served)),
-                What::Reminder => probes.extend(desk.ask_after(&socket, &served).into_iter().map(|ip| (socket.clone(), ip))),
-            }
-        }
-        let written = write(&journal, changes, desk.leases()).await;
-        for (socket, reply) in replies {
-            let may_leave = written.is_ok() || reply.kind != ReplyKind::Ack || is_reservation(&reply, &served);
-            if !may_leave {
-                continue;
-            }
-            if let Err(error) = socket.send(&reply) {
-                tracing::warn!(interface = socket.interface, mac = %reply.mac, %error, "a DHCP reply could not be sent");
-            }
+                What::Heard(Sound::Overheard(overheard)) => desk.overhear(&socket, overheard, &served),
+                What::Reminder => {
+                    probes.extend(desk.ask_after(&socket, &served).into_iter().map(|ip| (socket.clone(), ip)));
+                    None
+                }
+            };
+            held.changes.extend(change.filter(|change| change.is_durable()));
         }
         probes.into_iter().for_each(|(socket, ip)| socket.probe(ip));
+        if !held.is_empty() && (is_closed || Instant::now() >= next_sync) {
+            let Held { replies, changes } = std::mem::take(&mut held);
+            let written = write(&journal, changes, desk.leases()).await;
+            next_sync = Instant::now() + BETWEEN_SYNCS;
+            for (socket, reply, served) in replies {
+                if written.is_ok() || is_reservation(&reply, &served) {
+                    send(&socket, &reply);
+                }
+            }
+        }
+        if is_closed {
+            return;
+        }
+    }
+}
+
+fn send(socket: &Socket, reply: &Reply) {
+    if let Err(error) = socket.send(reply) {
+        tracing::warn!(interface = socket.interface, mac = %reply.mac, %error, "a DHCP reply could not be sent");
     }
 }
 
 /// Writes changes to the journal, off the loop's thread.
 async fn write(journal: &Arc<Mutex<Journal>>, changes: Vec<LeaseChange>, leases: &Leases) -> io::Result<()> {
-    if !changes.iter().any(|change| change.is_durable()) {
+    if changes.is_empty() {
         return Ok(());
     }
     let journal = journal.clone();
