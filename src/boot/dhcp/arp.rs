@@ -48,10 +48,7 @@ mod tests {
         let asked = probe([2, 0, 0, 0, 0, 2], ip);
         assert_eq!(asked.len(), 60, "the shortest frame Ethernet takes, without its checksum");
         assert_eq!(parse_claim(&asked), None);
-        let text = include_str!("../../../tests/fixtures/frames/arp-answer.hex");
-        let digits: Vec<u8> = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::bytes).collect();
-        let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hex");
-        let mut answer: Vec<u8> = digits.chunks(2).map(octet).collect();
+        let mut answer = crate::boot::dhcp::tests::hex(include_str!("../../../tests/fixtures/frames/arp-answer.hex"));
         let mac = MacAddr::from_octets([2, 0, 0, 0, 0, 0xc8]).expect("a unicast address");
         assert_eq!(parse_claim(&answer), Some(Claim { ip, mac }));
         for cut in 0..42 {

@@ -8,11 +8,12 @@ use super::{
     decide::{CLIENT_PORT, SERVER_PORT},
     frame::frame,
     options,
-    packet::{FLAG_BROADCAST, gather},
+    packet::FLAG_BROADCAST,
+    rival::{Said, datagram_to_client, parse_message},
 };
 use dhcproto::{
     Encodable,
-    v4::{self, DhcpOption, HType, OptionCode, UnknownOption, borrowed},
+    v4::{self, DhcpOption, HType, OptionCode, UnknownOption},
 };
 use nix::{ifaddrs::getifaddrs, sys::socket};
 use serde::Serialize;
@@ -27,8 +28,6 @@ use std::{
 
 /// What other servers' logs show of the question.
 const CLIENT_ID: &[u8] = b"\0barista doctor";
-/// Ethernet, IP without options, and UDP headers.
-const HEADERS: usize = 14 + 20 + 8;
 /// `ETH_P_IP`, in network order as packet(7) wants it.
 const IPV4: u16 = 0x0800_u16.to_be();
 
@@ -69,7 +68,9 @@ pub fn probe(interface: &str, wait: Duration) -> io::Result<BTreeSet<Heard>> {
         }
         packets.set_read_timeout(Some(left))?;
         match socket::recv(packets.as_raw_fd(), &mut bytes, socket::MsgFlags::empty()) {
-            Ok(length) => heard.extend(payload(&bytes[..length]).and_then(|datagram| parse_answer(datagram, xid, mac))),
+            Ok(length) => {
+                heard.extend(datagram_to_client(&bytes[..length]).and_then(|(_, datagram)| parse_answer(datagram, xid, mac)));
+            }
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -111,38 +112,22 @@ fn question(xid: u32, mac: [u8; 6]) -> Vec<u8> {
     bytes
 }
 
-/// What a frame carries to the DHCP client's port.
-fn payload(frame: &[u8]) -> Option<&[u8]> {
-    let [version, ..] = frame.get(14..)? else { return None };
-    let is_udp_without_ip_options = frame.len() > HEADERS && *version == 0x45 && frame[23] == 17;
-    let port = u16::from_be_bytes([*frame.get(36)?, *frame.get(37)?]);
-    (is_udp_without_ip_options && port == CLIENT_PORT).then(|| &frame[HEADERS..])
-}
-
 /// Reads an offer that answers this question; whatever else it is, is nothing.
 fn parse_answer(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<Heard> {
-    // The codec takes any magic cookie, and a hardware address of any length.
-    if bytes.len() < 240 || bytes[0] != 2 || bytes[2] != 6 || bytes[236..240] != [0x63, 0x82, 0x53, 0x63] {
+    let message = parse_message(bytes)?;
+    if message.said != Said::Offer || message.xid != xid || message.client.octets() != mac {
         return None;
     }
-    if bytes[4..8] != xid.to_be_bytes() || bytes[28..34] != mac {
-        return None;
-    }
-    let message = borrowed::Message::new(bytes).ok()?;
-    let found = gather(bytes, &message);
-    let address = |data: &[u8]| Some(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?)).filter(|ip| !ip.is_unspecified());
-    if found.get(&options::MESSAGE_TYPE).map(Vec::as_slice) != Some(&[2]) {
-        return None;
-    }
+    let given = |ip: &Ipv4Addr| !ip.is_unspecified();
     let printable = |data: &[u8]| {
         let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
         let text: String = data[..end].iter().map(|byte| char::from(*byte)).filter(|c| c.is_ascii_graphic()).collect();
         (!text.is_empty()).then_some(text)
     };
-    let named = found.get(&options::BOOT_FILE_NAME).and_then(|data| printable(data));
+    let named = message.options.get(&options::BOOT_FILE_NAME).and_then(|data| printable(data));
     Some(Heard {
-        server: address(found.get(&options::SERVER_ID)?)?,
-        address: address(&bytes[16..20]),
+        server: message.server_id().filter(given)?,
+        address: Some(message.yiaddr).filter(given),
         boot_file: named.or_else(|| printable(&bytes[108..236])),
     })
 }
@@ -182,7 +167,7 @@ mod tests {
         assert_eq!(parse_answer(&bytes, 7, [2, 0, 0, 0, 0, 2]), None, "another's");
         for length in 0..bytes.len() {
             let _ = parse_answer(&bytes[..length], 7, MAC);
-            let _ = payload(&bytes[..length]);
+            let _ = datagram_to_client(&bytes[..length]);
         }
     }
 }

@@ -33,7 +33,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 const PC01_IP: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 101);
 const HOUR: i64 = 3600;
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::bytes).collect();
     let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hex");
     digits.chunks(2).map(octet).collect()
