@@ -156,11 +156,7 @@ impl Run<'_> {
     fn ops(&mut self, ops: &[Op]) -> Result<(), Outcome> {
         let together = |one: &Op, next: &Op| matches!((one, next), (Op::ConfigFs(_), Op::ConfigFs(_)));
         for ops in ops.chunk_by(together) {
-            let result = match ops.first() {
-                Some(Op::ConfigFs(_)) => self.worker.perform(configfs_ops(ops)),
-                _ => ops.iter().try_for_each(|op| self.op(op)),
-            };
-            if let Err(outcome) = result {
+            if let Err(outcome) = self.neighbours(ops) {
                 tracing::warn!(target: "barista::host", ?outcome, "an op did not go well");
                 return Err(outcome);
             }
@@ -168,7 +164,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn op(&mut self, op: &Op) -> Result<(), Outcome> {
+    /// Runs one op, or those in configfs that stand beside one another.
+    fn neighbours(&mut self, ops: &[Op]) -> Result<(), Outcome> {
+        let [op, ..] = ops else { return Ok(()) };
+        // Of those in configfs the worker says each as it begins.
         if !matches!(op, Op::ConfigFs(_)) {
             tracing::debug!(target: "barista::host", "op {}", render_op(op));
         }
@@ -177,7 +176,7 @@ impl Run<'_> {
                 let command = super::Command::new(argv, PROGRAM_DEADLINE);
                 self.system.commands.succeed(&command).map(drop).map_err(|error| Outcome::Failed(chain(&error)))
             }
-            Op::ConfigFs(op) => self.worker.perform(vec![op.clone()]),
+            Op::ConfigFs(_) => self.worker.perform(configfs_ops(ops)),
             Op::Verify { path, sha256 } => image::verify(self.context, path, sha256, self.progress).map_err(Outcome::Failed),
             Op::RequireIdle { machine, target, initiator, commands } => {
                 idle::require_idle(self.system, machine, target, initiator, *commands)
