@@ -121,11 +121,15 @@ impl BootTable {
         struct Head {
             version: u32,
         }
-        let head: Head = serde_json::from_str(text).map_err(TableError::Malformed)?;
-        if head.version != VERSION {
-            return Err(TableError::Version(head.version));
+        let read = serde_json::from_str::<Self>(text);
+        if read.as_ref().is_ok_and(|table| table.version == VERSION) {
+            return read.map_err(TableError::Malformed);
         }
-        serde_json::from_str(text).map_err(TableError::Malformed)
+        // Another version may have other fields: what it is comes before what does not read.
+        match serde_json::from_str::<Head>(text).map_err(TableError::Malformed)?.version {
+            VERSION => read.map_err(TableError::Malformed),
+            other => Err(TableError::Version(other)),
+        }
     }
 
     /// The text that is published: stable to the byte for the same table.

@@ -1,8 +1,9 @@
 //! A volume group as LVM reports it.
 
+use super::Tags;
 use crate::names::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Hundredths of a per cent, as LVM prints them: 12.34 % is 1234.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ pub struct Lv {
     /// Its size.
     pub size: Bytes,
     /// Its tags.
-    pub tags: BTreeSet<String>,
+    pub tags: Tags,
     /// Whether the kernel has a device for it.
     pub active: bool,
     /// Whether something holds that device open.

@@ -3,10 +3,10 @@
 //! **Invariant:** pure, and strict: a field that is missing or has an unknown form is an error, never a default. All values
 //! arrive as strings; an empty one means "not applicable" and only where LVM really prints it so.
 
-use super::{Hundredths, Lv, LvKind, Vg};
+use super::{Hundredths, Lv, LvKind, Tags, Vg};
 use crate::names::Bytes;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What every report is asked for: machine-readable, sizes in bytes, flags as numbers.
 pub const REPORT_OPTIONS: [&str; 6] = ["--reportformat", "json", "--units", "b", "--nosuffix", "--binary"];
@@ -160,13 +160,13 @@ pub fn parse_data_percent(report: &str) -> Result<Option<Hundredths>, ReportErro
 }
 
 fn parse_lv(row: &Row) -> Result<Lv, ReportError> {
-    let tags = row.text("lv_tags")?;
+    let tags = Tags::parse(row.text("lv_tags")?);
     let attributes = row.text("lv_attr")?;
     Ok(Lv {
         uuid: row.text("lv_uuid")?.to_owned(),
         kind: parse_kind(row)?,
         size: row.bytes("lv_size")?,
-        tags: tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect::<BTreeSet<String>>(),
+        tags,
         active: match row.text("lv_active")? {
             "" => false,
             // Beside a plain "active" LVM says how a cluster holds it: "remotely" means that another host does.
@@ -235,7 +235,7 @@ mod tests {
         let (image, pool, seat) = (&lvs["img.win11.1"], &lvs["pool"], &lvs["seat.pc03.win11.a"]);
         assert!(image.read_only && image.active && !image.open && !image.skip_activation);
         assert_eq!(image.device, Some((253, 4)));
-        assert_eq!(image.tags, ["barista", "barista.image=win11"].map(str::to_owned).into());
+        assert_eq!(image.tags, Tags::parse("barista,barista.image=win11"));
         assert_eq!(image.kind, LvKind::Thin { pool: "pool".into(), origin: None });
         assert_eq!(seat.kind, LvKind::Thin { pool: "pool".into(), origin: Some("img.win11.1".into()) });
         assert_eq!((seat.size, seat.read_only), (Bytes(1 << 30), false));

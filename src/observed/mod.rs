@@ -7,6 +7,7 @@ mod lio;
 mod lvm;
 mod lvm_report;
 mod qemu_report;
+mod tags;
 
 pub use configfs_text::{
     BACKSTORE_ATTRIBUTES, TPG_ATTRIBUTES, TextError, parse_counter, parse_device, parse_flag, parse_lun_directory,
@@ -16,6 +17,7 @@ pub use lio::{Acl, Backstore, Lio, LoginSeen, MappedLun, Session, Target, Tpg, T
 pub use lvm::{Hundredths, Lv, LvKind, Vg};
 pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, parse_data_percent, parse_lvs, parse_vg};
 pub use qemu_report::{DiskFileError, parse_disk_size};
+pub use tags::Tags;
 
 use crate::names::{Bytes, MachineName};
 use jiff::Timestamp;

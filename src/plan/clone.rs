@@ -4,7 +4,7 @@
 //! as written.
 
 use super::context::{Context, reset_text, tag};
-use super::draft::{Draft, Drafted};
+use super::draft::{Draft, Drafted, Work};
 use super::in_use::targets_of;
 use super::pool::Pool;
 use super::version::{Growth, grow, words};
@@ -50,8 +50,12 @@ pub(super) type Fates = BTreeMap<LvName, Fate>;
 pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) -> BTreeMap<MachineName, Fates> {
     let mut fates: BTreeMap<MachineName, Fates> = BTreeMap::new();
     let mut renamed = BTreeSet::new();
+    let mut ours = context.ours.iter().peekable();
+    let mut others = Vec::new();
     for (name, clone) in &context.storage.clones {
-        let fate = if let Some(lv) = context.our(name) {
+        // Both are in order: one walk beside the other finds each volume, and those that the site does not name.
+        others.extend(std::iter::from_fn(|| ours.next_if(|(our, _)| **our < name.as_str())));
+        let fate = if let Some((_, lv)) = ours.next_if(|(our, _)| **our == name.as_str()) {
             keep_or_replace(context, name, clone, lv)
         } else if context.foreign(name).is_some() {
             let mut change = create(context, name, clone, "the site asks for it");
@@ -67,10 +71,7 @@ pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) ->
             fates.entry(clone.machine.clone()).or_default().insert(name.clone(), fate);
         }
     }
-    for (name, lv) in &context.ours {
-        if context.storage.clones.contains_key(*name) || renamed.contains(name) {
-            continue;
-        }
+    for (name, lv) in others.into_iter().chain(ours).filter(|(name, _)| !renamed.contains(*name)) {
         let (Some(machine), Ok(name)) = (Context::machine_of(lv), name.parse::<LvName>()) else { continue };
         let change = remove(context, &name, &machine, lv);
         fates.entry(machine).or_default().insert(name, Fate::Change(Box::new(change)));
@@ -137,10 +138,10 @@ fn make(context: &Context<'_>, name: &LvName, clone: &CloneVolume, change: &mut 
 fn keep_or_replace(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> Fate {
     let version = tag(lv, Mark::VERSION).unwrap_or("");
     let updated = version != clone.version.as_str();
-    let consent = Consent::Clone(clone.machine.clone(), clone.image.clone());
+    let consent = || Consent::Clone(clone.machine.clone(), clone.image.clone());
     let keeps = clone.reset == Reset::Never || Context::is_kept(lv);
     let reason = match clone.reset {
-        Reset::Never if !updated || !context.desired.policy.may_destroy.contains(&consent) => None,
+        Reset::Never if !updated || !context.desired.policy.may_destroy.contains(&consent()) => None,
         _ if updated => Some(format!("{} went from {version} to {}", clone.image, clone.version)),
         Reset::EveryBoot if is_used(context, lv) => Some(format!("it was written, and {} is reset at every boot", clone.image)),
         _ => None,
@@ -150,7 +151,7 @@ fn keep_or_replace(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv
     };
     let mut change = Drafted::new(Action::Replace, describe(clone), reason).disrupting(Disruption::DestroysData);
     change.work.is_renewal = !updated;
-    if keeps && !context.consents(&consent) {
+    if keeps && !context.consents(&consent()) {
         change.hold(Hold::NoConsent { consent: format!("{}.{}", clone.machine, clone.image) });
     }
     change.work.removes.push(context.path(name));
@@ -180,35 +181,35 @@ fn hold_if_held_open(context: &Context<'_>, name: &LvName, lv: &Lv, change: &mut
 
 /// What a clone that stays needs: to be active, to grow, to carry the tags of today.
 fn alter(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> Fate {
-    let path = context.path(name);
-    let mut change = Drafted::new(Action::Alter, describe(clone), "");
+    let mut work = Work::default();
     let mut reasons = Vec::new();
     if let Some(retag) = retag(context, name, clone, lv) {
-        change.work.creates.push(retag);
+        work.creates.push(retag);
         reasons.push("its tags say otherwise".to_owned());
     }
     if let Growth::To(size) = grow(context, lv.size, clone.size) {
-        change.work.creates.push(words(&["lvextend", "-L", &format!("{}b", size.0), &path]));
+        work.creates.push(words(&["lvextend", "-L", &format!("{}b", size.0), &context.path(name)]));
         reasons.push(format!("the image grew from {} to {}", lv.size, clone.size));
     }
     if lv.skip_activation {
-        change.work.creates.push(words(&["lvchange", "-y", "-k", "n", &path]));
+        work.creates.push(words(&["lvchange", "-y", "-k", "n", &context.path(name)]));
         reasons.push("it would be passed over when the host starts".to_owned());
     }
     if !lv.active {
-        change.work.activates.push(path);
+        work.activates.push(context.path(name));
         reasons.push("it is inactive".to_owned());
     }
     if reasons.is_empty() {
         return Fate::Keep;
     }
-    change.reason = reasons.join("; ");
+    let mut change = Drafted::new(Action::Alter, describe(clone), reasons.join("; "));
+    change.work = work;
     Fate::Change(Box::new(change))
 }
 
 /// The command that makes a clone's tags say whose it is and how it is reset; none when they do.
 fn retag(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> Option<Vec<String>> {
-    let mut command = words(&["lvchange", "-y"]);
+    let mut tags = Vec::new();
     let reset = if clone.reset != Reset::Never && Context::is_kept(lv) { Reset::Never } else { clone.reset };
     let wanted = [(Mark::MACHINE, clone.machine.as_str()), (Mark::IMAGE, clone.image.as_str()), (Mark::RESET, reset_text(reset))];
     for (key, value) in wanted {
@@ -216,14 +217,10 @@ fn retag(context: &Context<'_>, name: &LvName, clone: &CloneVolume, lv: &Lv) -> 
         if before == Some(value) {
             continue;
         }
-        command.extend(before.into_iter().flat_map(|before| words(&["--deltag", &Mark::tag(key, before)])));
-        command.extend(words(&["--addtag", &Mark::tag(key, value)]));
+        tags.extend(before.into_iter().flat_map(|before| words(&["--deltag", &Mark::tag(key, before)])));
+        tags.extend(words(&["--addtag", &Mark::tag(key, value)]));
     }
-    if command.len() == 2 {
-        return None;
-    }
-    command.push(context.path(name));
-    Some(command)
+    (!tags.is_empty()).then(|| [words(&["lvchange", "-y"]), tags, vec![context.path(name)]].concat())
 }
 
 /// A clone that has another name so far: it keeps what it holds, unless its policy has it made anew anyway.

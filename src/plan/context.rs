@@ -17,6 +17,8 @@ pub(super) struct Context<'a> {
     pub mark: String,
     /// Our volumes by name.
     pub ours: BTreeMap<&'a str, &'a Lv>,
+    /// Those of them that are no machine's: versions of images.
+    pub versions: Vec<(&'a str, &'a Lv)>,
     /// Machines of which some clone was made before the kernel started.
     pub older: BTreeSet<&'a str>,
     /// Backstores by the device they hold; the kernel lets only one hold it.
@@ -29,25 +31,28 @@ pub(super) struct Context<'a> {
 
 /// The value of a tag, if the volume carries it.
 pub(super) fn tag<'a>(lv: &'a Lv, key: &str) -> Option<&'a str> {
-    lv.tags.iter().find_map(|tag| tag.strip_prefix(key)?.strip_prefix('='))
+    lv.tags.value(key)
 }
 
 impl<'a> Context<'a> {
     pub fn new(desired: &'a Desired, storage: &'a Storage, observation: &'a Observation, vg: &'a Vg, lio: &'a Lio) -> Self {
         let site = Mark::tag(Mark::SITE, &desired.site);
-        let ours: BTreeMap<&str, &Lv> = vg
-            .lvs
-            .iter()
-            .filter(|(_, lv)| lv.tags.contains(Mark::OURS) && lv.tags.contains(&site) && matches!(lv.kind, LvKind::Thin { .. }))
-            .map(|(name, lv)| (name.as_str(), lv))
-            .collect();
-        let older = ours.values().filter(|lv| tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()));
-        let older = older.filter_map(|lv| tag(lv, Mark::MACHINE)).collect();
+        let is_ours = |lv: &Lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&site) && matches!(lv.kind, LvKind::Thin { .. });
+        let (mut ours, mut versions, mut older) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (name, lv) in vg.lvs.iter().map(|(name, lv)| (name.as_str(), lv)).filter(|(_, lv)| is_ours(lv)) {
+            ours.push((name, lv));
+            match tag(lv, Mark::MACHINE) {
+                None => versions.push((name, lv)),
+                Some(machine) if tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()) => drop(older.insert(machine)),
+                Some(_) => {}
+            }
+        }
+        let ours = BTreeMap::from_iter(ours);
         let holders = lio.backstores.iter().filter_map(|(path, seen)| Some((seen.device?, (path.as_str(), seen)))).collect();
         let devices = ours.iter().filter_map(|(name, lv)| Some((lv.device?, *name))).collect();
         let stranger = stranger(storage, lio);
         let mark = Mark::alias(&desired.site);
-        Self { desired, storage, observation, vg, lio, mark, ours, older, holders, devices, stranger }
+        Self { desired, storage, observation, vg, lio, mark, ours, versions, older, holders, devices, stranger }
     }
 
     /// Our volume of this name.
@@ -97,12 +102,13 @@ impl<'a> Context<'a> {
 fn stranger<'a>(storage: &Storage, lio: &'a Lio) -> Option<&'a str> {
     let prefix = format!("{}:", storage.iqn_prefix);
     let portals = |target: &'a Target| target.tpgs.values().flat_map(|tpg| &tpg.portals);
-    let (ours, others): (Vec<_>, Vec<_>) = lio.targets.iter().partition(|(name, _)| name.starts_with(&prefix));
-    if ours.iter().any(|(_, target)| portals(target).any(|portal| *portal == storage.portal)) {
+    let is_ours = |name: &str| name.starts_with(&prefix);
+    let listens = |target: &'a Target| portals(target).any(|portal| *portal == storage.portal);
+    if lio.targets.iter().any(|(name, target)| is_ours(name) && listens(target)) {
         return None;
     }
     let taken = |portal: &Portal| portal.0.port() == storage.portal.0.port() && portal.0.ip().is_unspecified();
-    others.into_iter().find(|(_, target)| portals(target).any(taken)).map(|(name, _)| name.as_str())
+    lio.targets.iter().find(|(name, target)| !is_ours(name) && portals(target).any(taken)).map(|(name, _)| name.as_str())
 }
 
 /// A policy as its tag and the site spell it.

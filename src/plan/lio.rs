@@ -7,7 +7,7 @@ use super::context::Context;
 use super::op::{ConfigFsOp, Op, SecretPart};
 use crate::desired::{self, BACKSTORE_RANGE, Login, backstore_number};
 use crate::names::{Iqn, Lun};
-use crate::observed::{Backstore, LoginSeen, MappedLun, Target, Tpg};
+use crate::observed::{Backstore, LoginSeen, MappedLun, Target, Tpg, TpgLun};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The portal group's tag: one target serves one machine, so one group is enough.
@@ -149,19 +149,19 @@ pub(super) fn target_difference(
     context: &Context<'_>,
     target: &Target,
     wanted: &desired::Target,
-    paths: &BTreeMap<String, String>,
+    paths: &BTreeMap<&str, &str>,
 ) -> Option<String> {
     let Some(tpg) = target.tpgs.get(&TPG).filter(|_| target.tpgs.len() == 1) else {
         return Some("it has no portal group 1, or others beside it".to_owned());
     };
-    let luns: BTreeMap<Lun, Option<&String>> =
-        wanted.luns.iter().map(|(lun, backstore)| (*lun, paths.get(&backstore.name))).collect();
-    let shown: BTreeMap<Lun, Option<&String>> =
-        tpg.luns.iter().map(|(lun, seen)| (*lun, seen.link.as_ref().map(|(_, path)| path))).collect();
-    if luns != shown || luns.values().any(Option::is_none) {
+    let shows = |((lun, backstore), (shown, seen)): ((&Lun, &desired::Backstore), (&Lun, &TpgLun))| {
+        let path = seen.link.as_ref().map(|(_, path)| path.as_str());
+        lun == shown && path.is_some() && paths.get(backstore.name.as_str()).copied() == path
+    };
+    if tpg.luns.len() != wanted.luns.len() || !wanted.luns.iter().zip(&tpg.luns).all(shows) {
         return Some("its disks are not the ones it should show".to_owned());
     }
-    if tpg.portals != BTreeSet::from([context.storage.portal]) {
+    if !tpg.portals.iter().eq([&context.storage.portal]) {
         return Some(format!("it should listen on {}", context.storage.portal));
     }
     let mapped = |tpg: &Tpg| -> Option<bool> {

@@ -7,6 +7,7 @@ mod clone;
 mod compute;
 mod context;
 mod draft;
+mod gather;
 mod glob;
 mod in_use;
 mod lio;

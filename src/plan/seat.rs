@@ -6,7 +6,8 @@
 use super::clone::{Fate, Fates};
 use super::context::{Context, tag};
 use super::draft::{Draft, Drafted};
-use super::in_use::{sign_of_use, targets_of};
+use super::gather::{Seat, for_each_seat};
+use super::in_use::sign_of_use;
 use super::lio::{
     Numbers, backstore_matches, backstore_ops, backstore_teardown, is_our_backstore, target_difference, target_ops,
     target_teardown,
@@ -18,71 +19,26 @@ use super::version::words;
 use super::{Action, Disruption, Hold, Subject};
 use crate::desired::{self, Login, Mark};
 use crate::names::{Iqn, LvName, MachineName};
-use crate::observed::{Backstore, Seen, Target};
+use crate::observed::Seen;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is seen and wanted of one machine.
-struct Seat<'a> {
-    machine: &'a MachineName,
-    wanted: BTreeMap<&'a Iqn, &'a desired::Target>,
-    targets: BTreeMap<&'a str, &'a Target>,
-    backstores: BTreeMap<&'a str, &'a Backstore>,
-}
 
 /// What of it comes down, and the paths of the backstores that stay, by name.
 struct Down<'a> {
     targets: BTreeMap<&'a str, String>,
     backstores: BTreeSet<&'a str>,
-    staying: BTreeMap<String, String>,
+    staying: BTreeMap<&'a str, &'a str>,
 }
 
 pub(super) fn plan_seats(
     context: &Context<'_>,
     pool: &Pool,
-    mut fates: BTreeMap<MachineName, Fates>,
+    fates: BTreeMap<MachineName, Fates>,
     kernel: Option<&Subject>,
     draft: &mut Draft,
 ) {
     let mut numbers = Numbers::new(context);
-    let mut by_machine: BTreeMap<&MachineName, Vec<(&Iqn, &desired::Target)>> = BTreeMap::new();
-    for (name, target) in &context.storage.targets {
-        by_machine.entry(&target.machine).or_default().push((name, target));
-    }
-    let backstores = our_backstores(context);
-    let seen = seen_machines(context, &backstores);
-    let machines: BTreeSet<&MachineName> = by_machine.keys().copied().chain(fates.keys()).chain(&seen).collect();
-    let machines: Vec<MachineName> = machines.into_iter().cloned().collect();
-    for machine in &machines {
-        let own = fates.remove(machine).unwrap_or_default();
-        let seat = Seat {
-            machine,
-            wanted: by_machine.get(machine).into_iter().flatten().copied().collect(),
-            targets: targets_of(context, machine).map(|(name, target)| (name.as_str(), target)).collect(),
-            backstores: backstores.get(machine).cloned().unwrap_or_default(),
-        };
-        plan_seat(context, pool, &seat, own, kernel, &mut numbers, draft);
-    }
-}
-
-/// Our backstores by the machine their name carries.
-fn our_backstores<'a>(context: &Context<'a>) -> BTreeMap<MachineName, BTreeMap<&'a str, &'a Backstore>> {
-    let mut found: BTreeMap<MachineName, BTreeMap<&'a str, &'a Backstore>> = BTreeMap::new();
-    for (path, backstore) in context.lio.backstores.iter().filter(|(path, backstore)| is_our_backstore(context, path, backstore))
-    {
-        let machine = path.split_once('/').and_then(|(_, name)| name.split('.').nth(1)?.parse().ok());
-        if let Some(machine) = machine {
-            found.entry(machine).or_default().insert(path, backstore);
-        }
-    }
-    found
-}
-
-/// Machines that something of ours in LIO is named after.
-fn seen_machines(context: &Context<'_>, backstores: &BTreeMap<MachineName, BTreeMap<&str, &Backstore>>) -> BTreeSet<MachineName> {
-    let prefix = format!("{}:", context.storage.iqn_prefix);
-    let targets = context.lio.targets.keys().filter_map(|name| name.strip_prefix(&prefix)?.split('.').next()?.parse().ok());
-    targets.chain(backstores.keys().cloned()).collect()
+    for_each_seat(context, fates, |seat, own| plan_seat(context, pool, seat, own, kernel, &mut numbers, draft));
 }
 
 fn plan_seat(
@@ -95,9 +51,12 @@ fn plan_seat(
     draft: &mut Draft,
 ) {
     // Most seats are as they should be, and nobody asks whether those are in use.
-    let in_use = LazyCell::new(|| sign_of_use(context, seat.machine));
+    if fates.is_empty() && stands(context, pool, seat) {
+        return;
+    }
+    let in_use = LazyCell::new(|| sign_of_use(context, &seat.machine));
     for (name, fate) in &mut fates {
-        if in_use.as_ref().is_some_and(|sign| withhold(seat.machine, sign, fate)) {
+        if in_use.as_ref().is_some_and(|sign| withhold(&seat.machine, sign, fate)) {
             let label = name.as_str().trim_start_matches("seat.").trim_end_matches(".a");
             draft.due.insert(label.to_owned());
         }
@@ -130,6 +89,17 @@ fn plan_seat(
             change.after.extend(leader.clone());
         }
         draft.add(subject, change);
+    }
+}
+
+/// Whether everything that the site wants of a seat is there and nothing else, and nothing of it waits.
+fn stands(context: &Context<'_>, pool: &Pool, seat: &Seat<'_>) -> bool {
+    let is_wanted_there = |(name, wanted): (&&Iqn, &&desired::Target)| {
+        seat.targets.contains_key(name.as_str()) && secret_missing(context, wanted).is_none()
+    };
+    seat.wanted.iter().all(is_wanted_there) && portal_taken(context).is_none() && {
+        let down = decide_down(context, pool, seat, &Fates::new(), &BTreeMap::new());
+        down.targets.is_empty() && down.backstores.is_empty()
     }
 }
 
@@ -180,12 +150,7 @@ fn decide_down<'a>(
     fates: &Fates,
     blocked: &BTreeMap<&str, Hold>,
 ) -> Down<'a> {
-    let wanted: BTreeMap<&str, &desired::Backstore> = seat
-        .wanted
-        .values()
-        .flat_map(|target| target.luns.values())
-        .map(|backstore| (backstore.name.as_str(), backstore))
-        .collect();
+    let wanted = |name: &str| seat.wanted.values().flat_map(|target| target.luns.values()).find(|lun| lun.name == name);
     let mut down = Down { targets: BTreeMap::new(), backstores: BTreeSet::new(), staying: BTreeMap::new() };
     let standing =
         seat.targets.iter().filter(|(name, _)| blocked.contains_key(*name)).flat_map(|(_, target)| target.tpgs.values());
@@ -196,21 +161,20 @@ fn decide_down<'a>(
         if held_up.contains(*path) {
             continue;
         }
-        let stays = wanted.get(name).is_some_and(|wanted| {
-            let device = context.our(&wanted.volume).and_then(|lv| lv.device);
+        let stays = wanted(name).is_some_and(|wanted| {
+            let device = backstore.device.filter(|device| context.devices.get(device) == Some(&wanted.volume.as_str()));
             let taken_away = fates.get(&wanted.volume).is_some_and(Fate::takes_volume_away);
             !taken_away && backstore_matches(backstore, wanted, device, pool.discards, &context.mark)
         });
         if stays && !down.staying.contains_key(name) {
-            down.staying.insert(name.to_owned(), (*path).to_owned());
+            down.staying.insert(name, path);
         } else {
             down.backstores.insert(path);
         }
     }
     for (name, target) in seat.targets.iter().filter(|(name, _)| !blocked.contains_key(*name)) {
-        let wanted = seat.wanted.iter().find(|(wanted, _)| wanted.as_str() == *name).map(|(_, target)| *target);
-        let difference = match wanted {
-            Some(wanted) => target_difference(context, target, wanted, &down.staying),
+        let difference = match seat.wanted.iter().find(|(wanted, _)| wanted.as_str() == *name) {
+            Some((_, wanted)) => target_difference(context, target, wanted, &down.staying),
             None => Some("the site no longer has it".to_owned()),
         };
         if let Some(difference) = difference {
@@ -290,7 +254,8 @@ fn build_targets(
     numbers: &mut Numbers,
 ) -> Vec<(Subject, Drafted)> {
     let mut builds = Vec::new();
-    let mut paths = down.staying.clone();
+    let mut paths: BTreeMap<String, String> =
+        down.staying.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect();
     let mut builder: BTreeMap<String, Subject> = BTreeMap::new();
     for (name, wanted) in &seat.wanted {
         let difference = down.targets.get(name.as_str());

@@ -15,7 +15,7 @@
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod room;
 
-use barista::observed::{Observation, Seen};
+use barista::observed::{Observation, Seen, Tags};
 use barista::plan::Prepared;
 use room::{Files, Room, cafe, compute, prepare};
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ fn repeat(sample: &Observation, prepared: &Prepared) -> Observation {
         let shift = |device: Option<(u32, u32)>| device.map(|(major, own)| (major, own + minor));
         for (name, lv) in sample_vg.lvs.iter().filter(|(name, _)| name.contains(SAMPLE)) {
             let mut lv = lv.clone();
-            lv.tags = lv.tags.iter().map(|tag| renamed(tag)).collect();
+            lv.tags = Tags::parse(&renamed(&lv.tags.iter().collect::<Vec<_>>().join(",")));
             lv.device = shift(lv.device);
             vg.lvs.insert(renamed(name), lv);
         }

@@ -90,7 +90,7 @@ mod tests {
             uuid: String::new(),
             kind: LvKind::Thin { pool: "pool".into(), origin: None },
             size: Bytes(1 << 30),
-            tags: ["barista".to_owned()].into(),
+            tags: crate::observed::Tags::parse("barista"),
             active: true,
             open: false,
             read_only: true,
