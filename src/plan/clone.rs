@@ -50,12 +50,8 @@ pub(super) type Fates = BTreeMap<LvName, Fate>;
 pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) -> BTreeMap<MachineName, Fates> {
     let mut fates: BTreeMap<MachineName, Fates> = BTreeMap::new();
     let mut renamed = BTreeSet::new();
-    let mut ours = context.ours.iter().peekable();
-    let mut others = Vec::new();
-    for (name, clone) in &context.storage.clones {
-        // Both are in order: one walk beside the other finds each volume, and those that the site does not name.
-        others.extend(std::iter::from_fn(|| ours.next_if(|(our, _)| **our < name.as_str())));
-        let fate = if let Some((_, lv)) = ours.next_if(|(our, _)| **our == name.as_str()) {
+    for &(name, clone, lv) in &context.clones {
+        let fate = if let Some(lv) = lv {
             keep_or_replace(context, name, clone, lv)
         } else if context.foreign(name).is_some() {
             let mut change = create(context, name, clone, "the site asks for it");
@@ -71,7 +67,7 @@ pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) ->
             fates.entry(clone.machine.clone()).or_default().insert(name.clone(), fate);
         }
     }
-    for (name, lv) in others.into_iter().chain(ours).filter(|(name, _)| !renamed.contains(*name)) {
+    for (name, lv) in context.others.iter().filter(|(name, _)| !renamed.contains(name)) {
         let (Some(machine), Ok(name)) = (Context::machine_of(lv), name.parse::<LvName>()) else { continue };
         let change = remove(context, &name, &machine, lv);
         fates.entry(machine).or_default().insert(name, Fate::Change(Box::new(change)));

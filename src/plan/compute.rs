@@ -140,8 +140,8 @@ fn note_due(draft: &mut Draft) {
 
 /// Volumes that the site names and the host does not have.
 fn new_volumes(context: &Context<'_>) -> u64 {
-    let storage = context.storage;
-    let names = storage.versions.keys().chain(storage.clones.keys());
+    let clones = context.clones.iter().filter(|(_, _, lv)| lv.is_none()).map(|(name, ..)| *name);
+    let names = context.storage.versions.keys().chain(clones);
     names.filter(|name| !context.vg.lvs.contains_key(name.as_str())).count() as u64
 }
 

@@ -1,6 +1,6 @@
 //! What every part of the planner looks at.
 
-use crate::desired::{Desired, Mark, Storage};
+use crate::desired::{CloneVolume, Desired, Mark, Storage};
 use crate::names::{LvName, MachineName, Portal};
 use crate::observed::{Backstore, Lio, Lv, LvKind, Observation, Target, Vg};
 use crate::site::{Consent, Reset};
@@ -17,8 +17,10 @@ pub(super) struct Context<'a> {
     pub mark: String,
     /// Our volumes by name.
     pub ours: BTreeMap<&'a str, &'a Lv>,
-    /// Those of them that are no machine's: versions of images.
-    pub versions: Vec<(&'a str, &'a Lv)>,
+    /// The site's clones, each beside our volume of that name.
+    pub clones: Vec<(&'a LvName, &'a CloneVolume, Option<&'a Lv>)>,
+    /// Our volumes that the site names no clone of.
+    pub others: Vec<(&'a str, &'a Lv)>,
     /// Machines of which some clone was made before the kernel started.
     pub older: BTreeSet<&'a str>,
     /// Backstores by the device they hold; the kernel lets only one hold it.
@@ -38,21 +40,29 @@ impl<'a> Context<'a> {
     pub fn new(desired: &'a Desired, storage: &'a Storage, observation: &'a Observation, vg: &'a Vg, lio: &'a Lio) -> Self {
         let site = Mark::tag(Mark::SITE, &desired.site);
         let is_ours = |lv: &Lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&site) && matches!(lv.kind, LvKind::Thin { .. });
-        let (mut ours, mut versions, mut older) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut clones, mut others, mut older) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut ours: Vec<(&str, &Lv)> = Vec::new();
+        // Both are in order: one walk beside the other finds each volume, and looking each up takes longer the more there are.
+        let mut wanted = storage.clones.iter().peekable();
         for (name, lv) in vg.lvs.iter().map(|(name, lv)| (name.as_str(), lv)).filter(|(_, lv)| is_ours(lv)) {
             ours.push((name, lv));
-            match tag(lv, Mark::MACHINE) {
-                None => versions.push((name, lv)),
-                Some(machine) if tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()) => drop(older.insert(machine)),
-                Some(_) => {}
+            let before = std::iter::from_fn(|| wanted.next_if(|(wanted, _)| wanted.as_str() < name));
+            clones.extend(before.map(|(wanted, clone)| (wanted, clone, None)));
+            match wanted.next_if(|(wanted, _)| wanted.as_str() == name) {
+                Some((wanted, clone)) => clones.push((wanted, clone, Some(lv))),
+                None => others.push((name, lv)),
+            }
+            if tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()) {
+                older.extend(tag(lv, Mark::MACHINE));
             }
         }
+        clones.extend(wanted.map(|(wanted, clone)| (wanted, clone, None)));
         let ours = BTreeMap::from_iter(ours);
         let holders = lio.backstores.iter().filter_map(|(path, seen)| Some((seen.device?, (path.as_str(), seen)))).collect();
         let devices = ours.iter().filter_map(|(name, lv)| Some((lv.device?, *name))).collect();
         let stranger = stranger(storage, lio);
         let mark = Mark::alias(&desired.site);
-        Self { desired, storage, observation, vg, lio, mark, ours, versions, older, holders, devices, stranger }
+        Self { desired, storage, observation, vg, lio, mark, ours, clones, others, older, holders, devices, stranger }
     }
 
     /// Our volume of this name.

@@ -175,8 +175,9 @@ fn rename_version(context: &Context<'_>, name: &LvName, base: &BaseVolume, old: 
 
 /// The end of versions that the site no longer lists.
 pub(super) fn plan_version_ends(context: &Context<'_>, pool: &Pool, draft: &mut Draft) {
-    for (name, lv) in &context.versions {
-        if tag(lv, Mark::VERSION).is_none() || context.storage.versions.contains_key(*name) {
+    for (name, lv) in &context.others {
+        let is_version = tag(lv, Mark::MACHINE).is_none() && tag(lv, Mark::VERSION).is_some();
+        if !is_version || context.storage.versions.contains_key(*name) {
             continue;
         }
         let Ok(name) = name.parse::<LvName>() else { continue };
