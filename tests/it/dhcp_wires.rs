@@ -3,6 +3,7 @@
 //! Where there can be no namespaces a test says on stderr that it was skipped. A client that is missing is a failure:
 //! `tests/run` installs them.
 
+use crate::netns::{run, skipped};
 use crate::serve::{DEADLINE, publish, table};
 use barista::{
     boot::{
@@ -13,7 +14,6 @@ use barista::{
 };
 use std::{
     fs,
-    io::Write,
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
@@ -57,12 +57,6 @@ pub fn lan(table: &mut BootTable) -> &mut BootNetwork {
     table.networks.values_mut().next().expect("a network")
 }
 
-fn quiet(words: &str) -> bool {
-    let mut words = words.split_whitespace();
-    let program = words.next().expect("a program");
-    Command::new(program).args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
 impl Wires {
     /// No namespace yet; `None`, and a line on stderr, where there can be none.
     pub fn make(test: &str) -> Option<Self> {
@@ -74,9 +68,8 @@ impl Wires {
             service: None,
             state: tempfile::tempdir().expect("a directory"),
         };
-        if !quiet(&format!("ip netns add {}s", wires.prefix)) {
-            let text = format!("skipped: DHCP test `{test}` needs root and network namespaces\n");
-            std::io::stderr().write_all(text.as_bytes()).expect("stderr");
+        if !run(&format!("ip netns add {}s", wires.prefix)) {
+            skipped(&format!("DHCP test `{test}` needs root and network namespaces"));
             return None;
         }
         wires.spaces.push("s".into());
@@ -117,7 +110,7 @@ impl Wires {
 
     /// One more namespace.
     pub fn space(&mut self, space: &str) {
-        assert!(quiet(&format!("ip netns add {}", self.name(space))), "namespace {space}");
+        assert!(run(&format!("ip netns add {}", self.name(space))), "namespace {space}");
         self.spaces.push(space.to_owned());
         self.ip(space, "link set lo up");
     }
@@ -125,7 +118,7 @@ impl Wires {
     /// Joins two spaces; both ends are up.
     pub fn pair(&self, one: (&str, &str), other: (&str, &str)) {
         let (first, second) = (self.name(one.0), self.name(other.0));
-        let made = quiet(&format!("ip link add {} netns {first} type veth peer name {} netns {second}", one.1, other.1));
+        let made = run(&format!("ip link add {} netns {first} type veth peer name {} netns {second}", one.1, other.1));
         assert!(made, "{one:?} to {other:?}");
         for (space, device) in [one, other] {
             self.ip(space, &format!("link set {device} up"));
@@ -134,7 +127,7 @@ impl Wires {
 
     /// `ip` in a space.
     pub fn ip(&self, space: &str, words: &str) {
-        assert!(quiet(&format!("ip -n {} {words}", self.name(space))), "ip {words} in {space}");
+        assert!(run(&format!("ip -n {} {words}", self.name(space))), "ip {words} in {space}");
     }
 
     /// A program in a space.
@@ -248,7 +241,7 @@ impl Drop for Wires {
             let _ = child.wait();
         }
         for space in &self.spaces {
-            quiet(&format!("ip netns del {}", self.name(space)));
+            run(&format!("ip netns del {}", self.name(space)));
         }
     }
 }

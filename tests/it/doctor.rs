@@ -4,48 +4,25 @@
 
 use crate::cafe::Cafe;
 use crate::git::text;
-use crate::netns::run;
-use std::{
-    fs,
-    io::Write as _,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use crate::netns::{Killed, Pair, dnsmasq, run, skipped};
+use std::{fs, process::Command};
 
 /// A server's namespace and a stranger's, both with an interface lan0; gone with it.
 struct Net {
-    server: String,
-    stranger: String,
-    dnsmasq: Option<Child>,
+    /// First, so that it ends before its namespace.
+    dnsmasq: Option<Killed>,
+    spaces: Pair,
 }
 
 impl Net {
     fn make() -> Option<Self> {
-        let (server, stranger) = (format!("bp-ds{}", std::process::id()), format!("bp-dx{}", std::process::id()));
-        let net = Self { server, stranger, dnsmasq: None };
-        let (server, stranger) = (&net.server, &net.stranger);
-        let made = run("dnsmasq --version")
-            && run("ss --version")
-            && run(&format!("ip netns add {server}"))
-            && run(&format!("ip netns add {stranger}"))
-            && run(&format!("ip link add lan0 netns {server} type veth peer name lan0 netns {stranger}"))
-            && run(&format!("ip -n {server} addr add 10.79.0.2/24 dev lan0"))
-            && run(&format!("ip -n {stranger} addr add 10.79.0.1/24 dev lan0"))
-            && run(&format!("ip -n {server} link set lan0 up"))
-            && run(&format!("ip -n {stranger} link set lan0 up"));
-        if !made {
-            let text = "skipped: the doctor on a link needs root, ip, ss and dnsmasq\n";
-            std::io::stderr().write_all(text.as_bytes()).expect("stderr");
+        let spaces = (run("dnsmasq --version") && run("ss --version"))
+            .then(|| Pair::make("bp-d", ("lan0", "addr add 10.79.0.2/24 dev lan0"), ("lan0", "addr add 10.79.0.1/24 dev lan0")));
+        if let Some(spaces) = spaces.flatten() {
+            return Some(Self { dnsmasq: None, spaces });
         }
-        made.then_some(net)
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut dnsmasq) = self.dnsmasq.take() {
-            drop(dnsmasq.kill());
-            drop(dnsmasq.wait());
-        }
+        skipped("the doctor on a link needs root, ip, ss and dnsmasq");
+        None
     }
 
     /// What the doctor says in a namespace, and how it ends.
@@ -58,14 +35,6 @@ impl Net {
             .output()
             .expect("it runs");
         (output.status.code(), text(&output.stdout) + &text(&output.stderr))
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        self.stop();
-        run(&format!("ip netns del {}", self.server));
-        run(&format!("ip netns del {}", self.stranger));
     }
 }
 
@@ -87,7 +56,7 @@ fn cafe() -> Cafe {
 fn another_dhcp_server_is_heard_and_who_has_the_port_is_named() {
     let Some(mut net) = Net::make() else { return };
     let cafe = cafe();
-    let (code, told) = net.doctor(&net.server, &cafe, &[]);
+    let (code, told) = net.doctor(&net.spaces.server, &cafe, &[]);
     assert_eq!(code, Some(0), "{told}");
     for line in
         ["nobody else answers DHCP on network lan", "network lan: lan0 is up and has 10.79.0.2/24", "udp port 67 (DHCP) is free"]
@@ -95,41 +64,18 @@ fn another_dhcp_server_is_heard_and_who_has_the_port_is_named() {
         assert!(told.contains(line), "{line} is not in:\n{told}");
     }
 
-    let log = cafe.work.root.path().join("log");
-    let dnsmasq = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            &net.stranger,
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--port=0",
-            "--user=root",
-        ])
-        .args(["--interface=lan0", "--bind-interfaces", "--no-ping", "--log-facility=-", "--dhcp-range=10.79.0.50,10.79.0.60,1h"])
-        .arg(format!("--dhcp-leasefile={}", cafe.work.root.path().join("leases").display()))
-        .arg(format!("--pid-file={}", cafe.work.root.path().join("pid").display()))
-        .stderr(fs::File::create(&log).expect("a log"))
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    net.dnsmasq = Some(dnsmasq);
-    let begun = Instant::now();
-    while !fs::read_to_string(&log).unwrap_or_default().contains("DHCP, IP range") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", fs::read_to_string(&log).unwrap_or_default());
-        sleep(Duration::from_millis(20));
-    }
-    let (code, told) = net.doctor(&net.server, &cafe, &["--json"]);
+    let options = ["--conf-file=/dev/null", "--interface=lan0", "--bind-interfaces", "--dhcp-range=10.79.0.50,10.79.0.60,1h"];
+    net.dnsmasq = Some(dnsmasq(&net.spaces.client, cafe.work.root.path(), &options, "DHCP, IP range"));
+    let (code, told) = net.doctor(&net.spaces.server, &cafe, &["--json"]);
     assert_eq!(code, Some(1), "{told}");
     let document: serde_json::Value = serde_json::from_str(told.split_once("\n1 problem").expect("one").0).expect("a document");
     let checks = document["checks"].as_array().expect("checks");
     let problem = checks.iter().find(|check| check["state"] == "problem").expect("one");
     assert_eq!(problem["what"], "another DHCP server answers on network lan: 10.79.0.1", "{told}");
-    let (code, told) = net.doctor(&net.server, &cafe, &["--offline"]);
+    let (code, told) = net.doctor(&net.spaces.server, &cafe, &["--offline"]);
     assert!(code == Some(0) && !told.contains("another DHCP server"), "nothing is sent: {told}");
 
-    let (code, told) = net.doctor(&net.stranger, &cafe, &["--offline"]);
+    let (code, told) = net.doctor(&net.spaces.client, &cafe, &["--offline"]);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("udp port 67 (DHCP) is taken by dnsmasq"), "{told}");
     assert!(told.contains("no interface of this host has 10.79.0.2 (tftp-address)"), "{told}");

@@ -5,20 +5,12 @@
 
 use crate::cafe::Cafe;
 use crate::git::text;
-use crate::netns::{run, udhcpc};
+use crate::netns::{Pair, dnsmasq, run, skipped, udhcpc};
 use std::{
-    collections::BTreeMap,
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    process::Command,
 };
-
-fn skipped(what: &str) {
-    std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).expect("stderr");
-}
 
 /// A café whose network is another server's, with a machine of two cards and one without an address.
 fn cafe() -> Cafe {
@@ -84,73 +76,18 @@ fn a_site_that_serves_its_networks_is_told_of_all() {
     assert!(output.status.success() && text(&output.stdout).contains("192.168.1.200 - 192.168.1.249"));
 }
 
-/// Two namespaces with dnsmasq in one; gone with it.
-struct Net {
-    server: String,
-    client: String,
-    dnsmasq: Option<Child>,
-}
-
-impl Net {
-    fn make() -> Option<Self> {
-        let (server, client) = (format!("bp-xs{}", std::process::id()), format!("bp-xc{}", std::process::id()));
-        let net = Self { server, client, dnsmasq: None };
-        let (server, client) = (&net.server, &net.client);
-        let made = run("busybox udhcpc --help")
-            && run("dnsmasq --version")
-            && run(&format!("ip netns add {server}"))
-            && run(&format!("ip netns add {client}"))
-            && run(&format!("ip link add s0 netns {server} type veth peer name c0 netns {client}"))
-            && run(&format!("ip -n {server} addr add 10.78.0.1/24 dev s0"))
-            && run(&format!("ip -n {server} link set s0 up"))
-            && run(&format!("ip -n {server} link set lo up"))
-            && run(&format!("ip -n {client} link set c0 address 88:ae:dd:05:08:02"))
-            && run(&format!("ip -n {client} link set c0 up"));
-        if !made {
-            skipped("answers of a dnsmasq need root, ip, busybox with udhcpc and dnsmasq");
-        }
-        made.then_some(net)
-    }
-
-    /// What a client of this kind is told.
-    fn ask(&self, directory: &Path, extra: &[&str]) -> BTreeMap<String, String> {
-        udhcpc(&self.client, directory, extra)
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        if let Some(mut dnsmasq) = self.dnsmasq.take() {
-            drop(dnsmasq.kill());
-            drop(dnsmasq.wait());
-        }
-        run(&format!("ip netns del {}", self.server));
-        run(&format!("ip netns del {}", self.client));
-    }
-}
-
 #[test]
 fn a_dnsmasq_with_what_is_exported_answers_firmware_ipxe_and_http_boot_as_barista_would() {
-    let Some(mut net) = Net::make() else { return };
+    let spaces = (run("busybox udhcpc --help") && run("dnsmasq --version"))
+        .then(|| Pair::make("bp-x", ("s0", "addr add 10.78.0.1/24 dev s0"), ("c0", "link set c0 address 88:ae:dd:05:08:02")));
+    let Some(spaces) = spaces.flatten() else {
+        return skipped("answers of a dnsmasq need root, ip, busybox with udhcpc and dnsmasq");
+    };
     let cafe = cafe();
-    let file = exported(&cafe, "dnsmasq");
-    let directory = cafe.work.root.path().to_owned();
-    let log = directory.join("log");
-    let dnsmasq = Command::new("ip")
-        .args(["netns", "exec", &net.server, "dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--no-ping"])
-        .args(["--interface=s0", "--log-facility=-", "--dhcp-authoritative", &format!("--conf-file={}", file.display())])
-        .arg(format!("--dhcp-leasefile={}", directory.join("leases").display()))
-        .arg(format!("--pid-file={}", directory.join("pid").display()))
-        .stderr(fs::File::create(&log).expect("a log"))
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    net.dnsmasq = Some(dnsmasq);
-    let begun = Instant::now();
-    while !fs::read_to_string(&log).unwrap_or_default().contains("DHCP, static leases only on 10.78.0.0") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{}", fs::read_to_string(&log).unwrap_or_default());
-        sleep(Duration::from_millis(20));
-    }
+    let directory = cafe.work.root.path();
+    let file = format!("--conf-file={}", exported(&cafe, "dnsmasq").display());
+    let options = ["--interface=s0", "--dhcp-authoritative", &file];
+    let _dnsmasq = dnsmasq(&spaces.server, directory, &options, "DHCP, static leases only on 10.78.0.0");
     let script = "http://10.78.0.2:8080/boot.ipxe";
     let uefi = ["-V", "PXEClient:Arch:00007:UNDI:003016", "-x", "0x5d:0007"];
     let bios = ["-V", "PXEClient:Arch:00000:UNDI:002001", "-x", "0x5d:0000"];
@@ -165,9 +102,9 @@ fn a_dnsmasq_with_what_is_exported_answers_firmware_ipxe_and_http_boot_as_barist
         (&ipxe[..], script),
         (&with_class_alone[..], script),
     ] {
-        let told = net.ask(&directory, asked);
+        let told = udhcpc(&spaces.client, directory, asked);
         let words = ["boot_file", "siaddr", "ip", "hostname", "router", "lease"].map(|word| told.get(word).map(String::as_str));
         let expected = [file, "10.78.0.2", "10.78.0.101", "pc01", "10.78.0.1", "2700"].map(Some);
-        assert_eq!(words, expected, "{asked:?}: {told:?}\n{}", fs::read_to_string(&log).unwrap_or_default());
+        assert_eq!(words, expected, "{asked:?}: {told:?}\n{}", fs::read_to_string(directory.join("log")).unwrap_or_default());
     }
 }

@@ -1,11 +1,15 @@
 //! What tests in network namespaces share.
 
+use crate::serve::DEADLINE;
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
+    io::Write as _,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Runs a program of plain words; whether it went well.
@@ -13,6 +17,114 @@ pub fn run(words: &str) -> bool {
     let mut words = words.split_whitespace();
     let program = words.next().expect("a program");
     Command::new(program).args(words).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// A server's and a client's network namespace, joined by a wire; gone with it.
+pub struct Pair {
+    pub server: String,
+    pub client: String,
+}
+
+impl Pair {
+    /// `None` where there can be no namespaces. Each end is the interface there and what `ip` is told of it: `addr add … dev s0`.
+    pub fn make(name: &str, server: (&str, &str), client: (&str, &str)) -> Option<Self> {
+        let id = std::process::id();
+        let pair = Self { server: format!("{name}s{id}"), client: format!("{name}c{id}") };
+        let ((here, said_here), (there, said_there)) = (server, client);
+        let (server, client) = (&pair.server, &pair.client);
+        let made = run(&format!("ip netns add {server}"))
+            && run(&format!("ip netns add {client}"))
+            && run(&format!("ip link add {here} netns {server} type veth peer name {there} netns {client}"))
+            && run(&format!("ip -n {server} {said_here}"))
+            && run(&format!("ip -n {server} link set lo up"))
+            && run(&format!("ip -n {server} link set {here} up"))
+            && run(&format!("ip -n {client} {said_there}"))
+            && run(&format!("ip -n {client} link set {there} up"));
+        made.then_some(pair)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        run(&format!("ip netns del {}", self.server));
+        run(&format!("ip netns del {}", self.client));
+    }
+}
+
+/// A program that is killed with it.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A dnsmasq in a namespace that has said in its log that it serves.
+pub fn dnsmasq(namespace: &str, directory: &Path, options: &[&str], serves: &str) -> Killed {
+    let log = directory.join("log");
+    let dnsmasq = Command::new("ip")
+        .args(["netns", "exec", namespace, "dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--no-ping"])
+        .args(["--log-facility=-", &format!("--dhcp-leasefile={}", directory.join("leases").display())])
+        .arg(format!("--pid-file={}", directory.join("pid").display()))
+        .args(options)
+        .stderr(fs::File::create(&log).expect("a log"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let dnsmasq = Killed(dnsmasq);
+    until_said(&log, serves);
+    dnsmasq
+}
+
+/// The service, which is this binary run again in a namespace; told to end, and waited for, with it.
+pub struct Service(Child);
+
+impl Service {
+    /// Its log is `log` of the state directory.
+    pub fn start(namespace: &str, state: &Path) -> Self {
+        let log = state.join("log");
+        let service = Command::new("ip")
+            .args(["netns", "exec", namespace])
+            .arg(env::current_exe().expect("this binary"))
+            .args(["--ignored", "--exact", "serve_netns::the_service_in_a_namespace", "--nocapture"])
+            .env(crate::serve_netns::STATE, state)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .expect("it starts");
+        let service = Self(service);
+        until_said(&log, "listening for HTTP");
+        service
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        drop(self.0.wait());
+    }
+}
+
+fn until_said(log: &Path, words: &str) {
+    let (begun, said) = (Instant::now(), || fs::read_to_string(log).unwrap_or_default());
+    while !said().contains(words) {
+        assert!(begun.elapsed() < DEADLINE, "it never said {words:?}:\n{}", said());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Says on stderr, uncaptured, that a test could not be run.
+pub fn skipped(what: &str) {
+    std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).expect("stderr");
+}
+
+/// What the text of a fixture stands for: its octets in hexadecimal, below lines of `#`.
+pub fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::bytes).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hex")).collect()
 }
 
 /// One exchange of busybox's udhcpc on `c0` of a namespace, and what its script was told; empty when nobody answered.

@@ -2,6 +2,7 @@
 //!
 //! The dice are fixed, so a failure comes back; the seed is in the message.
 
+use crate::netns::hex;
 use crate::serve::table;
 use barista::{
     boot::{
@@ -88,12 +89,7 @@ fn fixtures_of(kind: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(kind);
     let mut names: Vec<_> = fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("an entry").path()).collect();
     names.sort();
-    let hex = |text: String| -> Vec<u8> {
-        let digits: Vec<u8> =
-            text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.as_bytes().to_vec()).collect();
-        digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hex")).collect()
-    };
-    names.into_iter().map(|path| hex(fs::read_to_string(path).expect("it reads"))).collect()
+    names.into_iter().map(|path| hex(&fs::read_to_string(path).expect("it reads"))).collect()
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Every kind of machine on a real link: its packet goes to a running service in a network namespace, and the file it is told
 //! comes by TFTP or HTTP. Packets are those of `tests/fixtures/dhcp`, which say where they come from.
 //!
-//! These need root and `ip`. Where one is missing each test says on stderr that it was left out, uncaptured.
+//! These need root and `ip`. Where one is missing each test says on stderr that it was skipped, uncaptured.
 
-use crate::netns::run;
+use crate::netns::{Pair, Service, hex, skipped};
 use crate::serve::{DEADLINE, publish, table};
 use barista::{boot::table::BootTable, desired::PxeStrategy, names::Platform, site::NetworkMode};
 use std::{
@@ -11,12 +11,9 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
+    process::Command,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 60);
@@ -52,9 +49,7 @@ impl Told {
 
 fn packet(name: &str) -> Vec<u8> {
     let path = crate::site::house().join(format!("tests/fixtures/dhcp/{name}.hex"));
-    let text = fs::read_to_string(path).expect("a fixture");
-    let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex")).collect()
+    hex(&fs::read_to_string(path).expect("a fixture"))
 }
 
 /// Sends a packet from a client's port and hears the answer to it.
@@ -137,36 +132,14 @@ fn http(url: &str) -> Vec<u8> {
     bytes[end + 4..].to_vec()
 }
 
-/// A server and a client namespace; the service in the first, and this binary again in the second.
-struct Link {
-    server: String,
-    client: String,
-    state: TempDir,
-    service: Option<Child>,
-}
-
 /// Runs `part` of this file within a client's namespace, beside a service of these loaders and this table.
 fn beside(part: &str, loaders: &[&str], change: impl FnOnce(&mut BootTable)) {
-    let id = format!("{}{}", std::process::id(), &part[part.len() - 3..]);
-    let mut link = Link {
-        server: format!("bo-s{id}"),
-        client: format!("bo-c{id}"),
-        state: tempfile::tempdir().expect("a directory"),
-        service: None,
+    let (ours, theirs) = (format!("addr add {SERVER}/24 dev s0"), format!("addr add {CLIENT}/24 dev c0"));
+    let Some(spaces) = Pair::make(&format!("bo-{part}-"), ("s0", &ours), ("c0", &theirs)) else {
+        return skipped(&format!("DHCP test `{part}` needs root and ip"));
     };
-    let (server, client) = (&link.server, &link.client);
-    let made = run(&format!("ip netns add {server}"))
-        && run(&format!("ip netns add {client}"))
-        && run(&format!("ip link add s0 netns {server} type veth peer name c0 netns {client}"))
-        && run(&format!("ip -n {server} addr add {SERVER}/24 dev s0"))
-        && run(&format!("ip -n {server} link set s0 up"))
-        && run(&format!("ip -n {client} addr add {CLIENT}/24 dev c0"))
-        && run(&format!("ip -n {client} link set c0 up"));
-    if !made {
-        let text = format!("LEFT OUT: DHCP test `{part}` needs root and ip\n");
-        return std::io::stderr().write_all(text.as_bytes()).expect("stderr");
-    }
-    let root = link.state.path().join("loaders");
+    let state = tempfile::tempdir().expect("a directory");
+    let root = state.path().join("loaders");
     for name in loaders {
         fs::create_dir_all(root.join(name).parent().expect("a parent")).expect("it is made");
         fs::write(root.join(name), format!("this is {name}")).expect("it is written");
@@ -178,47 +151,21 @@ fn beside(part: &str, loaders: &[&str], change: impl FnOnce(&mut BootTable)) {
         network.subnet = "10.77.1.0/24".parse().expect("a subnet");
     }
     change(&mut boot);
-    publish(link.state.path(), &boot);
-    link.service = Some(again(&link.server, "serve_netns::the_service_in_a_namespace", link.state.path()));
-    let log = link.state.path().join("log");
-    let begun = Instant::now();
-    while !fs::read_to_string(&log).unwrap_or_default().contains("listening for HTTP") {
-        assert!(begun.elapsed() < DEADLINE, "the service never listened");
-        thread::sleep(Duration::from_millis(20));
-    }
+    publish(state.path(), &boot);
+    let _service = Service::start(&spaces.server, state.path());
     let within = Command::new("ip")
-        .args(["netns", "exec", &link.client])
+        .args(["netns", "exec", &spaces.client])
         .arg(env::current_exe().expect("this binary"))
         .args(["--ignored", "--exact", &format!("serve_kinds::{part}"), "--nocapture"])
         .env(PLACE, "a client")
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&[within.stdout, within.stderr].concat()).into_owned();
-    assert!(within.status.success() && said.contains("1 passed"), "{said}\n{}", fs::read_to_string(&log).unwrap_or_default());
-}
-
-fn again(namespace: &str, test: &str, state: &Path) -> Child {
-    Command::new("ip")
-        .args(["netns", "exec", namespace])
-        .arg(env::current_exe().expect("this binary"))
-        .args(["--ignored", "--exact", test, "--nocapture"])
-        .env("BARISTA_TEST_STATE", state)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(state.join("log")).expect("a log"))
-        .spawn()
-        .expect("it starts")
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        if let Some(mut service) = self.service.take() {
-            drop(service.stdin.take());
-            let _ = service.wait();
-        }
-        run(&format!("ip netns del {}", self.server));
-        run(&format!("ip netns del {}", self.client));
-    }
+    assert!(
+        within.status.success() && said.contains("1 passed"),
+        "{said}\n{}",
+        fs::read_to_string(state.path().join("log")).unwrap_or_default()
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! These need root, `ip` and `busybox`. Where one is missing each test says on stderr that it was skipped, uncaptured.
 
-use crate::netns::{run, udhcpc};
+use crate::netns::{Pair, Service, run, skipped, udhcpc};
 use crate::serve::{DEADLINE, publish, table};
 use barista::{
     boot::{
@@ -16,15 +16,15 @@ use barista::{
 use std::{
     collections::BTreeMap,
     env, fs,
-    io::{Read, Write},
+    io::Read,
     path::Path,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
-const STATE: &str = "BARISTA_TEST_STATE";
+/// Names the state directory to the service that is this binary run again.
+pub const STATE: &str = "BARISTA_TEST_STATE";
 const SERVER: &str = "10.77.0.1";
 const PC01: &str = "88:ae:dd:05:08:fa";
 
@@ -45,34 +45,22 @@ fn the_service_in_a_namespace() {
 
 /// A server and a client namespace, and the service in the first.
 struct Link {
-    server: String,
-    client: String,
+    service: Option<Service>,
+    spaces: Pair,
     state: TempDir,
-    service: Option<Child>,
 }
 
 impl Link {
     /// `None`, and a line on stderr, where there can be no namespaces.
     fn make(test: &str, change: impl FnOnce(&mut BootTable)) -> Option<Self> {
-        let (server, client) = (format!("bs{}{test}", std::process::id()), format!("bc{}{test}", std::process::id()));
-        let state = tempfile::tempdir().expect("a directory");
-        let link = Self { server, client, state, service: None };
-        let (server, client) = (&link.server, &link.client);
-        let made = run("busybox udhcpc --help")
-            && run(&format!("ip netns add {server}"))
-            && run(&format!("ip netns add {client}"))
-            && run(&format!("ip link add s0 netns {server} type veth peer name c0 netns {client}"))
-            && run(&format!("ip -n {server} addr add {SERVER}/24 dev s0"))
-            && run(&format!("ip -n {server} link set s0 up"))
-            && run(&format!("ip -n {server} link set lo up"))
-            && run(&format!("ip -n {client} link set c0 address {PC01}"))
-            && run(&format!("ip -n {client} link set c0 up"));
-        if !made {
-            let text = format!("skipped: DHCP test `{test}` needs root and network namespaces, and busybox with udhcpc\n");
-            std::io::stderr().write_all(text.as_bytes()).expect("stderr");
+        let (ours, theirs) = (format!("addr add {SERVER}/24 dev s0"), format!("link set c0 address {PC01}"));
+        let pair = || Pair::make(&format!("bn-{test}-"), ("s0", &ours), ("c0", &theirs));
+        let spaces = run("busybox udhcpc --help").then(pair);
+        let Some(spaces) = spaces.flatten() else {
+            skipped(&format!("DHCP test `{test}` needs root and network namespaces, and busybox with udhcpc"));
             return None;
-        }
-        Some(link.serve(change))
+        };
+        Some(Self { service: None, spaces, state: tempfile::tempdir().expect("a directory") }.serve(change))
     }
 
     fn serve(mut self, change: impl FnOnce(&mut BootTable)) -> Self {
@@ -94,22 +82,7 @@ impl Link {
         boot.machines.values_mut().for_each(|machine| machine.ip = Some("10.77.0.101".parse().expect("an address")));
         change(&mut boot);
         publish(self.state.path(), &boot);
-        let service = Command::new("ip")
-            .args(["netns", "exec", &self.server])
-            .arg(env::current_exe().expect("this binary"))
-            .args(["--ignored", "--exact", "serve_netns::the_service_in_a_namespace", "--nocapture"])
-            .env(STATE, self.state.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(self.state.path().join("log")).expect("a log"))
-            .spawn()
-            .expect("it starts");
-        self.service = Some(service);
-        let begun = Instant::now();
-        while !self.log().contains("listening for HTTP") {
-            assert!(begun.elapsed() < DEADLINE, "the service never listened:\n{}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        self.service = Some(Service::start(&self.spaces.server, self.state.path()));
         self
     }
 
@@ -119,8 +92,8 @@ impl Link {
 
     /// One exchange of udhcpc, and what it was told; empty when nobody answered.
     fn udhcpc(&self, mac: &str, extra: &[&str]) -> BTreeMap<String, String> {
-        assert!(run(&format!("ip -n {} link set c0 address {mac}", self.client)));
-        udhcpc(&self.client, self.state.path(), extra)
+        assert!(run(&format!("ip -n {} link set c0 address {mac}", self.spaces.client)));
+        udhcpc(&self.spaces.client, self.state.path(), extra)
     }
 
     fn transcript(&self) -> Transcript {
@@ -130,17 +103,6 @@ impl Link {
 
 fn transcript_of(state: &Path) -> Transcript {
     Transcript::parse(&fs::read_to_string(state.join(transcript::PATH)).expect("a transcript")).expect("it reads")
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        if let Some(mut service) = self.service.take() {
-            drop(service.stdin.take());
-            let _ = service.wait();
-        }
-        run(&format!("ip netns del {}", self.server));
-        run(&format!("ip netns del {}", self.client));
-    }
 }
 
 #[test]
@@ -204,9 +166,7 @@ fn strangers_get_the_range_and_keep_their_address_when_the_service_is_restarted(
     assert_eq!(given, ["10.77.0.200", "10.77.0.201", "10.77.0.202"], "{}", link.log());
     assert_eq!(ips[3], None, "the range is full");
 
-    let mut service = link.service.take().expect("it runs");
-    drop(service.stdin.take());
-    service.wait().expect("it ends");
+    link.service = None;
     let link = link.serve(|_| {});
     for (mac, ip) in macs.iter().zip(&ips).take(3) {
         assert_eq!(link.udhcpc(mac, &[]).get("ip"), ip.as_ref(), "{mac}\n{}", link.log());

@@ -1,16 +1,16 @@
 //! `barista serve` as the program an operator starts: whom it becomes, what it may, what it holds, what it survives.
 //!
 //! It runs alone in a network namespace, so that it can have the ports that machines ask. This needs root and `ip`, and the
-//! lossy link `nft`; where something is missing each test says on stderr that it was left out, uncaptured.
+//! lossy link `nft`; where something is missing each test says on stderr that it was skipped, uncaptured.
 
+use crate::netns::{Killed, run, skipped};
 use crate::serve::{DEADLINE, publish, table};
 use rustix::fs::{CWD, Mode, mknodat};
 use std::{
     fs,
-    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,31 +21,20 @@ const NOBODY: u32 = 65534;
 const TWO_CAPABILITIES: &str = "0000000000002400";
 
 struct Process {
+    child: Option<Killed>,
     namespace: String,
     state: TempDir,
-    child: Option<Child>,
 }
 
 impl Process {
     /// A namespace with loopback, and a state directory with a table, loaders and assets; `None` where there can be none.
     fn prepare(test: &str, tools: &[&str]) -> Option<Self> {
         let namespace = format!("bp{}{test}", std::process::id());
-        let run = |words: &str| {
-            let mut words = words.split_whitespace();
-            let program = words.next().expect("a program");
-            Command::new(program)
-                .args(words)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
-        };
         let made = tools.iter().all(|tool| run(&format!("which {tool}")))
             && run(&format!("ip netns add {namespace}"))
             && run(&format!("ip -n {namespace} link set lo up"));
         if !made {
-            let text = format!("LEFT OUT: test `{test}` of the program needs root, ip and {tools:?}\n");
-            std::io::stderr().write_all(text.as_bytes()).expect("stderr");
+            skipped(&format!("test `{test}` of the program needs root, ip and {tools:?}"));
             return None;
         }
         let state = tempfile::tempdir().expect("a directory");
@@ -78,7 +67,7 @@ impl Process {
             .stderr(fs::File::create(self.path("log")).expect("a log"))
             .spawn()
             .expect("it starts");
-        self.child = Some(child);
+        self.child = Some(Killed(child));
         self.until("it listens", |process| process.log().contains("listening for HTTP"));
         self
     }
@@ -97,7 +86,7 @@ impl Process {
 
     /// A line of the running program's status; `ip netns exec` becomes the program, so the process is the one started.
     fn status(&self, field: &str) -> String {
-        let id = self.child.as_ref().expect("it runs").id();
+        let id = self.child.as_ref().expect("it runs").0.id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.expect("the kernel says it").split_whitespace().collect::<Vec<_>>().join(" ")
@@ -116,11 +105,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
+        self.child = None;
+        run(&format!("ip netns del {}", self.namespace));
     }
 }
 
@@ -231,8 +217,7 @@ fn every_client_gets_its_file_through_a_link_that_loses_one_packet_in_twenty() {
     let rule = "add table inet t; add chain inet t i { type filter hook input priority 0; }; \
                 add rule inet t i meta l4proto udp numgen random mod 20 == 0 counter drop";
     if !process.run(&["nft", rule]).status.success() {
-        std::io::stderr().write_all(b"LEFT OUT: this kernel's nftables cannot lose packets\n").expect("stderr");
-        return;
+        return skipped("this kernel's nftables cannot lose packets");
     }
     let window = ["atftp", "--option", "blksize 1468", "--option", "windowsize 8", "-g", "-r", "ipxe.efi", "127.0.0.1", "-l"];
     let lockstep = ["curl", "-sf", "--tftp-blksize", "1468", "tftp://127.0.0.1/ipxe.efi", "-o"];

@@ -1,9 +1,9 @@
 //! TFTP against the clients that operators have: curl, atftp, tftp-hpa and busybox. Where one is missing the test says so.
 
+use crate::netns::skipped;
 use crate::serve::{DEADLINE, Service};
 use std::{
     fs,
-    io::Write,
     net::UdpSocket,
     process::{Command, Stdio},
     thread,
@@ -26,7 +26,7 @@ fn fetch(words: &[&str]) -> Option<Vec<u8>> {
         .stderr(Stdio::null())
         .spawn();
     let Ok(mut client) = started else {
-        std::io::stderr().write_all(format!("LEFT OUT: {} is not installed\n", words[0]).as_bytes()).expect("stderr");
+        skipped(&format!("{} is not installed", words[0]));
         return None;
     };
     let begun = Instant::now();
