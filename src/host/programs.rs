@@ -22,8 +22,9 @@ use std::{
 /// Where system programs lie when a service's `PATH` leaves them out.
 const SYSTEM_PATHS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long output may follow a program's end: a daemon that LVM leaves behind (dmeventd) can keep the pipe open for good.
-const AFTERMATH: Duration = Duration::from_millis(500);
+/// How long output may follow a program's end: a daemon that LVM leaves behind (dmeventd) can keep the pipe open for good. On a
+/// busy host the threads that read wait for their turn, and what is cut off here would pass for the whole.
+const AFTERMATH: Duration = Duration::from_secs(2);
 
 /// Programs of this host, looked up in `PATH`.
 #[derive(Debug, Clone, Copy, Default)]
