@@ -10,23 +10,28 @@ use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     net::{Ipv4Addr, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 const OUT: &str = "BARISTA_TEST_LOAD_OUT";
 const ASK: &str = "BARISTA_TEST_LOAD_ASK";
+const REST: &str = "BARISTA_TEST_LOAD_REST";
 /// The relay: the loader's own address.
 pub const RELAY: &str = "10.77.0.2";
 /// A machine that hears nothing asks again after this.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// Machines that ask at the same time.
 const AT_ONCE: usize = 48;
+/// So many DISCOVERs at the most wait for their answers: what a socket takes while its owner waits for a processor.
+const ON_THEIR_WAY: u16 = 64;
+/// The last machines of [`Ask::Leases`], which ask once the test lets them: until then the load is not over.
+const HELD_BACK: usize = 100;
 
 /// What a load does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// DISCOVER and REQUEST of so many machines, each until it has its address.
+    /// DISCOVER and REQUEST of so many machines, each until it has its address; the last hundred once there is `<name>.rest`.
     Leases(usize),
     /// INIT-REBOOT of the machines of a file that an earlier load wrote, each until it is answered.
     Reboots,
@@ -44,7 +49,7 @@ pub fn start(wires: &mut Wires, name: &str, ask: Ask, known: &str) -> u32 {
         Ask::Reboots => format!("reboots {}", wires.file(&format!("{known}.out")).display()),
         Ask::Discovers(count) => format!("discovers {count}"),
     };
-    command.env(ASK, ask).env(OUT, wires.file(&format!("{name}.out")));
+    command.env(ASK, ask).env(OUT, wires.file(&format!("{name}.out"))).env(REST, wires.file(&format!("{name}.rest")));
     wires.spawn(name, command)
 }
 
@@ -56,8 +61,12 @@ fn the_load_in_a_namespace() {
     let socket = UdpSocket::bind((RELAY, 67)).expect("the relay's port");
     socket.connect((SERVER, 67)).expect("the server");
     match ask.split_once(' ').expect("two words") {
-        ("leases", count) => lease(&socket, out, (0..count.parse().expect("a number")).map(|machine| (machine, None)).collect()),
-        ("reboots", file) => lease(&socket, out, read_addresses(Path::new(file))),
+        ("leases", count) => {
+            let rest = PathBuf::from(env::var_os(REST).expect("a file"));
+            let machines = (0..count.parse().expect("a number")).map(|machine| (machine, None)).collect();
+            lease(&socket, out, machines, |waiting| waiting > HELD_BACK || rest.exists());
+        }
+        ("reboots", file) => lease(&socket, out, read_addresses(Path::new(file)), |_| true),
         ("discovers", count) => discover(&socket, out, count.parse().expect("a number")),
         other => panic!("{other:?}"),
     }
@@ -76,7 +85,8 @@ pub fn mac(machine: u16) -> [u8; 6] {
     [2, 0, 0, 0, high, low]
 }
 
-fn lease(socket: &UdpSocket, mut out: File, machines: BTreeMap<u16, Option<Ipv4Addr>>) {
+/// Asks for these machines, one after the other while there is `leave` to with so many that wait.
+fn lease(socket: &UdpSocket, mut out: File, machines: BTreeMap<u16, Option<Ipv4Addr>>, leave: impl Fn(usize) -> bool) {
     socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket");
     let (mut waiting, mut asking) = (machines.clone(), BTreeMap::<u16, Instant>::new());
     while !waiting.is_empty() || !asking.is_empty() {
@@ -87,6 +97,7 @@ fn lease(socket: &UdpSocket, mut out: File, machines: BTreeMap<u16, Option<Ipv4A
             waiting.insert(machine, machines[&machine]);
         }
         while asking.len() < AT_ONCE
+            && leave(waiting.len())
             && let Some((machine, known)) = waiting.pop_first()
         {
             // A send that meets no server is a lost packet.
@@ -103,10 +114,10 @@ fn lease(socket: &UdpSocket, mut out: File, machines: BTreeMap<u16, Option<Ipv4A
                 let _ = socket.send(&packet(3, reply.machine, &[(50, &reply.yiaddr.octets()), (54, &server)]));
             }
             5 if asking.remove(&reply.machine).is_some() => {
-                writeln!(out, "{} {}", reply.machine, reply.yiaddr).expect("it is written")
+                write_line(&mut out, &format!("{} {}", reply.machine, reply.yiaddr));
             }
             6 if asking.remove(&reply.machine).is_some() && machines[&reply.machine].is_some() => {
-                writeln!(out, "{} refused", reply.machine).expect("it is written");
+                write_line(&mut out, &format!("{} refused", reply.machine));
             }
             _ => {}
         }
@@ -116,8 +127,8 @@ fn lease(socket: &UdpSocket, mut out: File, machines: BTreeMap<u16, Option<Ipv4A
 fn discover(socket: &UdpSocket, mut out: File, count: u16) {
     socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
     let (begun, mut sent, mut heard) = (Instant::now(), 0, 0);
-    while heard < count && begun.elapsed() < Duration::from_secs(30) {
-        while sent < count && begun.elapsed() >= Duration::from_millis(2) * u32::from(sent) {
+    while heard < count && begun.elapsed() < Duration::from_secs(120) {
+        while sent < count && sent < heard + ON_THEIR_WAY && begun.elapsed() >= Duration::from_millis(2) * u32::from(sent) {
             socket.send(&packet(1, sent % 1000, &[])).expect("it is sent");
             sent += 1;
         }
@@ -128,8 +139,13 @@ fn discover(socket: &UdpSocket, mut out: File, count: u16) {
             let value: String = reply.options.get(&option).into_iter().flatten().map(|octet| format!("{octet:02x}")).collect();
             write!(line, " {value}").expect("a string");
         }
-        writeln!(out, "{line}").expect("it is written");
+        write_line(&mut out, &line);
     }
+}
+
+/// In one piece: the test reads meanwhile, and counts lines.
+fn write_line(out: &mut File, line: &str) {
+    out.write_all(format!("{line}\n").as_bytes()).expect("it is written");
 }
 
 /// A request as a relay passes it on.
