@@ -31,7 +31,7 @@ fn fetch(words: &[&str]) -> Option<Vec<u8>> {
     };
     let begun = Instant::now();
     while client.try_wait().expect("it is ours").is_none() {
-        if begun.elapsed() > DEADLINE * 2 {
+        if begun.elapsed() > DEADLINE * 6 {
             client.kill().expect("it runs");
             client.wait().expect("it ends");
             panic!("{words:?} did not end");
@@ -120,8 +120,9 @@ fn one_address_has_sixteen_transfers_and_its_neighbour_still_gets_one() {
     };
     let neighbour = ask("127.0.0.3");
     assert!(served(&neighbour, DEADLINE, &mut datagram));
-    // The neighbour asked last, so everything before it has been decided.
-    let count = greedy.iter().filter(|socket| served(socket, Duration::from_millis(20), &mut datagram)).count();
+    // The neighbour asked last, so everything before it has been decided; the first is among those that are served.
+    let wait = |n| if n == 0 { DEADLINE } else { Duration::from_millis(20) };
+    let count = greedy.iter().enumerate().filter(|(n, socket)| served(socket, wait(*n), &mut datagram)).count();
     assert!((1..=16).contains(&count), "{count} transfers");
     service.stop();
 }
