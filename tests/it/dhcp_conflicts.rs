@@ -21,7 +21,7 @@ fn udhcpc(wires: &mut Wires, mac: &str, extra: &[&str]) -> String {
     let script = wires.script("once", &format!("#!/bin/sh\n[ $1 = bound ] && echo \"$ip\" > {}\nexit 0\n", told.display()));
     let _ = std::fs::remove_file(&told);
     let mut command = wires.command("c", "busybox");
-    command.args(["udhcpc", "-f", "-q", "-n", "-t", "5", "-T", "1", "-i", "c0", "-s"]).arg(script).args(extra);
+    command.args(["udhcpc", "-f", "-q", "-n", "-t", "6", "-T", "1", "-i", "c0", "-s"]).arg(script).args(extra);
     let pid = wires.spawn("once", command);
     while wires.runs(pid) {
         std::thread::sleep(std::time::Duration::from_millis(20));

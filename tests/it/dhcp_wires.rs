@@ -3,7 +3,7 @@
 //! Where there can be no namespaces a test says on stderr that it was skipped. A client that is missing is a failure:
 //! `tests/run` installs them.
 
-use crate::netns::{run, skipped};
+use crate::netns::{run, skipped, until_carries};
 use crate::serve::{DEADLINE, publish, table};
 use barista::{
     boot::{
@@ -123,6 +123,8 @@ impl Wires {
         for (space, device) in [one, other] {
             self.ip(space, &format!("link set {device} up"));
         }
+        until_carries(&first, one.1);
+        until_carries(&second, other.1);
     }
 
     /// `ip` in a space.

@@ -40,6 +40,10 @@ impl Pair {
             && run(&format!("ip -n {server} link set {here} up"))
             && run(&format!("ip -n {client} {said_there}"))
             && run(&format!("ip -n {client} link set {there} up"));
+        if made {
+            until_carries(server, here);
+            until_carries(client, there);
+        }
         made.then_some(pair)
     }
 }
@@ -48,6 +52,16 @@ impl Drop for Pair {
     fn drop(&mut self) {
         run(&format!("ip netns del {}", self.server));
         run(&format!("ip netns del {}", self.client));
+    }
+}
+
+/// Waits until a link carries: the kernel works that out by itself, a moment after both ends are up.
+pub fn until_carries(space: &str, device: &str) {
+    let begun = Instant::now();
+    let shown = || Command::new("ip").args(["-n", space, "-o", "link", "show", device]).output().expect("it runs").stdout;
+    while !String::from_utf8_lossy(&shown()).contains("state UP") {
+        assert!(begun.elapsed() < DEADLINE, "{device} in {space} never carried: {}", String::from_utf8_lossy(&shown()));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -134,7 +148,7 @@ pub fn udhcpc(namespace: &str, directory: &Path, extra: &[&str]) -> BTreeMap<Str
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it may run");
     drop(fs::remove_file(&out));
     Command::new("ip")
-        .args(["netns", "exec", namespace, "busybox", "udhcpc", "-i", "c0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s"])
+        .args(["netns", "exec", namespace, "busybox", "udhcpc", "-i", "c0", "-n", "-q", "-f", "-t", "6", "-T", "1", "-s"])
         .arg(&script)
         .args(extra)
         .stdout(Stdio::null())
