@@ -206,7 +206,7 @@ fn a_pipe_among_the_assets_holds_nobody_up() {
     mknodat(CWD, process.path("assets/pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("it is made");
     fs::write(process.path("loaders/x.efi"), "x").expect("it is written");
     let process = process.start(&[], &[]);
-    let asked = process.run(&["curl", "-s", "-m", "5", "-w", "%{http_code}", "http://127.0.0.1:8080/assets/pipe"]);
+    let asked = process.run(&["curl", "-s", "-m", "20", "-w", "%{http_code}", "http://127.0.0.1:8080/assets/pipe"]);
     assert_eq!(String::from_utf8_lossy(&asked.stdout), "no such asset\n404");
 }
 
