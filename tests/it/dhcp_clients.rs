@@ -94,6 +94,10 @@ fn dhclient_gets_renews_rebinds_reboots_and_gives_back_its_address() {
     wires.until("it rebinds", |wires| wires.read("client.told").contains(" 10.77.0.101 10.77.0.2"));
     assert!(wires.read("dhclient.log").contains("DHCPREQUEST for 10.77.0.101 on c0 to 255.255.255.255"), "by broadcast");
     assert!(!wires.read("client.told").contains("EXPIRE"), "and never without an address");
+    // Its lease goes to its file when the script has ended, and the word that it is bound comes after that.
+    wires.until("its lease is kept", |wires| {
+        wires.read("dhclient.log").split_once("from 10.77.0.2\n").is_some_and(|(_, after)| after.contains("bound to"))
+    });
     signal(pid, Signal::SIGKILL);
     // A machine that starts again asks for the address it had.
     let again = dhclient(&mut wires, "again");
