@@ -1,5 +1,6 @@
 //! The kernel's iSCSI targets and backstores as configfs shows them.
 
+use super::Attributes;
 use crate::names::{Lun, Portal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub struct Backstore {
     /// Vendor, product and revision as they stand in INQUIRY.
     pub inquiry: [String; 3],
     /// Attributes under `attrib/` that we set, by name.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
     /// SCSI commands it has served since it was made.
     pub commands: u64,
 }
@@ -56,7 +57,7 @@ pub struct Tpg {
     /// Whether it accepts logins.
     pub enabled: bool,
     /// Attributes under `attrib/` that we set, by name.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
     /// LUNs by number.
     pub luns: BTreeMap<Lun, TpgLun>,
     /// Portals.

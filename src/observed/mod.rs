@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** what could not be read is [`Seen::Unreadable`], never absent; every map is ordered; no field is a guess.
 
+mod attributes;
 mod configfs_text;
 mod lio;
 mod lvm;
@@ -9,6 +10,7 @@ mod lvm_report;
 mod qemu_report;
 mod tags;
 
+pub use attributes::Attributes;
 pub use configfs_text::{
     BACKSTORE_ATTRIBUTES, TPG_ATTRIBUTES, TextError, parse_counter, parse_device, parse_flag, parse_lun_directory,
     parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,

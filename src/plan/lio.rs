@@ -114,9 +114,7 @@ pub(super) fn backstore_matches(
         && backstore.serial == wanted.serial
         && backstore.alias == mark
         && backstore.inquiry.iter().zip(INQUIRY).all(|(is, (_, should))| is.trim() == should)
-        && backstore_attributes(discards)
-            .iter()
-            .all(|(name, value)| backstore.attributes.get(*name).is_some_and(|is| is == value))
+        && backstore_attributes(discards).iter().all(|(name, value)| backstore.attributes.get(name) == Some(*value))
 }
 
 /// Makes and enables a backstore at `core/<path>`.
@@ -175,10 +173,8 @@ pub(super) fn target_difference(
     if wanted.login == Login::Chap && tpg.acls.values().any(|acl| acl.login != LoginSeen::Same) {
         return Some(format!("the secret of {} is another one", wanted.machine));
     }
-    if let Some((name, value)) = tpg_attributes(wanted.login)
-        .iter()
-        .chain(&TPG_DEFAULTS)
-        .find(|(name, value)| tpg.attributes.get(*name).is_none_or(|is| is != value))
+    if let Some((name, value)) =
+        tpg_attributes(wanted.login).iter().chain(&TPG_DEFAULTS).find(|(name, value)| tpg.attributes.get(name) != Some(*value))
     {
         return Some(format!("its {name} should be {value}"));
     }

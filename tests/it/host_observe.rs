@@ -175,14 +175,14 @@ fn a_seat_is_read_whole_and_a_neighbour_at_a_glance() {
     assert!(disk.enabled && lv.open && disk.device.is_some());
     assert_eq!((disk.device, disk.alias.as_str(), disk.serial.as_str(), disk.commands), (lv.device, "a mark", "serial", 1));
     assert_eq!(
-        (disk.inquiry.each_ref().map(String::as_str), disk.attributes["emulate_tpu"].as_str()),
+        (disk.inquiry.each_ref().map(String::as_str), disk.attributes.get("emulate_tpu").expect("it is read")),
         (["LIO-ORG", "IBLOCK", "4.0"], "0")
     );
     let theirs = &lio.backstores["iblock_3/theirs"];
     assert!(theirs.enabled && theirs.device.is_some() && theirs.serial.is_empty() && theirs.attributes.is_empty());
     let target = &lio.targets[TARGET];
     let tpg = &target.tpgs[&1];
-    assert_eq!((target.sessions, tpg.enabled, tpg.attributes["authentication"].as_str()), (1, true, "0"));
+    assert_eq!((target.sessions, tpg.enabled, tpg.attributes.get("authentication").expect("it is read")), (1, true, "0"));
     let link = tpg.luns.values().next().expect("one LUN").link.clone();
     assert_eq!(link, Some(("disk".into(), "iblock_100000/lucky-cat.pc01.win11".into())));
     assert_eq!(tpg.portals.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1:3260"]);

@@ -8,8 +8,9 @@ use crate::boot::chap::Secrets;
 use crate::host::{ConfigFs, Kind, System};
 use crate::names::{Iqn, Lun, MachineName, SiteName};
 use crate::observed::{
-    Acl, BACKSTORE_ATTRIBUTES, Backstore, Lio, LoginSeen, MappedLun, Seen, TPG_ATTRIBUTES, Target, Tpg, TpgLun, parse_counter,
-    parse_device, parse_flag, parse_lun_directory, parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
+    Acl, Attributes, BACKSTORE_ATTRIBUTES, Backstore, Lio, LoginSeen, MappedLun, Seen, TPG_ATTRIBUTES, Target, Tpg, TpgLun,
+    parse_counter, parse_device, parse_flag, parse_lun_directory, parse_portal_directory, parse_session, parse_tpg_directory,
+    parse_unit_serial,
 };
 use nix::errno::Errno;
 use std::{collections::BTreeMap, io, sync::mpsc::channel, thread, time::Duration};
@@ -85,17 +86,17 @@ impl Tree<'_> {
     }
 
     /// Attributes by name; one that this kernel does not have is left out.
-    fn attributes(&self, directory: &str, names: &[&str]) -> Read<BTreeMap<String, String>> {
-        let mut attributes = BTreeMap::new();
+    fn attributes(&self, directory: &str, names: &[&str]) -> Read<Attributes> {
+        let mut attributes = Vec::new();
         for name in names {
             let path = format!("{directory}/{name}");
             match self.configfs.read(&path) {
-                Ok(text) => drop(attributes.insert((*name).to_owned(), text)),
+                Ok(text) => attributes.push(((*name).to_owned(), text)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(unreadable(&path, &error)),
             }
         }
-        Ok(attributes)
+        Ok(attributes.into_iter().collect())
     }
 }
 
@@ -157,7 +158,7 @@ fn glance_backstore(tree: &Tree<'_>, path: &str) -> Backstore {
         device: tree.parsed(&format!("{path}/info"), parse_device).unwrap_or(None),
         udev_path: String::new(),
         inquiry: Default::default(),
-        attributes: BTreeMap::new(),
+        attributes: Attributes::default(),
         commands: 0,
     }
 }
