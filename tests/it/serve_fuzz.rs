@@ -21,7 +21,7 @@ use barista::{
         table::BootTable,
         tftp::{
             request::{Opening, parse_opening},
-            session::{Next, Session},
+            session::{Next, Session, Step},
         },
     },
     names::MacAddr,
@@ -34,6 +34,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,
+    time::Duration,
 };
 
 /// xorshift64*: enough to shake a parser, and the same on every machine.
@@ -203,6 +204,13 @@ fn whatever_machines_ask_no_address_has_two_holders() {
     assert!(acknowledged > 1000, "only {acknowledged} acknowledgements: the dice miss the point");
 }
 
+/// The datagrams of a step.
+fn sent(session: &Session, step: &Step) -> Vec<Vec<u8>> {
+    let mut buffer = Vec::new();
+    let datagrams = session.lay_out(step.send, &mut buffer);
+    datagrams.bytes.chunks(datagrams.each).map(<[u8]>::to_vec).collect()
+}
+
 #[test]
 fn no_bytes_stop_tftp_and_no_datagram_sends_more_than_a_window() {
     let file = Bytes::from(vec![7; 5000]);
@@ -212,13 +220,16 @@ fn no_bytes_stop_tftp_and_no_datagram_sends_more_than_a_window() {
         let opening = if dice.roll(3) == 0 { dice.bytes(200) } else { dice.mutate(opening) };
         let Opening::Read(request) = parse_opening(&opening) else { continue };
         let (mut session, _) = Session::open(&request, &file, 1468);
+        let mut at = Duration::ZERO;
         for _ in 0..200 {
+            at += Duration::from_millis(dice.roll(500) as u64);
             let step = match dice.roll(4) {
-                0 => session.time_out(),
-                1 => session.hear(&dice.bytes(20)),
-                _ => session.hear(&[0, 4, 0, dice.roll(12) as u8]),
+                0 => session.time_out(at),
+                1 => session.hear(&dice.bytes(20), at),
+                _ => session.hear(&[0, 4, 0, dice.roll(12) as u8], at),
             };
-            assert!(step.send.len() <= 64 && step.send.iter().all(|packet| packet.len() <= 1472), "seed {seed}");
+            let sent = sent(&session, &step);
+            assert!(sent.len() <= 64 && sent.iter().all(|packet| packet.len() <= 1472), "seed {seed}");
             if matches!(step.next, Next::Done(_)) {
                 break;
             }
@@ -232,8 +243,12 @@ fn an_acknowledgement_said_again_and_again_is_answered_once() {
         let opening = [b"\0\x01ipxe.efi\0octet\0windowsize\0", window.as_bytes(), b"\0"].concat();
         let Opening::Read(request) = parse_opening(&opening) else { panic!("no request") };
         let (mut session, _) = Session::open(&request, &Bytes::from(vec![7; 100_000]), 1468);
-        let first = session.hear(&[0, 4, 0, 0]).send.len();
-        let again: usize = (0..100).map(|_| session.hear(&[0, 4, 0, 0]).send.len()).sum();
+        let mut hear = || {
+            let step = session.hear(&[0, 4, 0, 0], Duration::ZERO);
+            sent(&session, &step).len()
+        };
+        let first = hear();
+        let again: usize = (0..100).map(|_| hear()).sum();
         assert_eq!((first.to_string().as_str(), again), (window, if window == "1" { 0 } else { 8 }));
     }
 }
@@ -242,22 +257,35 @@ fn an_acknowledgement_said_again_and_again_is_answered_once() {
 fn after_a_time_out_a_machine_that_asks_again_is_answered_once() {
     let Opening::Read(request) = parse_opening(b"\0\x01ipxe.efi\0octet\0") else { panic!("no request") };
     let (mut session, first) = Session::open(&request, &Bytes::from(vec![7; 2000]), 1468);
-    assert_eq!(first.send.len(), 1);
-    assert_eq!(session.hear(&[0, 4, 0, 0]).send.len(), 0, "a duplicate");
+    let first = sent(&session, &first);
+    let hear = |session: &mut Session, block: u8| {
+        let step = session.hear(&[0, 4, 0, block], Duration::ZERO);
+        sent(session, &step)
+    };
+    assert_eq!(first.len(), 1);
+    assert_eq!(hear(&mut session, 0).len(), 0, "a duplicate");
     for _ in 0..2 {
-        assert_eq!(session.time_out().send, first.send);
-        let again: Vec<_> = (0..10).flat_map(|_| session.hear(&[0, 4, 0, 0]).send).collect();
-        assert_eq!(again, first.send, "once for each time-out");
+        let step = session.time_out(Duration::ZERO);
+        assert_eq!(sent(&session, &step), first);
+        let again: Vec<_> = (0..10).flat_map(|_| hear(&mut session, 0)).collect();
+        assert_eq!(again, first, "once for each time-out");
     }
-    assert_eq!(session.hear(&[0, 4, 0, 1]).send.len(), 1, "and it goes on");
-    assert_eq!(session.hear(&[0, 4, 0, 1]).send.len(), 0, "where a duplicate is one again");
+    assert_eq!(hear(&mut session, 1).len(), 1, "and it goes on");
+    assert_eq!(hear(&mut session, 1).len(), 0, "where a duplicate is one again");
 }
 
 #[test]
 fn a_machine_that_went_silent_is_given_up() {
     let Opening::Read(request) = parse_opening(b"\0\x01ipxe.efi\0octet\0") else { panic!("no request") };
-    let (mut session, _) = Session::open(&request, &Bytes::from(vec![7; 1000]), 1468);
-    let waits: Vec<_> = (0..7).map(|_| session.time_out().next).collect();
+    let (mut session, first) = Session::open(&request, &Bytes::from(vec![7; 1000]), 1468);
+    let (mut at, mut next) = (Duration::ZERO, first.next);
+    let waits: Vec<_> = (0..7)
+        .map(|_| {
+            at += if let Next::Wait(wait) = next { wait } else { Duration::ZERO };
+            next = session.time_out(at).next;
+            next
+        })
+        .collect();
     let seconds: u64 = waits.iter().map(|next| if let Next::Wait(wait) = next { wait.as_secs() } else { 0 }).sum();
     assert!(matches!(waits.last(), Some(Next::Done(_))), "{waits:?}");
     assert!((20..60).contains(&seconds), "{seconds} s");

@@ -211,6 +211,20 @@ fn a_pipe_among_the_assets_holds_nobody_up() {
 }
 
 #[test]
+fn a_window_arrives_where_the_kernel_does_not_cut_it() {
+    let Some(process) = Process::prepare("cut", &["atftp"]) else { return };
+    let process = process.start(&[], &[]);
+    // The kernel cuts no window into datagrams that must be cut again.
+    assert!(process.run(&["ip", "link", "set", "lo", "mtu", "1280"]).status.success());
+    let into = process.path("got");
+    let into = into.to_str().expect("a path");
+    let words =
+        ["atftp", "--option", "blksize 1468", "--option", "windowsize 8", "-g", "-r", "ipxe.efi", "-l", into, "127.0.0.1"];
+    assert!(process.run(&words).status.success(), "{}", process.log());
+    assert!(fs::read(into).is_ok_and(|got| got == loader()));
+}
+
+#[test]
 fn every_client_gets_its_file_through_a_link_that_loses_one_packet_in_twenty() {
     let Some(process) = Process::prepare("lossy", &["nft", "atftp", "curl"]) else { return };
     let process = process.start(&[], &[]);

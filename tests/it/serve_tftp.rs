@@ -172,6 +172,31 @@ fn a_greedy_wish_is_cut_and_allocates_nothing() {
 }
 
 #[test]
+fn a_window_that_the_kernel_cuts_arrives_block_by_block() {
+    for (blksize, blocks) in [(1468usize, 64u16), (1468, 7), (512, 64), (8, 64)] {
+        let file = bytes(blksize * usize::from(blocks) * 2 + 3);
+        let service = Service::start(&[("ipxe.efi", &file)]);
+        let socket = peer();
+        let options = [("blksize", blksize.to_string()), ("windowsize", blocks.to_string())];
+        let options = options.each_ref().map(|(name, value)| (*name, value.as_str()));
+        socket.send_to(&request("ipxe.efi", &options), service.tftp).expect("it is sent");
+        let (oack, transfer) = hear(&socket);
+        assert!(matches!(oack, Packet::Oack(_)));
+        let mut got = Vec::new();
+        for (from, to) in [(1, blocks), (blocks + 1, blocks * 2), (blocks * 2 + 1, blocks * 2 + 1)] {
+            socket.send_to(&[&[0, 4], &(from - 1).to_be_bytes()[..]].concat(), transfer).expect("it is sent");
+            for expected in from..=to {
+                let (Packet::Data { block_num, data }, sender) = hear(&socket) else { panic!("no block") };
+                assert_eq!((block_num, sender), (expected, transfer), "blksize {blksize}, window {blocks}");
+                got.extend(data);
+            }
+        }
+        assert!(got == file, "blksize {blksize}, window {blocks}");
+        service.stop();
+    }
+}
+
+#[test]
 fn a_room_of_machines_fetches_at_once() {
     let file = bytes(300_000);
     let service = Service::start(&[("ipxe.efi", &file)]);

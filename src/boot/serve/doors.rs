@@ -25,12 +25,12 @@ use nix::errno::Errno;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
 };
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
@@ -147,10 +147,8 @@ impl House {
     fn open_tftp(&mut self, wanted: SocketAddr) -> io::Result<Running> {
         let socket = match self.given.tftp.take() {
             Some(given) => given,
-            None => std::net::UdpSocket::bind(wanted)?,
+            None => UdpSocket::bind(wanted)?,
         };
-        socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
         let at = socket.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve_tftp(socket, self.shared.served.clone(), self.shared.recorder.clone(), stopped));

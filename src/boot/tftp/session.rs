@@ -1,9 +1,12 @@
 //! One transfer as a state machine: datagrams and time-outs in, datagrams and what to wait for out.
 //!
 //! **Invariant:** a datagram sends one window at most and an acknowledgement said twice sends it once, so no packet from outside
-//! makes a storm; a silent machine ends its transfer in about half a minute.
+//! makes a storm; a silent machine ends its transfer in about half a minute. PURE: the time is the one since the transfer began.
 
-use super::request::{ReadRequest, encode};
+use super::{
+    request::{ReadRequest, encode},
+    waits::{Sent, Waits},
+};
 use hyper::body::Bytes;
 use std::time::Duration;
 use tftpd::{OptionType, Packet, TransferOption};
@@ -14,24 +17,39 @@ const DEFAULT_BLOCK: usize = 512;
 const SMALLEST_BLOCK: u64 = 8;
 /// The largest window: 64 full blocks are under 100 kB, less than any receive buffer a loader has.
 const LARGEST_WINDOW: u64 = 64;
-/// Before the first retransmission; a lost packet costs a boot this long.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// No wait is longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
-/// Retransmissions before a machine counts as gone: 1 + 2 + 4 + 8 + 8 + 8 seconds.
-const TRIES: u32 = 6;
+
+/// Opcode and number before a block's bytes.
+const BLOCK_HEADER: usize = 4;
+/// What nothing follows from.
+const WAIT_ON: Step = Step { send: Outgoing::Nothing, next: Next::WaitOn };
 
 /// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Datagrams to send, in order.
-    pub send: Vec<Vec<u8>>,
+    /// What to send; [`Session::lay_out`] writes the datagrams.
+    pub send: Outgoing,
     /// And then.
     pub next: Next,
 }
 
+/// What a step sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Nothing.
+    Nothing,
+    /// What is granted of the machine's options.
+    Options,
+    /// Blocks, counted from one and without the wrap of the wire.
+    Blocks {
+        /// The first.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
+}
+
 /// What follows a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Wait anew, this long.
     Wait(Duration),
@@ -39,6 +57,15 @@ pub enum Next {
     WaitOn,
     /// The transfer is over.
     Done(Outcome),
+}
+
+/// Datagrams one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagrams<'a> {
+    /// All of them.
+    pub bytes: &'a [u8],
+    /// The length of each but the last, which may be shorter.
+    pub each: usize,
 }
 
 /// How a transfer ended.
@@ -60,7 +87,7 @@ pub struct Session {
     data: Bytes,
     blksize: usize,
     window: u64,
-    first_wait: Duration,
+    waits: Waits,
     /// Set until the options are acknowledged.
     oack: Option<Vec<u8>>,
     /// The last block the machine has acknowledged; blocks count from one and do not wrap here.
@@ -69,7 +96,6 @@ pub struct Session {
     sent: u64,
     /// The block whose repeated acknowledgement has already been answered.
     answered: Option<u64>,
-    tries: u32,
 }
 
 impl Session {
@@ -93,39 +119,32 @@ impl Session {
             data,
             blksize: blksize.map_or(DEFAULT_BLOCK, |size| size as usize),
             window: window.unwrap_or(1),
-            first_wait: timeout.map_or(FIRST_WAIT, Duration::from_secs),
+            waits: Waits::new(timeout.map(Duration::from_secs)),
             oack: (!granted.is_empty()).then(|| encode(&Packet::Oack(granted))),
             acked: 0,
             sent: 0,
             answered: None,
-            tries: 0,
         };
-        let step = session.send_on();
+        let step = session.send_on(Duration::ZERO);
         (session, step)
     }
 
     /// Takes a datagram from the machine.
-    pub fn hear(&mut self, datagram: &[u8]) -> Step {
+    pub fn hear(&mut self, datagram: &[u8], at: Duration) -> Step {
         match Packet::deserialize(datagram) {
-            Ok(Packet::Ack(block)) => self.hear_ack(block),
-            Ok(Packet::Error { .. }) => {
-                let outcome = if self.acked == 0 { Outcome::Probe } else { Outcome::Aborted };
-                Step { send: Vec::new(), next: Next::Done(outcome) }
-            }
-            _ => wait_on(),
+            Ok(Packet::Ack(block)) => self.hear_ack(block, at),
+            Ok(Packet::Error { .. }) => done(if self.acked == 0 { Outcome::Probe } else { Outcome::Aborted }),
+            _ => WAIT_ON,
         }
     }
 
     /// Takes the news that the wait is over.
-    pub fn time_out(&mut self) -> Step {
-        self.tries += 1;
-        if self.tries > TRIES {
-            return Step { send: Vec::new(), next: Next::Done(Outcome::GaveUp) };
+    pub fn time_out(&mut self, at: Duration) -> Step {
+        if !self.waits.time_out(at) {
+            return done(Outcome::GaveUp);
         }
         self.answered = None;
-        let mut step = self.send_on();
-        step.next = Next::Wait((self.first_wait * 2u32.saturating_pow(self.tries)).min(LONGEST_WAIT.max(self.first_wait)));
-        step
+        self.send_on(at)
     }
 
     /// The bytes of the file as it is sent.
@@ -133,45 +152,63 @@ impl Session {
         self.data.len()
     }
 
-    fn hear_ack(&mut self, block: u16) -> Step {
+    /// Writes what a step sends into a buffer that is used again and again.
+    pub fn lay_out<'a>(&self, send: Outgoing, buffer: &'a mut Vec<u8>) -> Datagrams<'a> {
+        buffer.clear();
+        let each = match (send, &self.oack) {
+            (Outgoing::Blocks { first, last }, _) => {
+                (first..=last).for_each(|block| self.write_block(block, buffer));
+                BLOCK_HEADER + self.blksize
+            }
+            (Outgoing::Options, Some(oack)) => {
+                buffer.extend_from_slice(oack);
+                oack.len()
+            }
+            _ => 1,
+        };
+        Datagrams { bytes: buffer, each }
+    }
+
+    fn hear_ack(&mut self, block: u16, at: Duration) -> Step {
         if self.oack.is_some() {
             if block != 0 {
-                return wait_on();
+                return WAIT_ON;
             }
             self.oack = None;
-            self.tries = 0;
-            return self.send_on();
+            self.waits.heard(at);
+            return self.send_on(at);
         }
         // Sixteen bits on the wire, and a window is far smaller: one block between the last acknowledged and the last sent.
-        let Some(block) = (self.acked..=self.sent).find(|known| *known as u16 == block) else { return wait_on() };
+        let Some(block) = (self.acked..=self.sent).find(|known| *known as u16 == block) else { return WAIT_ON };
         if block == self.acked {
             // In a window, a machine that misses its first block says the last one again (RFC 7440 §4): once is answered.
             // Without windows it is a duplicate, and an answer to it would double every packet from here on (RFC 1123 §4.2.3.1).
             // After a time-out it is no duplicate: the machine lives and its block is lost, so it need not wait for the next one.
-            let lost = self.window > 1 || self.tries > 0;
+            let lost = self.window > 1 || self.waits.is_overdue();
             let missed = lost && self.sent > self.acked && self.answered != Some(block);
             self.answered = Some(block);
-            return if missed { self.send_on() } else { wait_on() };
+            return if missed { self.send_on(at) } else { WAIT_ON };
         }
         self.acked = block;
         self.answered = None;
-        self.tries = 0;
+        self.waits.heard(at);
         match block == self.blocks() {
-            true => Step { send: Vec::new(), next: Next::Done(Outcome::Complete) },
-            false => self.send_on(),
+            true => done(Outcome::Complete),
+            false => self.send_on(at),
         }
     }
 
     /// The window after the last acknowledged block, or the options while they are not acknowledged.
-    fn send_on(&mut self) -> Step {
-        let send = match &self.oack {
-            Some(oack) => vec![oack.clone()],
+    fn send_on(&mut self, at: Duration) -> Step {
+        let is_new = self.sent == self.acked;
+        let (send, what) = match &self.oack {
+            Some(_) => (Outgoing::Options, Sent::Other),
             None => {
                 self.sent = (self.acked + self.window).min(self.blocks());
-                (self.acked + 1..=self.sent).map(|block| self.data_packet(block)).collect()
+                (Outgoing::Blocks { first: self.acked + 1, last: self.sent }, if is_new { Sent::New } else { Sent::Other })
             }
         };
-        Step { send, next: Next::Wait(self.first_wait) }
+        Step { send, next: Next::Wait(self.waits.begin(what, at)) }
     }
 
     /// A last block is short, or empty where the size is a multiple of the block's (RFC 1350 §6).
@@ -179,18 +216,16 @@ impl Session {
         (self.data.len() / self.blksize) as u64 + 1
     }
 
-    fn data_packet(&self, block: u64) -> Vec<u8> {
+    fn write_block(&self, block: u64, buffer: &mut Vec<u8>) {
         let from = (block as usize - 1) * self.blksize;
         let to = (from + self.blksize).min(self.data.len());
-        let mut packet = Vec::with_capacity(4 + to - from);
-        packet.extend([0, 3]);
+        buffer.extend([0, 3]);
         // Block 65536 is 0 on the wire: what ROMs and every server since have done.
-        packet.extend((block as u16).to_be_bytes());
-        packet.extend_from_slice(&self.data[from..to]);
-        packet
+        buffer.extend((block as u16).to_be_bytes());
+        buffer.extend_from_slice(&self.data[from..to]);
     }
 }
 
-fn wait_on() -> Step {
-    Step { send: Vec::new(), next: Next::WaitOn }
+fn done(outcome: Outcome) -> Step {
+    Step { send: Outgoing::Nothing, next: Next::Done(outcome) }
 }

@@ -7,7 +7,7 @@ use barista::boot::tftp::{
 };
 use hyper::body::Bytes;
 use libfuzzer_sys::fuzz_target;
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 /// The largest block of an Ethernet frame, which the service allows on a link of 1,500 bytes.
 const LARGEST_BLOCK: usize = 1468;
@@ -22,12 +22,16 @@ fuzz_target!(|input: &[u8]| {
     };
     let (mut session, first) = Session::open(&request, &FILE, LARGEST_BLOCK);
     let mut step = first;
-    for datagram in datagrams.take(64) {
-        assert!(step.send.len() <= 64, "{} packets for one", step.send.len());
-        assert!(step.send.iter().all(|packet| packet.len() <= LARGEST_BLOCK + 4));
+    let mut buffer = Vec::new();
+    for (count, datagram) in datagrams.take(64).enumerate() {
+        let sent = session.lay_out(step.send, &mut buffer);
+        let packets = sent.bytes.chunks(sent.each);
+        assert!(packets.len() <= 64, "{} packets for one", packets.len());
+        assert!(packets.into_iter().all(|packet| packet.len() <= LARGEST_BLOCK + 4));
         if matches!(step.next, Next::Done(_)) {
             return;
         }
-        step = if datagram.is_empty() { session.time_out() } else { session.hear(datagram) };
+        let at = Duration::from_millis(100 * count as u64);
+        step = if datagram.is_empty() { session.time_out(at) } else { session.hear(datagram, at) };
     }
 });

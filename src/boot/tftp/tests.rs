@@ -1,0 +1,158 @@
+//! The times of a transfer as values: when what was sent, and how long what is waited for.
+
+use super::{
+    request::{Opening, ReadRequest, parse_opening},
+    session::{Next, Outcome, Outgoing, Session, Step},
+};
+use hyper::body::Bytes;
+use std::time::Duration;
+
+/// A file of a hundred blocks of 512 bytes, and an empty one.
+const SIZE: usize = 100 * 512;
+
+fn request(options: &[(&str, u32)]) -> ReadRequest {
+    let options: String = options.iter().map(|(name, value)| format!("{name}\0{value}\0")).collect();
+    match parse_opening(format!("\0\u{1}ipxe.efi\0octet\0{options}").as_bytes()) {
+        Opening::Read(request) => request,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn open(options: &[(&str, u32)]) -> (Session, Step) {
+    Session::open(&request(options), &Bytes::from(vec![7; SIZE]), 1468)
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn ack(session: &mut Session, block: u16, at: Duration) -> Step {
+    session.hear(&[&[0, 4], &block.to_be_bytes()[..]].concat(), at)
+}
+
+fn block(number: u64) -> Outgoing {
+    Outgoing::Blocks { first: number, last: number }
+}
+
+fn wait(step: Step) -> Duration {
+    match step.next {
+        Next::Wait(wait) => wait,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_wait_is_a_second_and_then_what_the_round_trip_takes() {
+    let (mut session, first) = open(&[]);
+    assert_eq!((first.send, wait(first)), (block(1), ms(1000)), "nothing is measured");
+    let mut at = ms(0);
+    let mut trip = |session: &mut Session, acked, takes| {
+        at += takes;
+        wait(ack(session, acked, at))
+    };
+    assert_eq!(trip(&mut session, 1, ms(1)), ms(200), "no wait is shorter");
+    // RFC 6298: 7/8 of 1 ms and 1/8 of 401 ms; four times 3/4 of 0.5 ms and 1/4 of 400 ms.
+    let expected = Duration::from_micros(51_000) + Duration::from_micros(100_375) * 4;
+    assert_eq!(trip(&mut session, 2, ms(401)), expected);
+    let steady = (3..=60).map(|acked| trip(&mut session, acked, ms(300))).last().expect("many");
+    assert!((ms(300)..ms(320)).contains(&steady), "{steady:?}: a steady link is waited for no longer than it takes");
+}
+
+#[test]
+fn a_measured_wait_is_short_once_and_a_silent_machine_is_left_after_half_a_minute() {
+    let (mut session, _) = open(&[]);
+    let mut next = ack(&mut session, 1, ms(2));
+    let (mut at, mut waits) = (ms(2), Vec::new());
+    while let Next::Wait(wait) = next.next {
+        waits.push(wait);
+        at += wait;
+        next = session.time_out(at);
+    }
+    assert_eq!(waits, [200, 2000, 4000, 8000, 8000, 8000, 800].map(ms));
+    assert_eq!((next.next, at), (Next::Done(Outcome::GaveUp), ms(31_002)));
+    assert_eq!(session.time_out(at).next, Next::Done(Outcome::GaveUp), "and stays gone");
+}
+
+#[test]
+fn what_was_sent_twice_is_not_measured_and_the_wait_stays_doubled_until_something_is() {
+    let (mut session, _) = open(&[]);
+    assert_eq!(wait(ack(&mut session, 1, ms(10))), ms(200));
+    assert_eq!(session.time_out(ms(210)).send, block(2));
+    // Of which of the two? After the first it took 300 ms, after the second 100.
+    assert_eq!(wait(ack(&mut session, 2, ms(310))), ms(400), "neither 100 nor 300 ms");
+    let measured = wait(ack(&mut session, 3, ms(610)));
+    assert!(measured > ms(300), "{measured:?}: a link that became slow is learned");
+    assert_eq!(session.time_out(ms(610) + measured).send, block(4));
+}
+
+#[test]
+fn the_options_measure_nothing_for_a_rom_prepares_itself_meanwhile() {
+    let (mut session, first) = open(&[("blksize", 512)]);
+    assert_eq!((first.send, wait(first)), (Outgoing::Options, ms(1000)));
+    let step = ack(&mut session, 0, ms(5));
+    assert_eq!((step.send, wait(step)), (block(1), ms(1000)));
+    assert_eq!(wait(ack(&mut session, 1, ms(7))), ms(200));
+
+    let (mut session, _) = open(&[("blksize", 512)]);
+    let again = session.time_out(ms(1000));
+    assert_eq!((again.send, wait(again)), (Outgoing::Options, ms(2000)));
+    assert_eq!(wait(ack(&mut session, 0, ms(1001))), ms(2000), "a second was too short, for all that is known");
+    assert_eq!(wait(ack(&mut session, 1, ms(1002))), ms(200));
+}
+
+#[test]
+fn the_wait_a_machine_asked_for_stays_whatever_the_link_takes() {
+    let (mut session, first) = open(&[("timeout", 3)]);
+    assert_eq!(wait(first), ms(3000));
+    assert_eq!(wait(ack(&mut session, 0, ms(1))), ms(3000));
+    assert_eq!(wait(ack(&mut session, 1, ms(2))), ms(3000));
+    assert_eq!(wait(session.time_out(ms(3002))), ms(6000));
+    assert_eq!(wait(ack(&mut session, 2, ms(3003))), ms(3000));
+
+    let (mut session, first) = open(&[("timeout", 255)]);
+    assert_eq!(wait(first), ms(255_000));
+    let again = session.time_out(ms(255_000));
+    assert_eq!((again.send, wait(again)), (Outgoing::Options, ms(255_000)), "everything is sent twice at least");
+    assert_eq!(session.time_out(ms(510_000)).next, Next::Done(Outcome::GaveUp));
+}
+
+#[test]
+fn a_duplicate_sends_nothing_and_does_not_move_the_wait() {
+    let (mut session, _) = open(&[]);
+    ack(&mut session, 1, ms(1));
+    let duplicate = ack(&mut session, 1, ms(100));
+    assert_eq!((duplicate.send, duplicate.next), (Outgoing::Nothing, Next::WaitOn));
+    assert_eq!(session.time_out(ms(201)).send, block(2));
+    assert_eq!(ack(&mut session, 1, ms(202)).send, block(2), "after a time-out it asks");
+    assert_eq!(ack(&mut session, 1, ms(203)).send, Outgoing::Nothing, "once");
+}
+
+#[test]
+fn a_window_goes_on_from_where_the_machine_is_and_its_lost_end_comes_again_soon() {
+    let window = |first, last| Outgoing::Blocks { first, last };
+    let (mut session, _) = open(&[("windowsize", 8)]);
+    let step = ack(&mut session, 0, ms(1));
+    assert_eq!((step.send, wait(step)), (window(1, 8), ms(1000)));
+    let step = ack(&mut session, 5, ms(2));
+    assert_eq!((step.send, wait(step)), (window(6, 13), ms(200)), "block 6 was lost (RFC 7440 §4)");
+    // Block 13 is lost: the machine has nothing to say.
+    assert_eq!(session.time_out(ms(202)).send, window(6, 13));
+    let step = ack(&mut session, 13, ms(203));
+    assert_eq!((step.send, wait(step)), (window(14, 21), ms(400)), "two windows that were not all new measure nothing");
+    assert_eq!(wait(ack(&mut session, 21, ms(204))), ms(200));
+}
+
+#[test]
+fn datagrams_lie_one_after_the_other_and_the_last_may_be_short() {
+    let open = |options: &[(&str, u32)], size: usize| Session::open(&request(options), &Bytes::from(vec![7; size]), 1468).0;
+    let mut buffer = Vec::new();
+    let mut session = open(&[("windowsize", 3), ("blksize", 8)], 20);
+    let options = session.lay_out(Outgoing::Options, &mut buffer);
+    assert_eq!((options.each, options.bytes.len()), (25, 25), "longer than a block");
+    let step = ack(&mut session, 0, ms(1));
+    let blocks = session.lay_out(step.send, &mut buffer);
+    assert_eq!(blocks.each, 12);
+    let expected = [&[0, 3, 0, 1][..], &[7; 8], &[0, 3, 0, 2], &[7; 8], &[0, 3, 0, 3], &[7; 4]].concat();
+    assert_eq!(blocks.bytes, expected);
+    assert!(session.lay_out(Outgoing::Nothing, &mut buffer).bytes.is_empty());
+}
