@@ -70,7 +70,7 @@ pub async fn serve_tftp(
             }
             drop(ended);
         };
-        // A loop of its own costs two system calls a block; the runtime's tasks cost three, and a thread's change now and then.
+        // A loop of its own makes two system calls for a block, where a task of the runtime makes three and changes threads.
         thread::Builder::new().name("tftp".to_owned()).spawn(work)?;
         Ok(stopping)
     });

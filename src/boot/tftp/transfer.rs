@@ -91,7 +91,7 @@ impl Transfer {
         let (session, step) = Session::open(&request, file, largest_block);
         let (file, cutting) = (request.name, Cutting::Untried);
         let mut transfer = Self { peer, file, begun, deadline: begun, look: begun, again: None, session, socket, cutting };
-        transfer.take(step, buffers)?;
+        transfer.take(step, begun, buffers)?;
         transfer.look = transfer.deadline;
         Ok(transfer)
     }
@@ -102,14 +102,16 @@ impl Transfer {
             Err(error) if is_for_later(&error) => return Ok(None),
             heard => heard?,
         };
-        let step = self.session.hear(&buffers.incoming[..length], self.begun.elapsed());
-        self.take(step, buffers)
+        let now = Instant::now();
+        let step = self.session.hear(&buffers.incoming[..length], now - self.begun);
+        self.take(step, now, buffers)
     }
 
     /// Takes the news that the wait is over; the outcome where that ends the transfer.
     pub fn time_out(&mut self, buffers: &mut Buffers) -> io::Result<Option<Outcome>> {
-        let step = self.session.time_out(self.begun.elapsed());
-        self.take(step, buffers)
+        let now = Instant::now();
+        let step = self.session.time_out(now - self.begun);
+        self.take(step, now, buffers)
     }
 
     /// The bytes of the file as it is sent.
@@ -117,12 +119,12 @@ impl Transfer {
         self.session.size()
     }
 
-    fn take(&mut self, step: Step, buffers: &mut Buffers) -> io::Result<Option<Outcome>> {
+    fn take(&mut self, step: Step, now: Instant, buffers: &mut Buffers) -> io::Result<Option<Outcome>> {
         let datagrams = self.session.lay_out(step.send, &mut buffers.outgoing);
         send(&self.socket, datagrams, &mut self.cutting)?;
         match step.next {
             Next::Done(outcome) => return Ok(Some(outcome)),
-            Next::Wait(wait) => self.deadline = Instant::now() + wait,
+            Next::Wait(wait) => self.deadline = now + wait,
             Next::WaitOn => {}
         }
         Ok(None)
