@@ -47,7 +47,7 @@ const EVENTS: usize = 256;
 /// Requests that are taken between two looks at the transfers.
 const REQUESTS: usize = 64;
 
-/// What an event is about: these two, and from [`FIRST_TRANSFER`] on a transfer.
+/// What an event is about: these two, and from `FIRST_TRANSFER` on a transfer.
 const DOOR: u64 = 0;
 const STOP: u64 = 1;
 const FIRST_TRANSFER: u64 = 2;

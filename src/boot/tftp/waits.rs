@@ -1,7 +1,7 @@
 //! How long an answer is waited for before the same is sent again, and how long a silent machine is believed in.
 //!
-//! **Invariant:** only what was sent once is measured (Karn's rule), no wait is shorter than [`LEAST`], and what the machine asked
-//! for itself is not corrected. PURE. Follows RFC 1123 §4.2.3.2, RFC 2349 and RFC 6298.
+//! **Invariant:** only what was sent once is measured (Karn's rule), no measured wait is shorter than `LEAST`, and what the machine
+//! asked for itself is not corrected. PURE. Follows RFC 1123 §4.2.3.2, RFC 2349 and RFC 6298.
 
 use std::time::Duration;
 
