@@ -96,8 +96,9 @@ fn fetch(socket: &UdpSocket, server: SocketAddr, file: &str, blksize: usize, win
                     continue;
                 }
             }
-            // One complaint for each gap: the last block that came in order is said again (RFC 7440 §4).
-            3 if !complained && granted > 1 => complained = true,
+            // The last block that came in order is said again: in lock step for each block that comes twice, as iPXE and edk2 do,
+            // in windows once for each gap (RFC 7440 §4).
+            3 if granted == 1 || !complained => complained = true,
             3 => continue,
             _ => return None,
         }
