@@ -10,11 +10,11 @@ use super::{
 };
 use nix::{
     libc,
-    sys::socket::{LinkAddr, bind},
+    sys::socket::{LinkAddr, MsgFlags, bind, recv},
 };
 use socket2::{Domain, Protocol, SockFilter, Type};
 use std::{io, os::fd::AsRawFd};
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 
 /// Longer than any DHCP reply on an Ethernet.
 const LONGEST: usize = 2048;
@@ -84,12 +84,16 @@ fn listen(link: &LinkAddr, protocol: i32, filter: &[SockFilter]) -> io::Result<U
 }
 
 async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; LONGEST];
-    let length = match socket.recv(&mut bytes).await {
+    let received = socket.async_io(Interest::READABLE, || {
+        // Not before there is something: whoever waits needs no buffer.
+        let mut bytes = vec![0; LONGEST];
+        let length = recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty())?;
+        bytes.truncate(length);
+        Ok(bytes)
+    });
+    match received.await {
         // The interface was shut; the kernel says so once and gives us its frames again when it is opened.
-        Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => 0,
-        received => received?,
-    };
-    bytes.truncate(length);
-    Ok(bytes)
+        Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => Ok(Vec::new()),
+        received => received,
+    }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::names::MacAddr;
 use dhcproto::{
     Encodable, Encoder,
-    v4::{DhcpOption, DhcpOptions, Flags, HType, Message, Opcode, OptionCode, UnknownOption},
+    v4::{Flags, HType, Message, Opcode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -169,14 +169,14 @@ impl Reply {
 /// The bytes of a reply.
 pub fn encode(reply: &Reply) -> Vec<u8> {
     let limit = usize::from(reply.max_message_size).saturating_sub(HEADERS);
-    let mut options = reply.options.clone();
-    let mut bytes = encode_with(reply, &options);
+    let mut bytes = encode_with(reply, reply.options.iter());
+    let mut left_out = BTreeSet::new();
     for expendable in EXPENDABLE.into_iter().chain(reply.site_options.iter().rev().copied()) {
         if bytes.len() <= limit {
             break;
         }
-        if options.remove(&expendable).is_some() {
-            bytes = encode_with(reply, &options);
+        if reply.options.contains_key(&expendable) && left_out.insert(expendable) {
+            bytes = encode_with(reply, reply.options.iter().filter(|(option, _)| !left_out.contains(option)));
         }
     }
     if bytes.len() < SHORTEST {
@@ -185,30 +185,24 @@ pub fn encode(reply: &Reply) -> Vec<u8> {
     bytes
 }
 
-fn encode_with(reply: &Reply, options: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
+fn encode_with<'a>(reply: &'a Reply, told: impl Iterator<Item = (&'a u8, &'a Vec<u8>)>) -> Vec<u8> {
     let mut message =
         Message::new_with_id(reply.xid, reply.ciaddr, reply.yiaddr, reply.siaddr, reply.giaddr, &reply.mac.octets());
     message.set_opcode(Opcode::BootReply).set_htype(HType::Eth).set_flags(Flags::from(reply.flags));
     // The codec panics above 128 and 64 bytes; both are cut one short, for the zero that ends them.
     message.set_fname(&reply.file.as_bytes()[..reply.file.len().min(FILE)]);
     message.set_sname(&reply.sname.as_bytes()[..reply.sname.len().min(SNAME)]);
-    let mut encoded = DhcpOptions::new();
-    for (option, data) in options {
-        encoded.insert(DhcpOption::Unknown(UnknownOption::new(OptionCode::from(*option), data.clone())));
-    }
-    message.set_opts(encoded);
     let mut bytes = Vec::with_capacity(SHORTEST * 2);
     message.encode(&mut Encoder::new(&mut bytes)).expect("a vector takes any number of bytes");
-    if let Some(relay) = &reply.relay_information {
-        // Not through the codec: it reorders and drops sub-options, and RFC 3046 §2.2 wants them back as they came.
-        if bytes.last() == Some(&options::END) {
-            bytes.pop();
-        }
-        for part in relay.chunks(255) {
-            bytes.extend([options::RELAY_INFORMATION, part.len() as u8]);
+    // Not through the codec: it reorders and drops sub-options of 82, and RFC 3046 §2.2 wants them back as they came.
+    let relay = reply.relay_information.iter().map(|data| (&options::RELAY_INFORMATION, data));
+    for (option, data) in told.chain(relay) {
+        // A long one in parts (RFC 3396 §5).
+        for part in data.chunks(255) {
+            bytes.extend([*option, part.len() as u8]);
             bytes.extend_from_slice(part);
         }
-        bytes.push(options::END);
     }
+    bytes.push(options::END);
     bytes
 }

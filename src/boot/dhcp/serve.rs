@@ -4,44 +4,55 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the DHCP loop and its journal's thread")]
 
 use super::{
-    desk::Desk,
+    desk::{Desk, Told},
     doors::{Incoming, What},
     journal::{Journal, Opened},
     leases::{LeaseChange, Leases},
-    reply::{Reply, ReplyKind},
+    reply::Reply,
     socket::{Socket, Sound},
 };
 use crate::boot::serve::{Recorder, Served};
 use std::{
+    future::pending,
     io,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout_at},
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
 };
 
-/// Requests decided before one sync of the journal: a room that starts at once shares it.
+/// Requests decided in one go, and acknowledgements that are worth a sync at once: a longer burst of them would overrun the
+/// receive buffer of a relay.
 const BATCH: usize = 64;
-/// Requests that may wait; beyond it they are dropped in the kernel, and their ROMs ask again.
+/// Requests that may wait, for the desk or for the disk; beyond it they are dropped in the kernel, and their ROMs ask again.
 pub const BACKLOG: usize = 1024;
 
 /// The least time between two syncs of the journal: under load many acknowledgements share one, and a machine that asks by itself
 /// waits for none but its own.
-const BETWEEN_SYNCS: Duration = Duration::from_millis(2);
+const BETWEEN_SYNCS: Duration = Duration::from_millis(5);
 
-/// Acknowledgements that wait for the disk, with the table each was decided by.
+/// An acknowledgement, and the table it was decided by.
+struct Promise {
+    socket: Arc<Socket>,
+    reply: Reply,
+    served: Arc<Served>,
+}
+
+/// What waits for the disk.
 #[derive(Default)]
 struct Held {
-    replies: Vec<(Arc<Socket>, Reply, Arc<Served>)>,
+    promises: Vec<Promise>,
     changes: Vec<LeaseChange>,
 }
 
-impl Held {
-    fn is_empty(&self) -> bool {
-        self.replies.is_empty() && self.changes.is_empty()
-    }
+/// A sync that is under way, and what leaves when it has succeeded.
+struct Writing {
+    promises: Vec<Promise>,
+    done: JoinHandle<io::Result<()>>,
 }
 
 /// Answers until all doors are closed.
@@ -55,52 +66,68 @@ pub async fn serve_dhcp(
     let journal = Arc::new(Mutex::new(journal));
     let mut desk = Desk::new(leases, recorder);
     let mut batch = Vec::with_capacity(BATCH);
-    let mut held = Held::default();
-    let mut next_sync = Instant::now();
+    let (mut held, mut writing) = (Held::default(), None);
+    let mut next_sync = pin!(sleep_until(Instant::now()));
+    let mut is_closed = false;
     loop {
-        let heard = match held.is_empty() {
-            true => incoming.recv_many(&mut batch, BATCH).await,
-            // Past the time it takes what is there already, and nothing more is waited for.
-            false => timeout_at(next_sync, incoming.recv_many(&mut batch, BATCH)).await.unwrap_or(batch.len()),
-        };
-        let is_closed = heard == 0 && incoming.is_closed();
-        // One table for the whole batch, and each answer from one table alone.
-        let served = served.borrow().clone();
-        let mut probes = Vec::new();
-        for Incoming { socket, what } in batch.drain(..) {
-            let change = match what {
-                What::Heard(Sound::Datagram(datagram)) => {
-                    let told = desk.answer(&socket, &datagram, &served);
-                    probes.extend(told.probe.map(|ip| (socket.clone(), ip)));
-                    match told.reply {
-                        Some(reply) if reply.kind == ReplyKind::Ack => held.replies.push((socket, reply, served.clone())),
-                        // An offer promises nothing that the disk must know.
-                        Some(reply) => send(&socket, &reply),
-                        None => {}
-                    }
-                    told.change
-                }
-                What::Heard(Sound::Overheard(overheard)) => desk.overhear(&socket, overheard, &served),
-                What::Reminder => {
-                    probes.extend(desk.ask_after(&socket, &served).into_iter().map(|ip| (socket.clone(), ip)));
-                    None
-                }
-            };
-            held.changes.extend(change.filter(|change| change.is_durable()));
+        let waits_for_disk = writing.is_none() && !held.changes.is_empty();
+        if waits_for_disk && (is_closed || held.changes.len() >= BATCH || next_sync.deadline() <= Instant::now()) {
+            writing = Some(write(&journal, std::mem::take(&mut held), desk.leases()));
+            continue;
         }
-        probes.into_iter().for_each(|(socket, ip)| socket.probe(ip));
-        if !held.is_empty() && (is_closed || Instant::now() >= next_sync) {
-            let Held { replies, changes } = std::mem::take(&mut held);
-            let written = write(&journal, changes, desk.leases()).await;
-            next_sync = Instant::now() + BETWEEN_SYNCS;
-            for (socket, reply, served) in replies {
-                if written.is_ok() || is_reservation(&reply, &served) {
-                    send(&socket, &reply);
-                }
+        if is_closed && writing.is_none() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            (promises, written) = ended(&mut writing) => {
+                keep(promises, &written);
+                next_sync.as_mut().reset(Instant::now() + BETWEEN_SYNCS);
+            }
+            () = next_sync.as_mut(), if waits_for_disk => {}
+            // What comes while the disk is at work is decided meanwhile, as far as it may wait for the next sync.
+            heard = incoming.recv_many(&mut batch, BATCH), if !is_closed && held.changes.len() < BACKLOG => {
+                is_closed = heard == 0;
+                // One table for the whole batch, and each answer from one table alone.
+                let served = served.borrow().clone();
+                batch.drain(..).for_each(|incoming| answer(&mut desk, incoming, &served, &mut held));
             }
         }
-        if is_closed {
-            return;
+    }
+}
+
+/// Answers what came; what must be on disk before its answer leaves is held.
+fn answer(desk: &mut Desk, Incoming { socket, what }: Incoming, served: &Arc<Served>, held: &mut Held) {
+    let change = match what {
+        What::Heard(Sound::Datagram(datagram)) => {
+            let Told { reply, change, probe } = desk.answer(&socket, &datagram, served);
+            match (reply, change) {
+                (Some(reply), Some(change)) if change.is_durable() => {
+                    held.promises.push(Promise { socket, reply, served: served.clone() });
+                }
+                // An offer promises nothing that the disk must know.
+                (Some(reply), _) => {
+                    send(&socket, &reply);
+                    probe.into_iter().for_each(|ip| socket.probe(ip));
+                }
+                (None, _) => {}
+            }
+            change
+        }
+        What::Heard(Sound::Overheard(overheard)) => desk.overhear(&socket, overheard, served),
+        What::Reminder => {
+            desk.ask_after(&socket, served).into_iter().for_each(|ip| socket.probe(ip));
+            None
+        }
+    };
+    held.changes.extend(change.filter(|change| change.is_durable()));
+}
+
+/// Sends what is on disk now. What could not be written is not acknowledged, but for what the table itself keeps.
+fn keep(promises: Vec<Promise>, written: &io::Result<()>) {
+    for Promise { socket, reply, served } in promises {
+        if written.is_ok() || is_reservation(&reply, &served) {
+            send(&socket, &reply);
         }
     }
 }
@@ -111,17 +138,21 @@ fn send(socket: &Socket, reply: &Reply) {
     }
 }
 
-/// Writes changes to the journal, off the loop's thread.
-async fn write(journal: &Arc<Mutex<Journal>>, changes: Vec<LeaseChange>, leases: &Leases) -> io::Result<()> {
-    if changes.is_empty() {
-        return Ok(());
-    }
+/// Begins to write changes to the journal, off the loop's thread.
+fn write(journal: &Arc<Mutex<Journal>>, Held { promises, changes }: Held, leases: &Leases) -> Writing {
+    let whole = lock(journal).must_be_rewritten(leases).then(|| leases.clone());
     let journal = journal.clone();
-    let whole = lock(&journal).must_be_rewritten(leases).then(|| leases.clone());
-    let written = tokio::task::spawn_blocking(move || lock(&journal).write(&changes, whole.as_ref()));
-    written.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).inspect_err(|error| {
+    let done = spawn_blocking(move || lock(&journal).write(&changes, whole.as_ref()));
+    Writing { promises, done }
+}
+
+/// Waits for the end of a write; for ever, where there is none.
+async fn ended(writing: &mut Option<Writing>) -> (Vec<Promise>, io::Result<()>) {
+    let Some(Writing { done, .. }) = writing else { return pending().await };
+    let written = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).inspect_err(|error| {
         tracing::error!(%error, "the lease journal cannot be written; only reserved addresses are acknowledged");
-    })
+    });
+    (writing.take().map(|writing| writing.promises).unwrap_or_default(), written)
 }
 
 fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {

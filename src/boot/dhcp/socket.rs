@@ -189,7 +189,7 @@ impl Socket {
 }
 
 fn receive(udp: &UdpSocket) -> io::Result<Datagram> {
-    let mut bytes = vec![0; LONGEST];
+    let mut bytes = [0; LONGEST];
     let mut control = nix::cmsg_space!(libc::in_pktinfo);
     let (length, source, destination) = {
         let mut parts = [IoSliceMut::new(&mut bytes)];
@@ -200,9 +200,8 @@ fn receive(udp: &UdpSocket) -> io::Result<Datagram> {
         });
         (message.bytes, message.address, destination.unwrap_or(Ipv4Addr::BROADCAST))
     };
-    bytes.truncate(length);
     let source = source.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), SocketAddrV4::from);
-    Ok(Datagram { bytes, source, destination })
+    Ok(Datagram { bytes: bytes[..length].to_vec(), source, destination })
 }
 
 impl Link {
