@@ -9,7 +9,7 @@ mod recorder;
 mod source;
 
 pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
-pub use recorder::{Happening, Recorder};
+pub use recorder::{Flush, Happening, Recorder};
 pub use source::Served;
 
 use self::{doors::House, source::TableSource};
@@ -203,12 +203,12 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
                     publish.send_replace(Arc::new(served));
                 }
                 house.keep_open();
-                recorder.flush().await;
+                recorder.flush(Flush::Regular).await;
             }
         }
     }
     house.close().await;
-    recorder.flush().await;
+    recorder.flush(Flush::Last).await;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::Ipv4Addr,
 };
 
@@ -150,9 +151,15 @@ impl Transcript {
 
     /// The text that is kept.
     pub fn render(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a transcript of strings and times always serialises");
-        text.push('\n');
-        text
+        let mut text = Vec::new();
+        self.write(&mut text).expect("a vector takes any number of bytes");
+        String::from_utf8(text).expect("JSON is UTF-8")
+    }
+
+    /// Writes the text that is kept, without ever having all of it.
+    pub fn write(&self, mut out: impl io::Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut out, self)?;
+        out.write_all(b"\n")
     }
 
     /// Adds an event of a machine and forgets its oldest ones; an address it is seen with is no longer another's.

@@ -1,7 +1,8 @@
-//! Keeps the transcript: on disk within a second, in the log as it happens.
+//! Keeps the transcript: on disk within seconds, in the log as it happens.
 //!
 //! **Invariant:** the file is always whole (written beside it and renamed), and nobody who records waits for it: what a room of
-//! a thousand machines did is a few megabytes of text, and a DISCOVER is answered in less time than that takes. EFFECTS: the clock, and the transcript's file.
+//! a thousand machines did is a few megabytes of text, and a DISCOVER is answered in less time than that takes. The longer a
+//! write takes, the later is the next. EFFECTS: the clock, and the transcript's file.
 #![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
@@ -12,14 +13,32 @@ use fs_err as fs;
 use jiff::Timestamp;
 use std::{
     fmt,
-    io::{self, Write},
+    io::{self, BufWriter},
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 /// Changes that may wait for the next write: ten seconds of the busiest room. A flood beyond it is only counted.
 const WAITING: usize = 1 << 16;
+
+/// How many times as long as a write takes nothing is written after it: what explains a room must not slow its boots.
+const PACE: u32 = 100;
+/// And how long at most, however slow the disk is.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What is rendered before it goes to the file: a transcript of megabytes is never in memory a second time.
+const BUFFER: usize = 1 << 16;
+
+/// Which write it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// One of many: it may be left to the next.
+    Regular,
+    /// None comes after it.
+    Last,
+}
 
 /// One change to the transcript, with the time at which it happened.
 type Change = Box<dyn FnOnce(&mut Transcript) + Send>;
@@ -58,6 +77,8 @@ impl Happening {
 struct Kept {
     transcript: Transcript,
     on_disk: OnDisk,
+    /// Before this it is not written again, but for the last time.
+    due: Instant,
 }
 
 /// Whether the file says what the transcript says.
@@ -85,7 +106,7 @@ impl Recorder {
                 Transcript::empty()
             }),
         };
-        let kept = Arc::new(Mutex::new(Kept { transcript, on_disk: OnDisk::Current }));
+        let kept = Arc::new(Mutex::new(Kept { transcript, on_disk: OnDisk::Current, due: Instant::now() }));
         Ok(Self { path, waiting: Mutex::default(), kept })
     }
 
@@ -137,8 +158,8 @@ impl Recorder {
         self.change(move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
     }
 
-    /// Makes the changes that wait, and writes the transcript if it changed.
-    pub async fn flush(&self) {
+    /// Makes the changes that wait, and writes the transcript if it changed and is due.
+    pub async fn flush(&self, flush: Flush) {
         let Waiting { changes, lost } = std::mem::take(&mut *lock(&self.waiting));
         if lost > 0 {
             tracing::warn!(lost, "more happened in a second than is written down");
@@ -151,8 +172,13 @@ impl Recorder {
             }
             changes.into_iter().for_each(|change| change(&mut kept.transcript));
             kept.on_disk = OnDisk::Stale;
-            write(&path, &kept.transcript.render())?;
+            let begun = Instant::now();
+            if flush == Flush::Regular && begun < kept.due {
+                return Ok(());
+            }
+            write(&path, &kept.transcript)?;
             kept.on_disk = OnDisk::Current;
+            kept.due = begun + (begun.elapsed() * PACE).min(LONGEST_WAIT);
             Ok(())
         });
         if let Err(error) = written.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
@@ -174,11 +200,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write(path: &Path, transcript: &Transcript) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let mut fresh = tempfile::Builder::new().permissions(world_readable()).tempfile_in(directory)?;
-    fresh.write_all(text.as_bytes())?;
+    let fresh = tempfile::Builder::new().permissions(world_readable()).tempfile_in(directory)?;
+    let mut buffered = BufWriter::with_capacity(BUFFER, fresh);
+    transcript.write(&mut buffered)?;
+    let fresh = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
     fresh.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
