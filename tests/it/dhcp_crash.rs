@@ -1,12 +1,20 @@
-//! What survives: the process killed amid a load, and the boot table swapped under one.
+//! What survives: the process killed amid a load, the boot table swapped under one, and a disk that stands still.
 
 use crate::dhcp_load::{Ask, RELAY, mac, read_addresses, start};
 use crate::dhcp_wires::{Wires, lan, room};
+use crate::netns::skipped;
 use barista::{
     boot::table::{BootMachine, BootTable},
     names::MacAddr,
 };
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 const MACHINES: usize = 600;
 
@@ -134,4 +142,59 @@ fn a_table_that_is_swapped_under_load_drops_no_question_and_mixes_no_answer() {
     }
     assert_eq!(told.len(), 2, "both tables were served: {told:?}");
     assert!(served(&wires) >= 3);
+}
+
+/// A file system of its own where the service keeps its leases, which can be made to stand still.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None`, and a line on stderr, where nothing can be mounted.
+    fn under(wires: &Wires) -> Option<Self> {
+        let (image, place) = (wires.file("disk"), wires.file("serve"));
+        fs::File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("an image");
+        fs::create_dir(&place).expect("a place");
+        let made = runs("mkfs.ext4", &["-qF".as_ref(), image.as_ref()])
+            && runs("mount", &["-oloop".as_ref(), image.as_ref(), place.as_ref()]);
+        if !made {
+            skipped("a disk that stands still needs mkfs.ext4 and a loop device");
+            return None;
+        }
+        Some(Self(place))
+    }
+
+    fn stand_still(&self) {
+        assert!(runs("fsfreeze", &["-f".as_ref(), self.0.as_ref()]), "fsfreeze");
+    }
+
+    fn go_on(&self) -> bool {
+        runs("fsfreeze", &["-u".as_ref(), self.0.as_ref()])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.go_on();
+        runs("umount", &["-l".as_ref(), self.0.as_ref()]);
+    }
+}
+
+fn runs(program: &str, words: &[&OsStr]) -> bool {
+    Command::new(program).args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn while_the_disk_stands_still_offers_go_out_and_nothing_is_acknowledged() {
+    let Some(mut wires) = Wires::of_two("still", "02:01:00:00:00:01") else { return };
+    let Some(disk) = Disk::under(&wires) else { return };
+    wires.ip("c", &format!("addr add {RELAY}/24 dev c0"));
+    wires.publish(wide(|_| {}));
+    wires.serve();
+    disk.stand_still();
+    fs::write(wires.file("load.rest"), "").expect("it is written");
+    start(&mut wires, "load", Ask::Leases(200), "");
+    // Three times as many as ask at once: they have sent their REQUESTs, heard nothing, and asked again.
+    wires.until("offers go out", |wires| wires.read("serve.log").matches("; offered 10.77.").count() > 150);
+    assert_eq!(lines(&wires, "load"), 0, "acknowledged before it was on disk");
+    assert!(disk.go_on(), "fsfreeze");
+    wires.until("all have their address", |wires| lines(wires, "load") == 200);
 }

@@ -188,9 +188,11 @@ impl Recorder {
 
     fn change(&self, change: impl FnOnce(&mut Transcript, Timestamp) + Send + 'static) {
         let at = Timestamp::now();
+        // Made and, where it is too many, dropped outside the lock, which every answer takes.
+        let change: Change = Box::new(move |transcript| change(transcript, at));
         let mut waiting = lock(&self.waiting);
         match waiting.changes.len() < WAITING {
-            true => waiting.changes.push(Box::new(move |transcript| change(transcript, at))),
+            true => waiting.changes.push(change),
             false => waiting.lost += 1,
         }
     }
@@ -214,4 +216,31 @@ fn write(path: &Path, transcript: &Transcript) -> io::Result<()> {
 /// The planner reads it, and may run as another user.
 fn world_readable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_due_waits_for_a_later_write_or_the_last() {
+        let state = tempfile::tempdir().expect("a directory");
+        let recorder = Recorder::open(state.path()).expect("it opens");
+        let knows = |wire: &str| fs::read_to_string(state.path().join(PATH)).is_ok_and(|text| text.contains(wire));
+        let hour = Duration::from_secs(3600);
+        recorder.record_question("first0");
+        recorder.flush(Flush::Regular).await;
+        assert!(knows("first0"));
+        recorder.record_question("second0");
+        lock(&recorder.kept).due = Instant::now() + hour;
+        recorder.flush(Flush::Regular).await;
+        assert!(!knows("second0"));
+        lock(&recorder.kept).due = Instant::now();
+        recorder.flush(Flush::Regular).await;
+        assert!(knows("second0"), "though nothing has happened since");
+        recorder.record_question("third0");
+        lock(&recorder.kept).due = Instant::now() + hour;
+        recorder.flush(Flush::Last).await;
+        assert!(knows("third0"));
+    }
 }
