@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::Ipv4Addr,
 };
 
@@ -114,6 +115,20 @@ pub enum TableError {
     Version(u32),
 }
 
+/// Takes what is written as long as it is what comes next.
+struct Same<'a>(&'a [u8]);
+
+impl io::Write for Same<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl BootTable {
     /// Reads a published table.
     pub fn parse(text: &str) -> Result<Self, TableError> {
@@ -137,6 +152,12 @@ impl BootTable {
         let mut text = serde_json::to_string_pretty(self).expect("a table of strings and numbers always serialises");
         text.push('\n');
         text
+    }
+
+    /// Whether this is the text that [`BootTable::render`] gives, without making it.
+    pub fn is_rendered_as(&self, text: &str) -> bool {
+        let mut rest = Same(text.as_bytes());
+        serde_json::to_writer_pretty(&mut rest, self).is_ok() && rest.0 == b"\n"
     }
 
     /// The machine that has this Ethernet address.

@@ -11,18 +11,20 @@ use crate::desired::Desired;
 use crate::names::{DhcpOptions, MachineName, OptionRule};
 use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is published, as far as it reads as a table.
-pub(super) fn published(observation: &Observation, draft: &mut Draft) -> Option<BootTable> {
+pub(super) fn published<'a>(observation: &Observation, table: &'a BootTable, draft: &mut Draft) -> Option<Cow<'a, BootTable>> {
     match &observation.published {
         Seen::Absent => None,
         Seen::Unreadable(why) => {
             draft.note("boot table", format!("the published one cannot be read and is written anew: {why}"));
             None
         }
+        Seen::Present(text) if table.is_rendered_as(text) => Some(Cow::Borrowed(table)),
         Seen::Present(text) => match BootTable::parse(text) {
-            Ok(table) => Some(table),
+            Ok(table) => Some(Cow::Owned(table)),
             Err(error) => {
                 draft.note("boot table", format!("the published one is written anew: {error}"));
                 None
@@ -43,7 +45,7 @@ pub(super) fn plan_boot(
     let machines: BTreeSet<&MachineName> = before.keys().chain(table.machines.keys()).collect();
     for machine in machines {
         let mut change = match (before.get(machine), table.machines.get(machine)) {
-            (Some(old), Some(new)) if old == new => continue,
+            (Some(old), Some(new)) if std::ptr::eq(old, new) || old == new => continue,
             (Some(old), Some(new)) => {
                 let what = if old.default != new.default {
                     format!("default {} -> {}", old.default, new.default)

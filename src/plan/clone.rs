@@ -3,7 +3,7 @@
 //! **Invariant:** a clone that is kept by policy goes only with written consent; a clone whose history is unknown counts
 //! as written.
 
-use super::context::{Context, reset_text, tag};
+use super::context::{Context, Joined, reset_text, tag};
 use super::draft::{Draft, Drafted, Work};
 use super::in_use::targets_of;
 use super::pool::Pool;
@@ -50,8 +50,9 @@ pub(super) type Fates = BTreeMap<LvName, Fate>;
 pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) -> BTreeMap<MachineName, Fates> {
     let mut fates: BTreeMap<MachineName, Fates> = BTreeMap::new();
     let mut renamed = BTreeSet::new();
-    for &(name, clone, lv) in &context.clones {
-        let fate = if let Some(lv) = lv {
+    for joined in context.clones.iter().filter(|joined| !stands(context, joined)) {
+        let (name, clone) = (joined.name, joined.clone);
+        let fate = if let Some(lv) = joined.lv {
             keep_or_replace(context, name, clone, lv)
         } else if context.foreign(name).is_some() {
             let mut change = create(context, name, clone, "the site asks for it");
@@ -91,6 +92,12 @@ pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) ->
         }
     }
     fates
+}
+
+/// Whether a clone is there as it should be and clean where it should be.
+fn stands(context: &Context<'_>, Joined { clone, lv, is_marked, .. }: &Joined<'_>) -> bool {
+    let is_whole = |lv: &Lv| lv.active && !lv.skip_activation && matches!(grow(context, lv.size, clone.size), Growth::None);
+    *is_marked && lv.is_some_and(|lv| is_whole(lv) && (clone.reset != Reset::EveryBoot || !is_used(context, lv)))
 }
 
 /// The volume this clone was before its machine or image moved, if it still bears an old name.

@@ -68,13 +68,13 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
     if let Some(storage) = &desired.storage {
         plan_storage(desired, storage, observation, &mut draft);
     }
-    let before = published(observation, &mut draft);
+    let before = published(observation, &prepared.table, &mut draft);
     note_assets(prepared, observation, &mut draft);
-    plan_boot(desired, &prepared.table, before.as_ref(), observation.secrets.served, &mut draft);
+    plan_boot(desired, &prepared.table, before.as_deref(), observation.secrets.served, &mut draft);
     limit_destruction(desired, &mut draft);
     narrow(&mut draft, targets);
     draft.hold_what_waits();
-    let (changes, notes, steps) = arrange(draft, &prepared.table, before.as_ref());
+    let (changes, notes, steps) = arrange(draft, &prepared.table, before.as_deref());
     Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }
 }
 
@@ -140,7 +140,7 @@ fn note_due(draft: &mut Draft) {
 
 /// Volumes that the site names and the host does not have.
 fn new_volumes(context: &Context<'_>) -> u64 {
-    let clones = context.clones.iter().filter(|(_, _, lv)| lv.is_none()).map(|(name, ..)| *name);
+    let clones = context.clones.iter().filter(|clone| clone.lv.is_none()).map(|clone| clone.name);
     let names = context.storage.versions.keys().chain(clones);
     names.filter(|name| !context.vg.lvs.contains_key(name.as_str())).count() as u64
 }

@@ -18,7 +18,7 @@ pub(super) struct Context<'a> {
     /// Our volumes by name.
     pub ours: BTreeMap<&'a str, &'a Lv>,
     /// The site's clones, each beside our volume of that name.
-    pub clones: Vec<(&'a LvName, &'a CloneVolume, Option<&'a Lv>)>,
+    pub clones: Vec<Joined<'a>>,
     /// Our volumes that the site names no clone of.
     pub others: Vec<(&'a str, &'a Lv)>,
     /// Machines of which some clone was made before the kernel started.
@@ -31,6 +31,15 @@ pub(super) struct Context<'a> {
     pub stranger: Option<&'a str>,
 }
 
+/// A clone of the site beside the volume of its name.
+pub(super) struct Joined<'a> {
+    pub name: &'a LvName,
+    pub clone: &'a CloneVolume,
+    pub lv: Option<&'a Lv>,
+    /// Whether its tags say what they should; asked while they are at hand, for a host has a hundred thousand of them.
+    pub is_marked: bool,
+}
+
 /// The value of a tag, if the volume carries it.
 pub(super) fn tag<'a>(lv: &'a Lv, key: &str) -> Option<&'a str> {
     lv.tags.value(key)
@@ -40,6 +49,7 @@ impl<'a> Context<'a> {
     pub fn new(desired: &'a Desired, storage: &'a Storage, observation: &'a Observation, vg: &'a Vg, lio: &'a Lio) -> Self {
         let site = Mark::tag(Mark::SITE, &desired.site);
         let is_ours = |lv: &Lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&site) && matches!(lv.kind, LvKind::Thin { .. });
+        let absent = |(name, clone)| Joined { name, clone, lv: None, is_marked: false };
         let (mut clones, mut others, mut older) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut ours: Vec<(&str, &Lv)> = Vec::new();
         // Both are in order: one walk beside the other finds each volume, and looking each up takes longer the more there are.
@@ -47,16 +57,19 @@ impl<'a> Context<'a> {
         for (name, lv) in vg.lvs.iter().map(|(name, lv)| (name.as_str(), lv)).filter(|(_, lv)| is_ours(lv)) {
             ours.push((name, lv));
             let before = std::iter::from_fn(|| wanted.next_if(|(wanted, _)| wanted.as_str() < name));
-            clones.extend(before.map(|(wanted, clone)| (wanted, clone, None)));
+            clones.extend(before.map(absent));
             match wanted.next_if(|(wanted, _)| wanted.as_str() == name) {
-                Some((wanted, clone)) => clones.push((wanted, clone, Some(lv))),
+                Some((name, clone)) => {
+                    let is_marked = is_marked(clone, lv, &observation.boot_id);
+                    clones.push(Joined { name, clone, lv: Some(lv), is_marked });
+                }
                 None => others.push((name, lv)),
             }
             if tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()) {
                 older.extend(tag(lv, Mark::MACHINE));
             }
         }
-        clones.extend(wanted.map(|(wanted, clone)| (wanted, clone, None)));
+        clones.extend(wanted.map(absent));
         let ours = BTreeMap::from_iter(ours);
         let holders = lio.backstores.iter().filter_map(|(path, seen)| Some((seen.device?, (path.as_str(), seen)))).collect();
         let devices = ours.iter().filter_map(|(name, lv)| Some((lv.device?, *name))).collect();
@@ -105,6 +118,18 @@ impl<'a> Context<'a> {
     pub fn machine_of(lv: &Lv) -> Option<MachineName> {
         tag(lv, Mark::MACHINE)?.parse().ok()
     }
+}
+
+/// Whether a clone's tags say what they should, and that it was made in this boot where that is asked of it.
+fn is_marked(clone: &CloneVolume, lv: &Lv, boot_id: &str) -> bool {
+    let wanted = [
+        (Mark::MACHINE, clone.machine.as_str()),
+        (Mark::IMAGE, clone.image.as_str()),
+        (Mark::VERSION, clone.version.as_str()),
+        (Mark::RESET, reset_text(clone.reset)),
+    ];
+    wanted.into_iter().all(|(key, value)| tag(lv, key) == Some(value))
+        && (clone.reset != Reset::EveryBoot || tag(lv, Mark::MADE) == Some(boot_id))
 }
 
 /// A target that is not ours and listens on every address of the port keeps ours from listening on one (`kernel_bind` then

@@ -21,8 +21,8 @@ use room::{Files, Room, cafe, compute, prepare};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Plans of each site that are timed; the best counts.
-const RUNS: usize = 10;
+/// Plans of each site that are timed; the middle one counts, for the best of a small site is one that found its cache warm.
+const RUNS: usize = 21;
 
 /// The machine whose objects are repeated.
 const SAMPLE: &str = "pc01";
@@ -41,12 +41,12 @@ fn main() {
         println!(
             "{} machines, 2 entries each: {:.1} ms, 0 changes; memory {} MiB, of which {} MiB before planning",
             case.prepared.desired.room.machines.len(),
-            case.best.as_secs_f64() * 1e3,
+            case.middle() * 1e3,
             case.peak / 1024,
             case.before / 1024
         );
     }
-    let [thousand, ten_thousand] = cases.map(|case| case.best.as_secs_f64());
+    let [thousand, ten_thousand] = cases.map(|case| case.middle());
     println!("10,000 machines take {:.1} times as long as 1,000", ten_thousand / thousand);
 }
 
@@ -54,7 +54,7 @@ fn main() {
 struct Case {
     prepared: Prepared,
     observation: Observation,
-    best: Duration,
+    times: Vec<Duration>,
     /// The process's peak memory before and after the first plan, in KiB.
     before: u64,
     peak: u64,
@@ -65,7 +65,7 @@ impl Case {
     fn new(sample: &Observation, machines: usize) -> Self {
         let prepared = prepare(&large(machines));
         let observation = repeat(sample, &prepared);
-        let mut case = Self { prepared, observation, best: Duration::MAX, before: peak_kib(), peak: 0 };
+        let mut case = Self { prepared, observation, times: Vec::new(), before: peak_kib(), peak: 0 };
         case.run();
         case.peak = peak_kib();
         case
@@ -74,9 +74,16 @@ impl Case {
     fn run(&mut self) {
         let start = Instant::now();
         let plan = compute(&self.prepared, &self.observation);
-        self.best = self.best.min(start.elapsed());
+        self.times.push(start.elapsed());
         let open = plan.open().count();
         assert_eq!(open, 0, "the repeated host is not what the site says");
+    }
+
+    /// The seconds of the middle run.
+    fn middle(&self) -> f64 {
+        let mut times = self.times.clone();
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
     }
 }
 
