@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::Ipv4Addr,
+    ops::Deref,
 };
 
 /// The version of this document; a reader refuses any other.
@@ -168,5 +169,47 @@ impl BootTable {
     /// The base of every HTTP address in a script: `http://192.168.1.2:8080`.
     pub fn http_base(&self) -> String {
         format!("http://{}:{}", self.http_address, self.http_port)
+    }
+}
+
+/// A table that changes no more, in which machines are found by their addresses at once: a service asks several times for each
+/// datagram, and a room has a thousand of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedTable {
+    table: BootTable,
+    by_mac: BTreeMap<MacAddr, MachineName>,
+    reserved: BTreeSet<Ipv4Addr>,
+}
+
+impl From<BootTable> for FixedTable {
+    fn from(table: BootTable) -> Self {
+        let mut by_mac = BTreeMap::new();
+        for (name, machine) in &table.machines {
+            for mac in &machine.macs {
+                by_mac.entry(*mac).or_insert_with(|| name.clone());
+            }
+        }
+        let reserved = table.machines.values().filter_map(|machine| machine.ip).collect();
+        Self { table, by_mac, reserved }
+    }
+}
+
+impl Deref for FixedTable {
+    type Target = BootTable;
+
+    fn deref(&self) -> &BootTable {
+        &self.table
+    }
+}
+
+impl FixedTable {
+    /// The machine that has this Ethernet address.
+    pub fn machine(&self, mac: MacAddr) -> Option<(&MachineName, &BootMachine)> {
+        self.table.machines.get_key_value(self.by_mac.get(&mac)?)
+    }
+
+    /// Whether this address is some machine's.
+    pub fn is_reserved(&self, ip: Ipv4Addr) -> bool {
+        self.reserved.contains(&ip)
     }
 }

@@ -119,7 +119,8 @@ fn no_bytes_stop_dhcp_and_every_reply_fits() {
             source: SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, dice.roll(256) as u8), dice.roll(65536) as u16),
             door: [Door::Dhcp, Door::BootServer][dice.roll(2)],
         };
-        let offering = Offering { table: &table, loaders: &loaders, chained: &Chained::default() };
+        let fixed = table.clone().into();
+        let offering = Offering { table: &fixed, loaders: &loaders, chained: &Chained::default() };
         let decision = decide(&request, &arrival, offering, &Leases::default(), Timestamp::UNIX_EPOCH);
         let _ = (describe(&request, &decision), address_seen(&request, &decision), is_worth_recording(&decision));
         if let Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) = decision.answer {
@@ -150,6 +151,7 @@ fn no_frame_stops_what_listens_beside_the_doors() {
 #[test]
 fn whatever_machines_ask_no_address_has_two_holders() {
     let (table, loaders) = room();
+    let table = table.into();
     let pc01: MacAddr = crate::serve::PC01.parse().expect("an address");
     let reserved = Ipv4Addr::new(10, 88, 0, 205);
     let template = parse(&fixtures()[1]).or_else(|_| parse(&fixtures()[2])).expect("a request");

@@ -10,7 +10,7 @@ use super::{
     leases::{Holding, Leases},
 };
 use crate::{
-    boot::table::{BootNetwork, BootTable},
+    boot::table::{BootNetwork, FixedTable},
     desired::NetworkMode,
     names::MacAddr,
 };
@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Copy)]
 pub struct Allocation<'a> {
     /// The boot table.
-    pub table: &'a BootTable,
+    pub table: &'a FixedTable,
     /// The subnet.
     pub network: &'a BootNetwork,
     /// How the request came in.
@@ -119,16 +119,11 @@ impl Allocation<'_> {
             && !self.arrival.addresses.contains(&ip)
             && self.network.router != Some(ip)
             && !self.network.dns.contains(&ip)
-            && !self.is_reserved(ip)
-    }
-
-    /// Whether the site gives this address to some machine.
-    pub fn is_reserved(&self, ip: Ipv4Addr) -> bool {
-        self.table.machines.values().any(|machine| machine.ip == Some(ip))
+            && !self.table.is_reserved(ip)
     }
 
     fn is_reserved_for_another(&self, ip: Ipv4Addr) -> bool {
-        self.is_reserved(ip) && self.reservation() != Some(ip)
+        self.table.is_reserved(ip) && self.reservation() != Some(ip)
     }
 
     /// A free address of the range: first one that nobody ever had, then one whose lease has ended.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     boot::{
         loaders::Loaders,
-        table::{BootNetwork, BootTable},
+        table::{BootNetwork, FixedTable},
     },
     desired::NetworkMode,
     names::NetworkName,
@@ -155,7 +155,7 @@ pub struct Decision {
 #[derive(Debug, Clone, Copy)]
 pub struct Offering<'a> {
     /// The boot table.
-    pub table: &'a BootTable,
+    pub table: &'a FixedTable,
     /// The loaders that are there.
     pub loaders: &'a Loaders,
     /// Who was chained to them lately.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     boot::{
         serve::{Happening, Recorder, Served},
-        table::{BootNetwork, BootTable},
+        table::{BootNetwork, BootTable, FixedTable},
         transcript::{EventKind, SERVERS_KEPT, ServerKind},
     },
     desired::NetworkMode,
@@ -162,7 +162,7 @@ impl Desk {
         }
     }
 
-    fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &BootTable) {
+    fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &FixedTable) {
         if socket.addresses().contains(&heard.server) {
             return;
         }
@@ -220,7 +220,7 @@ fn arrival<'a>(socket: &'a Socket, addresses: &'a [Ipv4Addr]) -> Arrival<'a> {
 }
 
 fn allocation<'a>(
-    table: &'a BootTable,
+    table: &'a FixedTable,
     network: &'a BootNetwork,
     arrival: &'a Arrival<'a>,
     leases: &'a Leases,

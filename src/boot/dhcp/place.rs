@@ -8,7 +8,7 @@ use super::{
     packet::{MessageKind, Request},
 };
 use crate::{
-    boot::table::{BootNetwork, BootTable},
+    boot::table::{BootNetwork, BootTable, FixedTable},
     names::NetworkName,
 };
 use std::net::Ipv4Addr;
@@ -19,7 +19,7 @@ type Found<'a> = (&'a NetworkName, &'a BootNetwork);
 pub(super) fn find_network<'a>(
     request: &Request,
     arrival: &Arrival<'_>,
-    table: &'a BootTable,
+    table: &'a FixedTable,
 ) -> Result<Found<'a>, IgnoreReason> {
     let here: Vec<_> = table.networks.iter().filter(|(_, network)| network.interface == arrival.interface).collect();
     match request.giaddr {
@@ -51,7 +51,7 @@ fn relayed<'a>(giaddr: Ipv4Addr, request: &Request, here: &[Found<'a>]) -> Resul
 fn direct<'a>(
     request: &Request,
     arrival: &Arrival<'_>,
-    table: &'a BootTable,
+    table: &'a FixedTable,
     here: &[Found<'a>],
 ) -> Result<Found<'a>, IgnoreReason> {
     let of = |ip: Ipv4Addr, among: &[Found<'a>]| among.iter().find(|(_, network)| network.subnet.contains(&ip)).copied();

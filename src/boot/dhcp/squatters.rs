@@ -149,7 +149,7 @@ impl Squatters {
 }
 
 fn find_conflict(claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> {
-    if allocation.is_reserved(claim.ip) {
+    if allocation.table.is_reserved(claim.ip) {
         let machines = allocation.table.machines.values();
         let owners: BTreeSet<_> = machines.filter(|machine| machine.ip == Some(claim.ip)).flat_map(|m| &m.macs).collect();
         let owner = **owners.first()?;

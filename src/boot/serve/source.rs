@@ -7,7 +7,7 @@ use crate::boot::{
     chap::{self, Secrets},
     http::script::autoexec_script,
     loaders::{AUTOEXEC, Loaders},
-    table::{BootTable, PATH},
+    table::{BootTable, FixedTable, PATH},
 };
 use fs_err as fs;
 use hyper::body::Bytes;
@@ -39,7 +39,7 @@ const HEADERS: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// The table.
-    pub table: BootTable,
+    pub table: FixedTable,
     /// The loaders that are there.
     pub loaders: Loaders,
     /// The CHAP secrets that were published with it.
@@ -117,7 +117,7 @@ impl TableSource {
         loaders.add(AUTOEXEC, autoexec_script(&table.http_base()).into());
         self.loaders_seen = files;
         let largest_block = largest_block(table);
-        Some(Served { table: table.clone(), loaders, secrets: self.secrets.clone(), largest_block })
+        Some(Served { table: table.clone().into(), loaders, secrets: self.secrets.clone(), largest_block })
     }
 
     /// Reads the CHAP secrets if their file changed; true when there are others. What does not read leaves none: a machine

@@ -14,7 +14,7 @@ use barista::boot::dhcp::{
     reply::encode,
     rival::parse_reply,
 };
-use barista::boot::{loaders::Loaders, table::BootTable};
+use barista::boot::{loaders::Loaders, table::FixedTable};
 use barista::site::NetworkMode;
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ use std::{
 const MODES: [NetworkMode; 3] = [NetworkMode::Server, NetworkMode::Proxy, NetworkMode::Off];
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 
-static ROOMS: LazyLock<[BootTable; 3]> = LazyLock::new(|| {
+static ROOMS: LazyLock<[FixedTable; 3]> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../site-example");
     let tree = barista::deploy::directory::read(&root).expect("the example is there");
     let site = barista::site::load(&tree).site.expect("the example is a site");
@@ -37,7 +37,7 @@ static ROOMS: LazyLock<[BootTable; 3]> = LazyLock::new(|| {
     MODES.map(|mode| {
         let mut table = table.clone();
         table.networks.values_mut().for_each(|network| network.mode = mode);
-        table
+        table.into()
     })
 });
 

@@ -29,8 +29,9 @@ impl Room {
             Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
         let network = self.table.networks.values().next().expect("one network");
         let now = Timestamp::from_second(self.now).expect("a time");
+        let table = self.table.clone().into();
         let allocation =
-            Allocation { table: &self.table, network, arrival: &arrival, leases: &self.leases, client: Client::Plain, mac, now };
+            Allocation { table: &table, network, arrival: &arrival, leases: &self.leases, client: Client::Plain, mac, now };
         let conflict = squatters.judge(Claim { ip, mac }, &allocation);
         conflict.and_then(|conflict| conflict.change(now)).into_iter().for_each(|change| self.leases.apply(change));
         conflict

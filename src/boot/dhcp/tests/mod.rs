@@ -85,7 +85,8 @@ impl Room {
     fn at(&self, door: Door, source: SocketAddrV4, request: &Request) -> Decision {
         let addresses = [SERVER];
         let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door };
-        let offering = Offering { table: &self.table, loaders: &self.loaders, chained: &self.chained };
+        let table = self.table.clone().into();
+        let offering = Offering { table: &table, loaders: &self.loaders, chained: &self.chained };
         decide(request, &arrival, offering, &self.leases, Timestamp::from_second(self.now).expect("a time"))
     }
 

@@ -21,7 +21,8 @@ fn renew(room: &mut Room, last: u8, held: Ipv4Addr) -> Answer {
     let request = Request { ciaddr: Some(held), ..request(MessageKind::Request, last) };
     let (addresses, source) = ([SERVER], SocketAddrV4::new(held, 68));
     let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, door: Door::Dhcp };
-    let offering = Offering { table: &room.table, loaders: &room.loaders, chained: &room.chained };
+    let table = room.table.clone().into();
+    let offering = Offering { table: &table, loaders: &room.loaders, chained: &room.chained };
     let decision = decide(&request, &arrival, offering, &room.leases, Timestamp::from_second(room.now).expect("a time"));
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
     decision.answer

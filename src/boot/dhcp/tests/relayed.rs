@@ -32,7 +32,8 @@ fn is_far(ip: Ipv4Addr) -> bool {
 fn to_us(room: &mut Room, request: &Request) -> Answer {
     let (addresses, source) = ([SERVER], SocketAddrV4::new(request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), 68));
     let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, door: Door::Dhcp };
-    let offering = Offering { table: &room.table, loaders: &room.loaders, chained: &room.chained };
+    let table = room.table.clone().into();
+    let offering = Offering { table: &table, loaders: &room.loaders, chained: &room.chained };
     let at = Timestamp::from_second(room.now).expect("a time");
     let decision = decide(request, &arrival, offering, &room.leases, at);
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
@@ -178,7 +179,8 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
     let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
     let arrival =
         Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
-    let offering = Offering { table: &room.table, loaders: &room.loaders, chained: &room.chained };
+    let table = room.table.clone().into();
+    let offering = Offering { table: &table, loaders: &room.loaders, chained: &room.chained };
     let at = Timestamp::from_second(room.now).expect("a time");
     for held in [ip(200), FAR] {
         let mut leases = Leases::default();
