@@ -94,10 +94,14 @@ pub(super) fn decide_fates(context: &Context<'_>, pool: &Pool, draft: &Draft) ->
     fates
 }
 
-/// Whether a clone is there as it should be and clean where it should be.
-fn stands(context: &Context<'_>, Joined { clone, lv, is_marked, .. }: &Joined<'_>) -> bool {
+/// Whether a clone is there as it should be and clean where it should be: what [`keep_or_replace`] keeps, without a look at its
+/// tags.
+fn stands(context: &Context<'_>, &Joined { name, clone, lv, is_marked }: &Joined<'_>) -> bool {
     let is_whole = |lv: &Lv| lv.active && !lv.skip_activation && matches!(grow(context, lv.size, clone.size), Growth::None);
-    *is_marked && lv.is_some_and(|lv| is_whole(lv) && (clone.reset != Reset::EveryBoot || !is_used(context, lv)))
+    let is_clean = |lv: &Lv| clone.reset != Reset::EveryBoot || !is_used(context, lv);
+    let Some(lv) = lv.filter(|lv| is_marked && is_whole(lv) && is_clean(lv)) else { return false };
+    debug_assert!(matches!(keep_or_replace(context, name, clone, lv), Fate::Keep), "{name} stands, and would change");
+    true
 }
 
 /// The volume this clone was before its machine or image moved, if it still bears an old name.

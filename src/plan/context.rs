@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
                 }
                 None => others.push((name, lv)),
             }
-            if tag(lv, Mark::MADE) != Some(observation.boot_id.as_str()) {
+            if !is_of_boot(lv, &observation.boot_id) {
                 older.extend(tag(lv, Mark::MACHINE));
             }
         }
@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
 
     /// Whether a clone was made since the kernel started, so that LIO's counters cover its whole life.
     pub fn is_of_this_boot(&self, lv: &Lv) -> bool {
-        tag(lv, Mark::MADE) == Some(self.observation.boot_id.as_str())
+        is_of_boot(lv, &self.observation.boot_id)
     }
 
     /// Whether the clone was made under a policy that keeps it; a clone that does not say is taken to be kept.
@@ -129,7 +129,11 @@ fn is_marked(clone: &CloneVolume, lv: &Lv, boot_id: &str) -> bool {
         (Mark::RESET, reset_text(clone.reset)),
     ];
     wanted.into_iter().all(|(key, value)| tag(lv, key) == Some(value))
-        && (clone.reset != Reset::EveryBoot || tag(lv, Mark::MADE) == Some(boot_id))
+        && (clone.reset != Reset::EveryBoot || is_of_boot(lv, boot_id))
+}
+
+fn is_of_boot(lv: &Lv, boot_id: &str) -> bool {
+    tag(lv, Mark::MADE) == Some(boot_id)
 }
 
 /// A target that is not ours and listens on every address of the port keeps ours from listening on one (`kernel_bind` then
