@@ -137,13 +137,13 @@ impl BootTable {
         struct Head {
             version: u32,
         }
-        let read = serde_json::from_str::<Self>(text);
+        let read = serde_json::from_str::<Self>(text).map_err(TableError::Malformed);
         if read.as_ref().is_ok_and(|table| table.version == VERSION) {
-            return read.map_err(TableError::Malformed);
+            return read;
         }
         // Another version may have other fields: what it is comes before what does not read.
         match serde_json::from_str::<Head>(text).map_err(TableError::Malformed)?.version {
-            VERSION => read.map_err(TableError::Malformed),
+            VERSION => read,
             other => Err(TableError::Version(other)),
         }
     }
@@ -159,11 +159,6 @@ impl BootTable {
     pub fn is_rendered_as(&self, text: &str) -> bool {
         let mut rest = Same(text.as_bytes());
         serde_json::to_writer_pretty(&mut rest, self).is_ok() && rest.0 == b"\n"
-    }
-
-    /// The machine that has this Ethernet address.
-    pub fn machine(&self, mac: MacAddr) -> Option<(&MachineName, &BootMachine)> {
-        self.machines.iter().find(|(_, machine)| machine.macs.contains(&mac))
     }
 
     /// The base of every HTTP address in a script: `http://192.168.1.2:8080`.

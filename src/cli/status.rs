@@ -11,6 +11,7 @@ use crate::agent::presence;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
 use crate::boot::dhcp::alarm::find_mode_alarms;
 use crate::boot::explain::unknown_machines;
+use crate::boot::table::FixedTable;
 use jiff::Timestamp;
 use std::{fmt::Write as _, path::Path};
 
@@ -88,7 +89,7 @@ fn render(status: &Status, presence: presence::Presence) -> String {
 /// Machines that nobody entered, and networks whose mode does not fit what was heard on them, as far as the transcript knows of any.
 fn strangers(state: &Path) -> Result<String, Failure> {
     let Some(transcript) = read_transcript(state)? else { return Ok(String::new()) };
-    let table = read_table(state)?;
+    let table = read_table(state)?.map(FixedTable::from);
     let is_known = |mac| table.as_ref().is_some_and(|table| table.machine(mac).is_some());
     let unknown = unknown_machines(&transcript, is_known);
     let mut text = String::new();

@@ -85,11 +85,9 @@ fn listen(link: &LinkAddr, protocol: i32, filter: &[SockFilter]) -> io::Result<U
 
 async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     let received = socket.async_io(Interest::READABLE, || {
-        // Not before there is something: whoever waits needs no buffer.
-        let mut bytes = vec![0; LONGEST];
+        let mut bytes = [0; LONGEST];
         let length = recv(socket.as_raw_fd(), &mut bytes, MsgFlags::empty())?;
-        bytes.truncate(length);
-        Ok(bytes)
+        Ok(bytes[..length].to_vec())
     });
     match received.await {
         // The interface was shut; the kernel says so once and gives us its frames again when it is opened.

@@ -1,6 +1,7 @@
 //! Boots as they go wrong in the field, each told by its events alone.
 
 use super::*;
+use crate::boot::table::FixedTable;
 use crate::boot::transcript::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
 use jiff::SignedDuration;
 
@@ -271,7 +272,7 @@ fn unknown_machines_are_those_that_tried_to_boot() {
     record("02:00:00:00:00:02", 20, discover(Asker::System));
     record("02:00:00:00:00:03", 30, discover(Asker::Ipxe));
     record(MAC, 40, discover(Asker::Firmware));
-    let table = table();
+    let table = FixedTable::from(table());
     let found = unknown_machines(&seen, |mac| table.machine(mac).is_some());
     let found: Vec<_> = found.iter().map(|machine| (machine.mac.to_string(), machine.arch)).collect();
     let x64 = Some(ClientArch::EFI_X64);
