@@ -2,18 +2,16 @@
 
 use crate::dhcp_load::{Ask, RELAY, mac, read_addresses, start};
 use crate::dhcp_wires::{Wires, lan, room};
-use crate::netns::skipped;
+use crate::netns::{run, skipped};
 use barista::{
     boot::table::{BootMachine, BootTable},
     names::MacAddr,
 };
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 const MACHINES: usize = 600;
@@ -153,8 +151,8 @@ impl Disk {
         let (image, place) = (wires.file("disk"), wires.file("serve"));
         fs::File::create(&image).and_then(|file| file.set_len(16 << 20)).expect("an image");
         fs::create_dir(&place).expect("a place");
-        let made = runs("mkfs.ext4", &["-qF".as_ref(), image.as_ref()])
-            && runs("mount", &["-oloop".as_ref(), image.as_ref(), place.as_ref()]);
+        let (at, on) = (image.display(), place.display());
+        let made = run(&format!("mkfs.ext4 -qF {at}")) && run(&format!("mount -oloop {at} {on}"));
         if !made {
             skipped("a disk that stands still needs mkfs.ext4 and a loop device");
             return None;
@@ -163,23 +161,19 @@ impl Disk {
     }
 
     fn stand_still(&self) {
-        assert!(runs("fsfreeze", &["-f".as_ref(), self.0.as_ref()]), "fsfreeze");
+        assert!(run(&format!("fsfreeze -f {}", self.0.display())), "fsfreeze");
     }
 
     fn go_on(&self) -> bool {
-        runs("fsfreeze", &["-u".as_ref(), self.0.as_ref()])
+        run(&format!("fsfreeze -u {}", self.0.display()))
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         self.go_on();
-        runs("umount", &["-l".as_ref(), self.0.as_ref()]);
+        run(&format!("umount -l {}", self.0.display()));
     }
-}
-
-fn runs(program: &str, words: &[&OsStr]) -> bool {
-    Command::new(program).args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 #[test]

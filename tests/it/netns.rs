@@ -130,6 +130,19 @@ fn until_said(log: &Path, words: &str) {
     }
 }
 
+/// Waits for a program; one that takes too long is killed, and false.
+pub fn ends_within(mut program: Child, time: Duration) -> bool {
+    let begun = Instant::now();
+    while program.try_wait().expect("it is ours").is_none() {
+        if begun.elapsed() > time {
+            drop(Killed(program));
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
 /// Says on stderr, uncaptured, that a test could not be run.
 pub fn skipped(what: &str) {
     std::io::stderr().write_all(format!("skipped: {what}\n").as_bytes()).expect("stderr");

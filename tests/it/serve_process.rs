@@ -3,7 +3,7 @@
 //! It runs alone in a network namespace, so that it can have the ports that machines ask. This needs root and `ip`, and the
 //! lossy link `nft`; where something is missing each test says on stderr that it was skipped, uncaptured.
 
-use crate::netns::{Killed, run, skipped};
+use crate::netns::{Killed, ends_within, run, skipped};
 use crate::serve::{DEADLINE, publish, table};
 use rustix::fs::{CWD, Mode, mknodat};
 use std::{
@@ -241,16 +241,8 @@ fn every_client_gets_its_file_through_a_link_that_loses_one_packet_in_twenty() {
     let fetch = |into: &str, (words, tries): (&[&str], usize)| {
         let words: Vec<_> = words.iter().copied().chain([into]).collect();
         (0..tries).any(|_| {
-            let mut client = process.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-            let begun = Instant::now();
-            while client.try_wait().expect("it is ours").is_none() {
-                if begun.elapsed() > DEADLINE * 6 {
-                    client.kill().expect("it runs");
-                    client.wait().expect("it ends");
-                    panic!("{words:?} did not end\n{}", process.log());
-                }
-                thread::sleep(Duration::from_millis(50));
-            }
+            let client = process.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+            assert!(ends_within(client, DEADLINE * 6), "{words:?} did not end\n{}", process.log());
             fs::read(process.path(into)).is_ok_and(|got| got == loader())
         })
     };

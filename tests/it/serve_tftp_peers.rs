@@ -1,13 +1,12 @@
 //! TFTP against the clients that operators have: curl, atftp, tftp-hpa and busybox. Where one is missing the test says so.
 
-use crate::netns::skipped;
+use crate::netns::{ends_within, skipped};
 use crate::serve::{DEADLINE, Service};
 use std::{
     fs,
     net::UdpSocket,
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tftpd::Packet;
 
@@ -25,19 +24,11 @@ fn fetch(words: &[&str]) -> Option<Vec<u8>> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let Ok(mut client) = started else {
+    let Ok(client) = started else {
         skipped(&format!("{} is not installed", words[0]));
         return None;
     };
-    let begun = Instant::now();
-    while client.try_wait().expect("it is ours").is_none() {
-        if begun.elapsed() > DEADLINE * 6 {
-            client.kill().expect("it runs");
-            client.wait().expect("it ends");
-            panic!("{words:?} did not end");
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+    assert!(ends_within(client, DEADLINE * 6), "{words:?} did not end");
     Some(fs::read(directory.path().join("got")).unwrap_or_default())
 }
 
