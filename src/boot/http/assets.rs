@@ -1,8 +1,8 @@
 //! The asset store: opens files below one directory, and keeps the small ones in memory.
 //!
 //! **Invariant:** the kernel itself keeps every path, and every link on it, below the directory (`openat2(2)`,
-//! `RESOLVE_BENEATH`): a link may lead to another asset and nowhere else. What is in memory is found by the identity of the file
-//! that stands there now, so a replaced file is seen at once. EFFECTS: opens and reads files, and the clock.
+//! `RESOLVE_BENEATH`): a link may lead to another asset and nowhere else. What is in memory was opened so once, and is sent while
+//! the very same file stands there, so a replaced one is seen at once. EFFECTS: opens and reads files, and the clock.
 #![expect(clippy::disallowed_methods, reason = "effect room: opens the assets")]
 
 use super::{
@@ -30,11 +30,13 @@ use tokio::task::spawn_blocking;
 const LARGEST_KEPT: u64 = 1 << 20;
 /// All that is kept.
 const MOST_KEPT: u64 = 32 << 20;
+/// Files that are kept: a client may spell the path of an empty one in many ways.
+const MOST_FILES: usize = 512;
 /// A file written this recently may be written again within one tick of the file system's clock, and look the same.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// What changes when a file is written or replaced: device, inode, size, and when it and its entry were changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
     inode: u64,
@@ -75,11 +77,22 @@ pub struct Assets {
     buffers: Buffers,
 }
 
+/// Small files by their decoded paths.
 #[derive(Debug, Default)]
 struct Kept {
-    files: BTreeMap<Identity, (u64, Bytes)>,
+    /// When each was last used, and what it was.
+    files: BTreeMap<String, (u64, Arc<Stored>)>,
     bytes: u64,
     uses: u64,
+}
+
+#[derive(Debug)]
+struct Stored {
+    identity: Identity,
+    facts: Facts,
+    /// Where it stands, with the directory.
+    path: PathBuf,
+    bytes: Bytes,
 }
 
 /// A file that was found.
@@ -137,6 +150,10 @@ impl Assets {
 
     /// Finds a file by its decoded path.
     pub async fn find(self: &Arc<Self>, path: &str) -> Result<Asset, AssetError> {
+        let stored = self.kept().find(path);
+        if let Some(stored) = stored.filter(|stored| stands(&stored.path) == Some(stored.identity)) {
+            return Ok(self.asset(stored.facts.clone(), Found::Memory(stored.bytes.clone())));
+        }
         // What the kernel knows already is opened here; only what the disk must be asked for needs a thread.
         let (file, identity) = match open(&self.root, path, ResolveFlags::CACHED) {
             Err(AssetError::Unreadable(error)) if error.raw_os_error() == Some(Errno::AGAIN.raw_os_error()) => {
@@ -147,17 +164,14 @@ impl Assets {
             opened => opened?,
         };
         let found = match identity.size <= LARGEST_KEPT {
-            true => Found::Memory(self.remember(file, identity).await?),
+            true => Found::Memory(self.read(path, file, identity).await?),
             false => Found::File(file),
         };
-        Ok(Asset { facts: identity.facts(), found, buffers: self.buffers.clone() })
+        Ok(self.asset(identity.facts(), found))
     }
 
-    /// The bytes of a small file, read at most once while it does not change.
-    async fn remember(&self, file: File, identity: Identity) -> Result<Bytes, AssetError> {
-        if let Some(bytes) = self.kept().find(identity) {
-            return Ok(bytes);
-        }
+    /// Reads a small file, and keeps it.
+    async fn read(&self, path: &str, file: File, identity: Identity) -> Result<Bytes, AssetError> {
         let read = spawn_blocking(move || {
             let mut bytes = vec![0; identity.size as usize];
             file.read_exact_at(&mut bytes, 0).map(|()| Bytes::from(bytes))
@@ -165,9 +179,14 @@ impl Assets {
         let read = read.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         let bytes = read.map_err(AssetError::Unreadable)?;
         if identity.is_settled(SystemTime::now()) {
-            self.kept().keep(identity, bytes.clone());
+            let (facts, at) = (identity.facts(), below(&self.root, path));
+            self.kept().keep(path, Stored { identity, facts, path: at, bytes: bytes.clone() });
         }
         Ok(bytes)
+    }
+
+    fn asset(&self, facts: Facts, found: Found) -> Asset {
+        Asset { facts, found, buffers: self.buffers.clone() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -176,25 +195,25 @@ impl Assets {
 }
 
 impl Kept {
-    fn find(&mut self, identity: Identity) -> Option<Bytes> {
-        let (used, bytes) = self.files.get_mut(&identity)?;
+    fn find(&mut self, path: &str) -> Option<Arc<Stored>> {
+        let (used, stored) = self.files.get_mut(path)?;
         self.uses += 1;
         *used = self.uses;
-        Some(bytes.clone())
+        Some(stored.clone())
     }
 
     /// Keeps a file, and forgets those that were not asked for the longest.
-    fn keep(&mut self, identity: Identity, bytes: Bytes) {
+    fn keep(&mut self, path: &str, stored: Stored) {
         self.uses += 1;
-        self.bytes += identity.size;
-        if self.files.insert(identity, (self.uses, bytes)).is_some() {
-            self.bytes -= identity.size;
+        self.bytes += stored.identity.size;
+        if let Some((_, before)) = self.files.insert(path.to_owned(), (self.uses, Arc::new(stored))) {
+            self.bytes -= before.identity.size;
         }
-        while self.bytes > MOST_KEPT
-            && let Some(oldest) = self.files.iter().min_by_key(|(_, (used, _))| *used).map(|(identity, _)| *identity)
+        while (self.bytes > MOST_KEPT || self.files.len() > MOST_FILES)
+            && let Some(oldest) = self.files.iter().min_by_key(|(_, (used, _))| *used).map(|(path, _)| path.clone())
+            && let Some((_, stored)) = self.files.remove(&oldest)
         {
-            self.files.remove(&oldest);
-            self.bytes -= oldest.size;
+            self.bytes -= stored.identity.size;
         }
     }
 }
@@ -211,6 +230,18 @@ impl Asset {
     }
 }
 
+/// What stands at a path now, as far as the kernel knows without asking the disk. Nothing is opened to be read, and a link that
+/// leads out leads to another file.
+fn stands(path: &Path) -> Option<Identity> {
+    let file = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED).ok()?;
+    Some(Identity::of(&fstat(&file).ok()?))
+}
+
+/// A path with its directory; clients begin it with slashes.
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
 /// Opens a regular file below a directory. Not to block: the opening of a FIFO would wait for its other end.
 fn open(root: &Path, path: &str, how: ResolveFlags) -> Result<(File, Identity), AssetError> {
     let directory = openat2(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), how)?;
@@ -221,5 +252,81 @@ fn open(root: &Path, path: &str, how: ResolveFlags) -> Result<(File, Identity), 
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok((file.into(), Identity::of(&stat))),
         _ => Err(AssetError::Absent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink, thread::sleep, time::Instant};
+
+    /// Asks for a file until it is kept: one that was just written is read anew each time.
+    async fn kept(assets: &Arc<Assets>, path: &str) {
+        let begun = Instant::now();
+        while assets.kept().find(path).is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{path} is never kept");
+            assets.find(path).await.expect("it is there");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    async fn found(assets: &Arc<Assets>, path: &str) -> Option<Vec<u8>> {
+        match assets.find(path).await.ok()?.found {
+            Found::Memory(bytes) => Some(bytes.to_vec()),
+            Found::File(_) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_memory_is_sent_only_while_the_very_same_file_stands_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("assets");
+        let names = ["written", "renamed", "removed", "led-out", "led-within", "closed/inside"];
+        let at = |name: &str| root.join(name);
+        fs::create_dir_all(at("closed")).expect("it is made");
+        fs::write(at("other"), "another").expect("it is written");
+        fs::write(directory.path().join("secret"), "secret").expect("it is written");
+        for name in names {
+            fs::write(at(name), "before!").expect("it is written");
+        }
+        let assets = Arc::new(Assets::new(root.clone()));
+        for name in names {
+            kept(&assets, name).await;
+            assert_eq!(found(&assets, name).await.as_deref(), Some(&b"before!"[..]), "{name}");
+        }
+        // All as long as before, and as old.
+        let old = fs::metadata(at("written")).expect("it is there").modified().expect("a time");
+        for name in ["written", "fresh"] {
+            fs::write(at(name), "after!!").expect("it is written");
+            File::options().write(true).open(at(name)).expect("it opens").set_modified(old).expect("it is set");
+        }
+        fs::rename(at("fresh"), at("renamed")).expect("it is renamed");
+        fs::remove_file(at("removed")).expect("it is removed");
+        for (name, to) in [("led-out", "../secret"), ("led-within", "other")] {
+            fs::remove_file(at(name)).expect("it is removed");
+            symlink(to, at(name)).expect("a link");
+        }
+        fs::rename(at("closed"), at("moved")).expect("it is renamed");
+        let expected = [Some(&b"after!!"[..]), Some(b"after!!"), None, None, Some(b"another"), None];
+        for (name, expected) in names.into_iter().zip(expected) {
+            assert_eq!(found(&assets, name).await.as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes_and_in_files() {
+        let keep = |sizes: &mut dyn Iterator<Item = u64>| {
+            let mut kept = Kept::default();
+            for (number, size) in sizes.enumerate() {
+                let identity = Identity { device: 0, inode: 0, size, modified: (0, 0), changed: (0, 0) };
+                let path = number.to_string();
+                kept.keep(&path, Stored { identity, facts: identity.facts(), path: path.clone().into(), bytes: Bytes::new() });
+                assert!(kept.find(&path).is_some(), "the newest stays");
+            }
+            assert_eq!(kept.files.values().map(|(_, stored)| stored.identity.size).sum::<u64>(), kept.bytes);
+            kept.files.len()
+        };
+        assert_eq!(keep(&mut [LARGEST_KEPT].into_iter().cycle().take(100)), 32);
+        assert_eq!(keep(&mut [0].into_iter().cycle().take(2000)), MOST_FILES);
     }
 }
