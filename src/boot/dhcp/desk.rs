@@ -9,7 +9,7 @@ use super::{
     chained::Chained,
     classify::Client,
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, Note, Offering, decide},
-    describe::{address_seen, describe, event_kind, is_worth_recording},
+    describe::{address_seen, describe, event_kind, is_worth_recording, service},
     ear::Overheard,
     leases::{LeaseChange, Leases},
     packet::{MessageKind, Request, parse},
@@ -128,11 +128,7 @@ impl Desk {
         if let Answer::Noted(Note::DeclinedReservation(_)) = decision.answer {
             tracing::warn!(%mac, interface, "{what}");
         }
-        let service = match (&decision.answer, socket.door) {
-            (_, Door::BootServer) => "proxydhcp",
-            (Answer::Offer(reply) | Answer::Ack(reply), _) if reply.yiaddr.is_unspecified() => "proxydhcp",
-            _ => "dhcp",
-        };
+        let service = service(&decision.answer, socket.door);
         let kind = event_kind(request, decision);
         self.recorder.record(mac, address_seen(request, decision), Happening { service, kind, what });
     }
