@@ -57,7 +57,7 @@ pub(super) fn render(export: &Export<'_>) -> String {
         boots("", &export.loaders(network));
         // Of lines that fit, dnsmasq goes by the last.
         for (machine, seat) in export.reserved(network).chain(export.unreserved()) {
-            boots(&format!("tag:barista-{machine},"), &export.own_loaders(seat));
+            boots(&format!("tag:barista-host-{machine},"), &export.own_loaders(seat));
         }
         for (machine, seat) in export.reserved(network) {
             line(format_args!("{}", host(machine, seat)));
@@ -71,7 +71,7 @@ pub(super) fn render(export: &Export<'_>) -> String {
 
 fn host(machine: &MachineName, seat: &BootMachine) -> String {
     let macs = seat.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let tag = seat.loader.iter().map(|_| format!(",set:barista-{machine}")).collect::<String>();
+    let tag = seat.loader.iter().map(|_| format!(",set:barista-host-{machine}")).collect::<String>();
     let ip = seat.ip.map(|ip| format!(",{ip}")).unwrap_or_default();
     format!("dhcp-host={macs}{tag},{machine}{ip}")
 }

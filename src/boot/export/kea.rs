@@ -51,10 +51,10 @@ fn classes(export: &Export<'_>) -> Vec<Value> {
         "boot-file-name": export.script,
         "option-data": [{ "name": "barista-ipxe", "always-send": true }, { "name": "no-pxedhcp", "space": "ipxe", "data": "1", "always-send": true }],
     });
-    let own = export.table.machines.iter().flat_map(|(name, machine)| {
+    let own = export.machines().flat_map(|(name, machine)| {
         let macs: Vec<_> = machine.macs.iter().map(|mac| format!("pkt4.mac == 0x{}", mac.hexraw())).collect();
         let is_it = format!("({}) and ", macs.join(" or "));
-        let class = move |loader| class(export, &format!("-{name}"), &is_it, &loader);
+        let class = move |loader| class(export, &format!("-host-{name}"), &is_it, &loader);
         export.own_loaders(machine).into_iter().map(class).collect::<Vec<_>>()
     });
     let usual = export.networks.first().into_iter().flat_map(|(_, network)| export.loaders(network));

@@ -108,16 +108,27 @@ impl<'a> Export<'a> {
         self.table.machines.iter().filter(|(_, machine)| machine.ip.is_none())
     }
 
+    /// All that are exported.
+    fn machines(&self) -> impl Iterator<Item = (&'a MachineName, &'a BootMachine)> {
+        self.networks.iter().flat_map(|(_, network)| self.reserved(network)).chain(self.unreserved())
+    }
+
     /// What every dialect says first, as comment lines.
     fn head(&self, comment: &str) -> String {
         let names = self.networks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        format!(
+        let mut text = format!(
             "{comment} From the site {}, network {names}. Loaders come from TFTP at {}, scripts from {}.\n\
              {comment} Made by `barista export`; make it again after the site has changed.\n",
             self.table.site,
             self.table.tftp_address,
             self.table.http_base()
-        )
+        );
+        let has_options = self.networks.iter().any(|(_, network)| !network.options.is_empty())
+            || self.machines().any(|(_, machine)| !machine.options.is_empty());
+        if has_options {
+            text += &format!("{comment} The `options` of its networks, images and machines are not among this.\n");
+        }
+        text
     }
 }
 

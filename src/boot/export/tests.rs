@@ -59,10 +59,10 @@ fn a_loader_is_its_networks_and_its_machines_in_every_dialect_that_can_say_so() 
             &[
                 "tag:lan,tag:!barista-ipxe,tag:barista-arch-7,snponly.efi",
                 "tag:office,tag:!barista-ipxe,tag:barista-arch-7,office.efi",
-                "tag:office,tag:barista-till,tag:!barista-ipxe,tag:barista-arch-7,till.efi",
-                "88:ae:dd:05:08:01,set:barista-till,till,10.0.1.9",
+                "tag:office,tag:barista-host-till,tag:!barista-ipxe,tag:barista-arch-7,till.efi",
+                "88:ae:dd:05:08:01,set:barista-host-till,till,10.0.1.9",
             ][..],
-            "tag:barista-till,tag:!barista-ipxe,tag:barista-arch-0,",
+            "tag:barista-host-till,tag:!barista-ipxe,tag:barista-arch-0,",
         ),
         (
             Dialect::IscDhcp,
@@ -85,7 +85,21 @@ fn a_loader_is_its_networks_and_its_machines_in_every_dialect_that_can_say_so() 
             assert!(text.contains(told), "{dialect:?} does not tell {told}:\n{text}");
         }
         assert!(!text.contains(never), "{dialect:?} tells {never}:\n{text}");
+        let off = export(&table, Which::Off, dialect).expect("lan is off");
+        assert!(!off.contains("till") && !off.contains("88aedd050801"), "{dialect:?}: till is in another network\n{off}");
     }
+}
+
+#[test]
+fn options_that_are_left_out_are_said() {
+    let mut table = table();
+    let says = |table: &BootTable| {
+        [Dialect::Dnsmasq, Dialect::IscDhcp, Dialect::Kea]
+            .map(|dialect| export(table, Which::All, dialect).expect("there are two").contains("are not among this"))
+    };
+    assert_eq!(says(&table), [false; 3]);
+    table.machines.values_mut().for_each(|machine| machine.options.set(42, vec![10, 0, 0, 1]));
+    assert_eq!(says(&table), [true; 3]);
 }
 
 #[test]
