@@ -5,14 +5,17 @@ use super::{
     failure::{Exit, Failure},
     output, source,
 };
-use crate::boot::dhcp::probe::{Heard, probe};
+use crate::boot::{
+    dhcp::probe::{Heard, probe},
+    table::BootNetwork,
+};
 use crate::host::{
     System,
     doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
 };
 use crate::plan::{self, Prepared};
 use serde::Serialize;
-use std::{collections::BTreeMap, io, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 /// How long answers to a DISCOVER are waited for: dnsmasq pings an address for three seconds before it offers it, and others wait
 /// a second or two.
@@ -74,12 +77,18 @@ fn ask(prepared: &Prepared, facts: &Facts) -> Vec<Check> {
     let heard: BTreeMap<&str, io::Result<Vec<Answer>>> = ask_all(networks().map(|(_, network)| network.interface.as_str()));
     let judged = networks().flat_map(|(name, network)| {
         let answers = heard.get(network.interface.as_str()).map(|heard| {
-            let own = |answer: &&Answer| answer.address.is_none_or(|address: Ipv4Addr| network.subnet.contains(&address));
-            heard.as_ref().map(|answers| answers.iter().filter(own).cloned().collect::<Vec<_>>()).map_err(ToString::to_string)
+            let is_of = |network: &BootNetwork, answer: &Answer| answer.address.is_some_and(|ip| network.subnet.contains(&ip));
+            // Several networks may share a wire. What is of none of them concerns each.
+            let sharing = || networks().map(|(_, other)| other).filter(|other| other.interface == network.interface);
+            let concerns = |answer: &&Answer| is_of(network, answer) || !sharing().any(|other| is_of(other, answer));
+            heard
+                .as_ref()
+                .map(|answers| answers.iter().filter(concerns).cloned().collect::<Vec<_>>())
+                .map_err(ToString::to_string)
         });
         match answers {
-            Some(Ok(answers)) => judge_dhcp(name, network.mode, &ours, Ok(&answers)),
-            Some(Err(error)) => judge_dhcp(name, network.mode, &ours, Err(error)),
+            Some(Ok(answers)) => judge_dhcp(name, (network.mode, network.subnet), &ours, Ok(&answers)),
+            Some(Err(error)) => judge_dhcp(name, (network.mode, network.subnet), &ours, Err(error)),
             None => Vec::new(),
         }
     });

@@ -93,6 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Seen(seen) => list(seen),
         Command::Add(add) => match add.from_seen.or(add.mac) {
+            Some(_) if add.seen.json.json => {
+                Err(Failure::Usage("--json is for the list of machines that were seen: leave it out, or the address".to_owned()))
+            }
             Some(mac) => insert(add, mac),
             None if add.name.is_some() || add.ip.is_some() || add.file.is_some() => {
                 Err(Failure::Usage("which machine? --from-seen MAC, or --mac MAC".to_owned()))

@@ -108,6 +108,42 @@ fn dhclient_gets_renews_rebinds_reboots_and_gives_back_its_address() {
 }
 
 #[test]
+fn networkd_gets_renews_rebinds_reboots_and_gives_back_its_address_by_a_client_identifier_of_its_own() {
+    let Some(mut wires) = Wires::of_two("networkd", PC01) else { return };
+    wires.publish(lease_of(16));
+    wires.serve();
+    // Its files are its own, below /run. Where /sys cannot be written it does not wait for udev, which no namespace has.
+    let text = "#!/bin/sh\nset -e\nmount -t tmpfs none /run\nmkdir -p /run/systemd/network /run/systemd/netif/leases\n\
+         printf '[Match]\\nName=c0\\n[Network]\\nDHCP=ipv4\\nLinkLocalAddressing=no\\nIPv6AcceptRA=no\\n' >/run/systemd/network/c0.network\n\
+         chown -R systemd-network: /run/systemd/netif\nmount -o remount,ro /sys\n\
+         SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console exec /usr/lib/systemd/systemd-networkd\n";
+    let script = wires.script("start", text);
+    let mut command = wires.command("c", "unshare");
+    command.arg("--mount").arg(script);
+    let pid = wires.spawn("networkd", command);
+    let acknowledged = |wires: &mut Wires, state: &str| {
+        let asked = format!("REQUEST ({state})");
+        wires.until(&format!("an answer while {state}"), |wires| {
+            wires.read("networkd.log").split_once(&asked).is_some_and(|(_, after)| after.contains("DHCPv4 client: ACK"))
+        });
+    };
+    acknowledged(&mut wires, "requesting");
+    wires.ip("s", "link set s0 down");
+    wires.until("its carrier is lost", |wires| wires.read("networkd.log").contains("c0: Lost carrier"));
+    wires.ip("s", "link set s0 up");
+    acknowledged(&mut wires, "init-reboot");
+    acknowledged(&mut wires, "renewing");
+    wires.ip("s", &format!("addr del {SERVER}/24 dev s0"));
+    wires.ip("s", "addr add 10.77.0.2/24 dev s0");
+    acknowledged(&mut wires, "rebinding");
+    signal(pid, Signal::SIGTERM);
+    wires.until("it is given back", |wires| wires.events(PC01).iter().any(|what| what.contains("gave 10.77.0.101 back")));
+    let log = wires.read("networkd.log");
+    assert_eq!(log.matches("client: DISCOVER").count(), 1, "it never lost its address: {log}");
+    assert!(log.contains("DHCPv4 address 10.77.0.101/24") && log.contains("Setting transient hostname: 'pc01'"), "{log}");
+}
+
+#[test]
 fn dhcpcd_gets_rebinds_and_gives_back_an_address_it_has_checked_itself() {
     let Some(mut wires) = Wires::of_two("dhcpcd", "02:00:00:00:00:05") else { return };
     wires.publish(lease_of(3600));

@@ -100,6 +100,32 @@ fn a_second_dhcp_server_is_seen_and_said_c20() {
 }
 
 #[test]
+fn two_interfaces_of_the_server_on_one_wire_are_no_other_server() {
+    let Some(mut wires) = Wires::of_many("twice", &["s", "c"]) else { return };
+    wires.pair(("s", "s1"), ("w", "ws1"));
+    wires.ip("w", "link set ws1 master br0");
+    wires.ip("s", "addr add 10.79.0.1/24 dev s1");
+    wires.publish(room(|table| {
+        let mut second = lan(table).clone();
+        second.interface = "s1".into();
+        second.subnet = "10.79.0.0/24".parse().expect("a subnet");
+        second.range = Some(([10, 79, 0, 200].into(), [10, 79, 0, 202].into()));
+        table.networks.insert("second".parse().expect("a name"), second);
+    }));
+    wires.serve();
+    let client = "02:00:00:00:00:01";
+    assert!(!udhcpc(&mut wires, client, &["-B"]).is_empty());
+    wires.until("it is said", |wires| wires.read("serve.log").contains("two interfaces of this server are on one wire"));
+    wires.until("both doors have heard whom it chose", |wires| {
+        let heard = wires.events(client).into_iter().filter(|what| what.starts_with("REQUEST")).count();
+        heard >= 2 && wires.events(client).iter().any(|what| what.contains("it speaks to server"))
+    });
+    assert!(!wires.read("serve.log").contains("another DHCP server"), "{}", wires.read("serve.log"));
+    assert!(wires.transcript().servers.is_empty() && !wires.events(client).iter().any(|what| what.starts_with("server ")));
+    assert_eq!(find_mode_alarms(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
+}
+
+#[test]
 fn beside_another_server_in_proxy_mode_that_server_is_known_and_no_alarm_is_raised() {
     let Some(mut wires) = Wires::of_many("proxy", &["s", "c", "d"]) else { return };
     wires.publish(room(|table| lan(table).mode = NetworkMode::Proxy));

@@ -72,6 +72,14 @@ fn another_dhcp_server_is_heard_and_who_has_the_port_is_named() {
     let checks = document["checks"].as_array().expect("checks");
     let problem = checks.iter().find(|check| check["state"] == "problem").expect("one");
     assert_eq!(problem["what"], "another DHCP server answers on network lan: 10.79.0.1", "{told}");
+    // A router that somebody has brought along has its own subnet.
+    net.dnsmasq = None;
+    assert!(run(&format!("ip -n {} addr replace 192.168.99.1/24 dev lan0", net.spaces.client)));
+    let options =
+        ["--conf-file=/dev/null", "--interface=lan0", "--bind-interfaces", "--dhcp-range=192.168.99.50,192.168.99.60,1h"];
+    net.dnsmasq = Some(dnsmasq(&net.spaces.client, cafe.work.root.path(), &options, "192.168.99.50"));
+    let (code, told) = net.doctor(&net.spaces.server, &cafe, &[]);
+    assert!(code == Some(1) && told.contains("another DHCP server answers on network lan: 192.168.99.1"), "{told}");
     let (code, told) = net.doctor(&net.spaces.server, &cafe, &["--offline"]);
     assert!(code == Some(0) && !told.contains("another DHCP server"), "nothing is sent: {told}");
 

@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-/// A café whose network is another server's, with a machine of two cards and one without an address.
+/// A café whose network is another server's, with a machine of two cards, one without an address and one with its own loader.
 fn cafe() -> Cafe {
     let cafe = Cafe::new();
     cafe.work.write("site.toml", "name = \"lucky-cat\"\n[server]\naddress = \"10.78.0.2\"\n");
@@ -23,7 +23,8 @@ fn cafe() -> Cafe {
     );
     let machines = "[defaults]\nboot = [\"local\"]\n\
         [[machine]]\nname = \"pc01\"\nmacs = [\"88:ae:dd:05:08:01\", \"88:ae:dd:05:08:02\"]\nip = \"10.78.0.101\"\n\
-        [[machine]]\nname = \"pc02\"\nmac = \"88:ae:dd:05:08:03\"\n";
+        [[machine]]\nname = \"pc02\"\nmac = \"88:ae:dd:05:08:03\"\n\
+        [[machine]]\nname = \"pc03\"\nmac = \"88:ae:dd:05:08:04\"\nip = \"10.78.0.103\"\nloader = \"snponly.efi\"\n";
     cafe.work.write("machines/row-a.toml", machines);
     cafe
 }
@@ -95,6 +96,7 @@ fn a_dnsmasq_with_what_is_exported_answers_firmware_ipxe_and_http_boot_as_barist
     // As iPXE sends it: the class bare, its features, and the firmware's own architecture and class.
     let ipxe = [&uefi[..], &["-x", "0x4d:69505845", "-x", "0xaf:130101110101"]].concat();
     let with_class_alone = [&bios[..], &["-x", "0x4d:0469505845"]].concat();
+    let answers = |asked: &[&str]| udhcpc(&spaces.client, directory, asked);
     for (asked, file) in [
         (&uefi[..], "ipxe.efi"),
         (&bios[..], "undionly.kpxe"),
@@ -102,9 +104,13 @@ fn a_dnsmasq_with_what_is_exported_answers_firmware_ipxe_and_http_boot_as_barist
         (&ipxe[..], script),
         (&with_class_alone[..], script),
     ] {
-        let told = udhcpc(&spaces.client, directory, asked);
+        let told = answers(asked);
         let words = ["boot_file", "siaddr", "ip", "hostname", "router", "lease"].map(|word| told.get(word).map(String::as_str));
         let expected = [file, "10.78.0.2", "10.78.0.101", "pc01", "10.78.0.1", "2700"].map(Some);
         assert_eq!(words, expected, "{asked:?}: {told:?}\n{}", fs::read_to_string(directory.join("log")).unwrap_or_default());
+    }
+    assert!(run(&format!("ip -n {} link set c0 address 88:ae:dd:05:08:04", spaces.client)));
+    for (asked, file) in [(&uefi[..], "snponly.efi"), (&bios[..], "undionly.kpxe"), (&ipxe[..], script)] {
+        assert_eq!(answers(asked).get("boot_file").map(String::as_str), Some(file), "{asked:?}");
     }
 }

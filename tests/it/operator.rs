@@ -100,7 +100,10 @@ fn an_edit_that_would_have_findings_is_not_written() {
         assert!((code, told.as_str()) == (Some(1), "") && beside.contains(expected), "{wrong:?}: {beside}");
         assert_eq!(fs::read_to_string(&file).unwrap(), before, "{wrong:?}");
     }
-    assert_eq!(cafe.barista(&["machine", "add", "--name", "pc09"]).status.code(), Some(64));
+    for unclear in [&["--name", "pc09"][..], &["--mac", "02:00:00:00:00:09", "--json"]] {
+        assert_eq!(cafe.barista(&[&["machine", "add"][..], unclear].concat()).status.code(), Some(64), "{unclear:?}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), before, "and nothing is written");
 }
 
 #[test]

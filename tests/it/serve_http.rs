@@ -67,6 +67,32 @@ fn every_answer_has_a_length_and_head_has_no_body() {
 }
 
 #[test]
+fn the_length_is_spelt_as_loaders_look_for_it_that_mind_the_case() {
+    let service = Service::start(&[("ipxe.efi", b"loader")]);
+    fs::create_dir_all(service.state.path().join("assets")).expect("it is made");
+    fs::write(service.state.path().join("assets/vmlinuz"), "kernel").expect("it is written");
+    for path in ["/boot.ipxe", "/loaders/ipxe.efi", "/assets/vmlinuz"] {
+        let mut stream = TcpStream::connect(service.http).expect("it connects");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.lines().any(|line| line == format!("Content-Length: {}", body.len())), "{path}: {head}");
+    }
+    service.stop();
+}
+
+#[test]
+fn no_proxy_keeps_the_script_of_a_machine() {
+    let service = Service::start(&[]);
+    for path in ["/boot.ipxe", "/machines/88aedd0508fa/boot.ipxe", "/machines/020000000001/boot.ipxe", "/assets/not-yet"] {
+        assert_eq!(get(service.http, path).headers.get("cache-control").map(String::as_str), Some("no-store"), "{path}");
+    }
+    service.stop();
+}
+
+#[test]
 fn an_asset_comes_in_parts_and_a_changed_one_comes_whole() {
     let service = Service::start(&[]);
     let assets = service.state.path().join("assets");

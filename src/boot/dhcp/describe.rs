@@ -5,7 +5,8 @@
 use super::{
     boot_info::{BootInfo, NoBoot},
     classify::{Ability, Client},
-    decide::{Answer, Decision, IgnoreReason},
+    decide::{Answer, Decision, Door, IgnoreReason},
+    options,
     packet::{MessageKind, Request},
     reply::Reply,
 };
@@ -42,6 +43,16 @@ pub fn describe(request: &Request, decision: &Decision) -> String {
         Answer::Ignore(reason) => format!("not answered: {reason}"),
     };
     format!("{kind} from {client}; {outcome}")
+}
+
+/// Which service of ours answered.
+pub fn service(answer: &Answer, door: Door) -> &'static str {
+    match (answer, door) {
+        (_, Door::BootServer) => "proxydhcp",
+        // Beside another server nothing is said of the network. The address alone does not tell: INFORM is given none anywhere.
+        (Answer::Offer(reply) | Answer::Ack(reply), _) if !reply.options.contains_key(&options::SUBNET_MASK) => "proxydhcp",
+        _ => "dhcp",
+    }
 }
 
 /// The value.

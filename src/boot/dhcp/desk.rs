@@ -9,7 +9,7 @@ use super::{
     chained::Chained,
     classify::Client,
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, Note, Offering, decide},
-    describe::{address_seen, describe, event_kind, is_worth_recording},
+    describe::{address_seen, describe, event_kind, is_worth_recording, service},
     ear::Overheard,
     leases::{LeaseChange, Leases},
     packet::{MessageKind, Request, parse},
@@ -117,6 +117,7 @@ impl Desk {
         }
         if let (Answer::Ignore(IgnoreReason::OtherServer(server)), MessageKind::Request, Door::Dhcp) =
             (&decision.answer, request.kind, socket.door)
+            && !self.is_door_of_ours(socket, *server, table)
         {
             self.record_server(*server, ServerKind::Dhcp, socket, table, format!("{mac} took its address of server {server}"));
         }
@@ -128,11 +129,7 @@ impl Desk {
         if let Answer::Noted(Note::DeclinedReservation(_)) = decision.answer {
             tracing::warn!(%mac, interface, "{what}");
         }
-        let service = match (&decision.answer, socket.door) {
-            (_, Door::BootServer) => "proxydhcp",
-            (Answer::Offer(reply) | Answer::Ack(reply), _) if reply.yiaddr.is_unspecified() => "proxydhcp",
-            _ => "dhcp",
-        };
+        let service = service(&decision.answer, socket.door);
         let kind = event_kind(request, decision);
         self.recorder.record(mac, address_seen(request, decision), Happening { service, kind, what });
     }
@@ -163,7 +160,7 @@ impl Desk {
     }
 
     fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &FixedTable) {
-        if socket.addresses().contains(&heard.server) {
+        if socket.addresses().contains(&heard.server) || self.is_door_of_ours(socket, heard.server, table) {
             return;
         }
         self.record_server(heard.server, heard.kind(), socket, table, heard.to_string());
@@ -173,13 +170,38 @@ impl Desk {
         }
     }
 
-    fn record_server(&mut self, server: Ipv4Addr, kind: ServerKind, socket: &Socket, table: &BootTable, what: String) {
-        let (interface, now) = (&socket.interface, Timestamp::now());
-        self.recorder.record_server(server, kind, interface, what.clone());
+    /// Whether it is another door of this service that speaks here, which is said as what it is: no rival, but two interfaces on one
+    /// wire, where a machine takes an address of whichever door answers first.
+    fn is_door_of_ours(&mut self, socket: &Socket, server: Ipv4Addr, table: &BootTable) -> bool {
+        let answers_on = |other: &String| find_mode(table, other).is_some_and(|mode| mode != NetworkMode::Off);
+        let Some(other) = socket.elsewhere(server).filter(answers_on) else { return false };
+        if self.is_time_to_warn(server) {
+            let interface = &socket.interface;
+            tracing::warn!(
+                interface,
+                other,
+                "two interfaces of this server are on one wire, and machines there hear both networks"
+            );
+        }
+        true
+    }
+
+    /// Whether the operator has not been warned of a server for a while.
+    fn is_time_to_warn(&mut self, server: Ipv4Addr) -> bool {
+        let now = Timestamp::now();
         self.warned.retain(|_, warned| *warned + WARNED_FOR > now);
-        let is_wrong = kind == ServerKind::Dhcp && find_mode(table, interface) == Some(NetworkMode::Server);
-        if is_wrong && !self.warned.contains_key(&server) && self.warned.len() < SERVERS_KEPT {
+        let is_new = !self.warned.contains_key(&server) && self.warned.len() < SERVERS_KEPT;
+        if is_new {
             self.warned.insert(server, now);
+        }
+        is_new
+    }
+
+    fn record_server(&mut self, server: Ipv4Addr, kind: ServerKind, socket: &Socket, table: &BootTable, what: String) {
+        let interface = &socket.interface;
+        self.recorder.record_server(server, kind, interface, what.clone());
+        let is_wrong = kind == ServerKind::Dhcp && find_mode(table, interface) == Some(NetworkMode::Server);
+        if is_wrong && self.is_time_to_warn(server) {
             tracing::warn!(interface, %server, "another DHCP server answers here, and machines may take its word for ours: {what}");
         }
     }

@@ -59,8 +59,17 @@ pub struct Socket {
     port: u16,
     index: u32,
     udp: UdpSocket,
-    addresses: RwLock<Vec<Ipv4Addr>>,
+    addresses: RwLock<Addresses>,
     link: Option<Link>,
+}
+
+/// The addresses of this host.
+#[derive(Debug, Default)]
+struct Addresses {
+    /// Of the door's interface.
+    here: Vec<Ipv4Addr>,
+    /// Of the others, and which of them.
+    elsewhere: Vec<(Ipv4Addr, String)>,
 }
 
 /// Raw sockets on one interface: one that sends frames, and an ear.
@@ -113,19 +122,29 @@ impl Socket {
         if_nametoindex(self.interface.as_str()) == Ok(self.index)
     }
 
-    /// Reads the interface's addresses anew.
+    /// Reads the host's addresses anew.
     pub fn refresh(&self) {
         let Ok(all) = getifaddrs() else { return };
-        let found: Vec<_> = all
-            .filter(|entry| entry.interface_name == self.interface)
-            .filter_map(|entry| Some(entry.address?.as_sockaddr_in()?.ip()))
-            .collect();
+        let mut found = Addresses::default();
+        for entry in all {
+            match entry.address.and_then(|address| Some(address.as_sockaddr_in()?.ip())) {
+                Some(ip) if entry.interface_name == self.interface => found.here.push(ip),
+                Some(ip) => found.elsewhere.push((ip, entry.interface_name)),
+                None => {}
+            }
+        }
         *self.addresses.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = found;
     }
 
     /// The interface's addresses.
     pub fn addresses(&self) -> Vec<Ipv4Addr> {
-        self.addresses.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.addresses.read().unwrap_or_else(|poisoned| poisoned.into_inner()).here.clone()
+    }
+
+    /// The other interface of this host that has an address.
+    pub fn elsewhere(&self, ip: Ipv4Addr) -> Option<String> {
+        let addresses = self.addresses.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        addresses.elsewhere.iter().find(|(known, _)| *known == ip).map(|(_, interface)| interface.clone())
     }
 
     /// Waits for a datagram, or for something beside the door.

@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** every line that tells what to boot is bound to a network's tag: dnsmasq may serve others too.
 
-use super::Export;
+use super::{Export, Loader};
+use crate::boot::table::BootMachine;
+use crate::names::{ClientArch, MachineName};
 use std::fmt::Write as _;
 
 pub(super) fn render(export: &Export<'_>) -> String {
@@ -16,16 +18,14 @@ pub(super) fn render(export: &Export<'_>) -> String {
     ));
     line(format_args!("dhcp-match=set:barista-ipxe,175"));
     line(format_args!("dhcp-userclass=set:barista-ipxe,iPXE"));
-    for loader in &export.loaders {
-        line(format_args!("dhcp-match=set:barista-arch-{0},option:client-arch,{0}", loader.arch.0));
+    let firmware = ClientArch::KNOWN.into_iter().filter(|arch| arch.platform().is_some());
+    for arch in firmware.clone() {
+        line(format_args!("dhcp-match=set:barista-arch-{0},option:client-arch,{0}", arch.0));
     }
     // iPXE then does not wait two seconds for a proxy.
     line(format_args!("dhcp-option=tag:barista-ipxe,encap:175,176,1b"));
-    for loader in export.loaders.iter().filter(|loader| loader.url.is_some()) {
-        line(format_args!(
-            "dhcp-option-force=tag:barista-arch-{},tag:!barista-ipxe,option:vendor-class,HTTPClient",
-            loader.arch.0
-        ));
+    for arch in firmware.filter(|arch| arch.boots_over_http()) {
+        line(format_args!("dhcp-option-force=tag:barista-arch-{},tag:!barista-ipxe,option:vendor-class,HTTPClient", arch.0));
     }
     let tftp = export.table.tftp_address;
     for (name, network) in &export.networks {
@@ -48,21 +48,30 @@ pub(super) fn render(export: &Export<'_>) -> String {
             line(format_args!("dhcp-option=tag:{name},option:domain-name,{domain}"));
         }
         line(format_args!("dhcp-boot=tag:{name},tag:barista-ipxe,{},,{tftp}", export.script));
-        for loader in &export.loaders {
-            let file = loader.url.as_deref().unwrap_or(loader.file);
-            line(format_args!("dhcp-boot=tag:{name},tag:!barista-ipxe,tag:barista-arch-{},{file},,{tftp}", loader.arch.0));
+        let mut boots = |who: &str, loaders: &[Loader<'_>]| {
+            for loader in loaders {
+                let (arch, file) = (loader.arch.0, loader.named());
+                line(format_args!("dhcp-boot=tag:{name},{who}tag:!barista-ipxe,tag:barista-arch-{arch},{file},,{tftp}"));
+            }
+        };
+        boots("", &export.loaders(network));
+        // Of lines that fit, dnsmasq goes by the last.
+        for (machine, seat) in export.reserved(network).chain(export.unreserved()) {
+            boots(&format!("tag:barista-host-{machine},"), &export.own_loaders(seat));
         }
         for (machine, seat) in export.reserved(network) {
-            let (macs, ip) = (macs(&seat.macs), seat.ip.map(|ip| ip.to_string()).unwrap_or_default());
-            line(format_args!("dhcp-host={macs},{machine},{ip}"));
+            line(format_args!("{}", host(machine, seat)));
         }
     }
     for (machine, seat) in export.unreserved() {
-        line(format_args!("dhcp-host={},{machine}", macs(&seat.macs)));
+        line(format_args!("{}", host(machine, seat)));
     }
     text
 }
 
-fn macs(macs: &[crate::names::MacAddr]) -> String {
-    macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+fn host(machine: &MachineName, seat: &BootMachine) -> String {
+    let macs = seat.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let tag = seat.loader.iter().map(|_| format!(",set:barista-host-{machine}")).collect::<String>();
+    let ip = seat.ip.map(|ip| format!(",{ip}")).unwrap_or_default();
+    format!("dhcp-host={macs}{tag},{machine}{ip}")
 }

@@ -37,36 +37,46 @@ pub(super) fn render(export: &Export<'_>) -> String {
         }
         line(format_args!("  default-lease-time {lease};\n  max-lease-time {lease};"));
         line(format_args!("  next-server {};", export.table.tftp_address));
-        // iPXE sends its class bare, others with a length before it (RFC 3004).
-        line(format_args!("  if option user-class = \"iPXE\" or option user-class = 04:69:50:58:45 {{"));
-        line(format_args!("    filename \"{}\";\n    option ipxe.no-pxedhcp 1;", export.script));
-        export.loaders.iter().for_each(|loader| line(format_args!("{}", branch(loader))));
-        line(format_args!("  }}\n}}"));
+        line(format_args!("{}}}", selection(export, &export.loaders(network), "  ")));
         for (machine, seat) in export.reserved(network) {
-            line(format_args!("{}", hosts(machine, seat)));
+            line(format_args!("{}", hosts(export, machine, seat)));
         }
     }
     for (machine, seat) in export.unreserved() {
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "{}", hosts(machine, seat));
+        let _ = writeln!(text, "{}", hosts(export, machine, seat));
     }
     text
 }
 
-fn branch(loader: &Loader) -> String {
-    let [high, low] = loader.arch.0.to_be_bytes();
-    let test = format!("  }} elsif option barista-arch = {high:02x}:{low:02x} {{\n");
-    match &loader.url {
-        Some(url) => format!("{test}    option vendor-class-identifier \"HTTPClient\";\n    filename \"{url}\";"),
-        None => format!("{test}    filename \"{}\";", loader.file),
+/// What is told to boot, by what asks.
+fn selection(export: &Export<'_>, loaders: &[Loader<'_>], indent: &str) -> String {
+    // iPXE sends its class bare, others with a length before it (RFC 3004).
+    let mut text = format!(
+        "{indent}if option user-class = \"iPXE\" or option user-class = 04:69:50:58:45 {{\n\
+         {indent}  filename \"{}\";\n{indent}  option ipxe.no-pxedhcp 1;\n",
+        export.script
+    );
+    for loader in loaders {
+        let [high, low] = loader.arch.0.to_be_bytes();
+        text += &format!("{indent}}} elsif option barista-arch = {high:02x}:{low:02x} {{\n");
+        if loader.url.is_some() {
+            text += &format!("{indent}  option vendor-class-identifier \"HTTPClient\";\n");
+        }
+        text += &format!("{indent}  filename \"{}\";\n", loader.named());
     }
+    text + indent + "}\n"
 }
 
-fn hosts(machine: &MachineName, seat: &BootMachine) -> String {
+fn hosts(export: &Export<'_>, machine: &MachineName, seat: &BootMachine) -> String {
     let address = seat.ip.map(|ip| format!(" fixed-address {ip};")).unwrap_or_default();
+    let own = match export.own_loaders(seat).as_slice() {
+        [] => String::new(),
+        own => format!("\n{}", selection(export, own, "  ")),
+    };
     let host = |(n, mac): (usize, &crate::names::MacAddr)| {
         let card = if n == 0 { String::new() } else { format!("-card-{}", n + 1) };
-        format!("host {machine}{card} {{ hardware ethernet {mac};{address} option host-name \"{machine}\"; }}")
+        format!("host {machine}{card} {{ hardware ethernet {mac};{address} option host-name \"{machine}\";{own} }}")
     };
     seat.macs.iter().enumerate().map(host).collect::<Vec<_>>().join("\n")
 }

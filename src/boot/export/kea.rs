@@ -1,8 +1,9 @@
 //! Kea's words, its administrator's reference manual, chapter 8.
 //!
 //! **Invariant:** a class of firmware always excludes the class of iPXE, for Kea gives a client every class whose test is true.
+//! It has one list of them for all networks, and the text says so where that matters.
 
-use super::Export;
+use super::{Export, Loader};
 use crate::boot::table::{BootMachine, BootNetwork};
 use crate::names::{MacAddr, MachineName};
 use serde_json::{Value, json};
@@ -25,7 +26,15 @@ pub(super) fn render(export: &Export<'_>) -> String {
         "subnet4": subnets,
     } });
     let text = serde_json::to_string_pretty(&configuration).expect("strings and numbers always serialise");
-    let head = export.head("//");
+    let mut head = export.head("//");
+    let mut loaders = export.networks.iter().map(|(_, network)| export.loaders(network));
+    let first = loaders.next();
+    if loaders.any(|other| first.as_ref() != Some(&other)) {
+        let name = export.networks[0].0;
+        head += &format!(
+            "// The networks have different loaders, and a Kea has one list for all of them: here it is the one of {name}.\n"
+        );
+    }
     format!(
         "{head}// A whole configuration for a Kea that serves nothing else; into one that does, take client-classes, option-def,\n\
          // ip-reservations-unique and each subnet, and give the subnets ids that are free there.\n{text}\n"
@@ -42,19 +51,29 @@ fn classes(export: &Export<'_>) -> Vec<Value> {
         "boot-file-name": export.script,
         "option-data": [{ "name": "barista-ipxe", "always-send": true }, { "name": "no-pxedhcp", "space": "ipxe", "data": "1", "always-send": true }],
     });
-    let firmware = export.loaders.iter().map(|loader| {
-        let mut class = json!({
-            "name": format!("barista-arch-{}", loader.arch.0),
-            "test": format!("option[93].hex == 0x{:04x} and not member('barista-ipxe')", loader.arch.0),
-            "next-server": tftp,
-            "boot-file-name": loader.url.as_deref().unwrap_or(loader.file),
-        });
-        if loader.url.is_some() {
-            class["option-data"] = json!([{ "name": "vendor-class-identifier", "data": "HTTPClient", "always-send": true }]);
-        }
-        class
+    let own = export.machines().flat_map(|(name, machine)| {
+        let macs: Vec<_> = machine.macs.iter().map(|mac| format!("pkt4.mac == 0x{}", mac.hexraw())).collect();
+        let is_it = format!("({}) and ", macs.join(" or "));
+        let class = move |loader| class(export, &format!("-host-{name}"), &is_it, &loader);
+        export.own_loaders(machine).into_iter().map(class).collect::<Vec<_>>()
     });
-    [ipxe].into_iter().chain(firmware).collect()
+    let usual = export.networks.first().into_iter().flat_map(|(_, network)| export.loaders(network));
+    // Of classes that fit, Kea takes the file of the first.
+    [ipxe].into_iter().chain(own).chain(usual.map(|loader| class(export, "", "", &loader))).collect()
+}
+
+fn class(export: &Export<'_>, whose: &str, is_it: &str, loader: &Loader<'_>) -> Value {
+    let arch = loader.arch.0;
+    let mut class = json!({
+        "name": format!("barista{whose}-arch-{arch}"),
+        "test": format!("{is_it}option[93].hex == 0x{arch:04x} and not member('barista-ipxe')"),
+        "next-server": export.table.tftp_address,
+        "boot-file-name": loader.named(),
+    });
+    if loader.url.is_some() {
+        class["option-data"] = json!([{ "name": "vendor-class-identifier", "data": "HTTPClient", "always-send": true }]);
+    }
+    class
 }
 
 fn subnet(export: &Export<'_>, id: usize, network: &BootNetwork) -> Value {

@@ -43,6 +43,66 @@ fn every_dialect_tells_the_script_the_loaders_and_the_reservation() {
 }
 
 #[test]
+fn a_loader_is_its_networks_and_its_machines_in_every_dialect_that_can_say_so() {
+    let mut table = table();
+    let mut loader = |network: &str, file: &str| {
+        let network = table.networks.get_mut(&network.parse::<NetworkName>().expect("a name")).expect("it is there");
+        network.loading.loader.insert(Platform::UefiX64, file.into());
+    };
+    loader("lan", "snponly.efi");
+    loader("office", "office.efi");
+    let till = table.machines.get_mut(&"till".parse::<MachineName>().expect("a name")).expect("it is there");
+    till.loader = Some("till.efi".into());
+    for (dialect, told, never) in [
+        (
+            Dialect::Dnsmasq,
+            &[
+                "tag:lan,tag:!barista-ipxe,tag:barista-arch-7,snponly.efi",
+                "tag:office,tag:!barista-ipxe,tag:barista-arch-7,office.efi",
+                "tag:office,tag:barista-host-till,tag:!barista-ipxe,tag:barista-arch-7,till.efi",
+                "88:ae:dd:05:08:01,set:barista-host-till,till,10.0.1.9",
+            ][..],
+            "tag:barista-host-till,tag:!barista-ipxe,tag:barista-arch-0,",
+        ),
+        (
+            Dialect::IscDhcp,
+            &["filename \"snponly.efi\"", "filename \"office.efi\"", "filename \"till.efi\"", "loaders/till.efi"],
+            "pc01-till",
+        ),
+        (
+            Dialect::Kea,
+            &[
+                "\"snponly.efi\"",
+                "\"till.efi\"",
+                "here it is the one of lan",
+                "(pkt4.mac == 0x88aedd050801) and option[93].hex == 0x0007",
+            ],
+            "office.efi",
+        ),
+    ] {
+        let text = export(&table, Which::All, dialect).expect("there are two");
+        for told in told {
+            assert!(text.contains(told), "{dialect:?} does not tell {told}:\n{text}");
+        }
+        assert!(!text.contains(never), "{dialect:?} tells {never}:\n{text}");
+        let off = export(&table, Which::Off, dialect).expect("lan is off");
+        assert!(!off.contains("till") && !off.contains("88aedd050801"), "{dialect:?}: till is in another network\n{off}");
+    }
+}
+
+#[test]
+fn options_that_are_left_out_are_said() {
+    let mut table = table();
+    let says = |table: &BootTable| {
+        [Dialect::Dnsmasq, Dialect::IscDhcp, Dialect::Kea]
+            .map(|dialect| export(table, Which::All, dialect).expect("there are two").contains("are not among this"))
+    };
+    assert_eq!(says(&table), [false; 3]);
+    table.machines.values_mut().for_each(|machine| machine.options.set(42, vec![10, 0, 0, 1]));
+    assert_eq!(says(&table), [true; 3]);
+}
+
+#[test]
 fn a_site_that_serves_all_its_networks_exports_nothing() {
     let mut table = table();
     table.networks.values_mut().for_each(|network| network.mode = NetworkMode::Proxy);

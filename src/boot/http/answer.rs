@@ -18,7 +18,10 @@ use crate::boot::{
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Bytes,
-    header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, RETRY_AFTER},
+    header::{
+        ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED,
+        RETRY_AFTER,
+    },
 };
 use std::{net::IpAddr, sync::Arc};
 
@@ -110,8 +113,11 @@ fn record_asset(status: StatusCode, path: &str, source: Source<'_>) {
     source.recorder.record_address(source.peer, told);
 }
 
+/// Said to this one machine, at this moment: a script may hold its secret, and no proxy is to keep it for another.
 fn text(method: &Method, status: StatusCode, text: String) -> Response<Payload> {
-    whole(method, status, "text/plain; charset=utf-8", text.into())
+    let mut response = whole(method, status, "text/plain; charset=utf-8", text.into());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn whole(method: &Method, status: StatusCode, kind: &'static str, body: Bytes) -> Response<Payload> {
@@ -150,7 +156,7 @@ async fn asset<B>(request: &Request<B>, path: &str, source: Source<'_>) -> Respo
         }
     };
     let Facts { size, modified, tag } = asset.facts.clone();
-    let selection = select(request.headers(), &asset.facts);
+    let selection = select(method, request.headers(), &asset.facts);
     let (status, from, length) = match selection {
         Selection::Whole => (StatusCode::OK, 0, size),
         Selection::Part { from, length } => (StatusCode::PARTIAL_CONTENT, from, length),

@@ -4,7 +4,7 @@
 //! whole file, never with a wrong part. PURE. Follows RFC 9110 §13 and §14.
 
 use hyper::{
-    HeaderMap,
+    HeaderMap, Method,
     header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
 };
 use std::time::SystemTime;
@@ -41,7 +41,9 @@ pub enum Selection {
 }
 
 /// Decides what is sent, in the order of RFC 9110 §13.2.2.
-pub fn select(headers: &HeaderMap, facts: &Facts) -> Selection {
+///
+/// Only GET has parts: HEAD says what the whole is (§14.2).
+pub fn select(method: &Method, headers: &HeaderMap, facts: &Facts) -> Selection {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let date = |name: HeaderName| httpdate::parse_http_date(text(name)?).ok();
     let strong = |tags: &str| tags.trim() == "*" || tags.split(',').any(|tag| tag.trim() == facts.tag);
@@ -65,7 +67,7 @@ pub fn select(headers: &HeaderMap, facts: &Facts) -> Selection {
         let condition = condition.to_str().unwrap_or_default();
         condition == facts.tag || httpdate::parse_http_date(condition).is_ok_and(|date| date == facts.modified)
     });
-    match headers.get(RANGE) {
+    match headers.get(RANGE).filter(|_| method == Method::GET) {
         Some(range) if same => range.to_str().ok().map_or(Selection::Whole, |range| part(range, facts.size)),
         _ => Selection::Whole,
     }
@@ -129,7 +131,7 @@ mod tests {
 
     fn selected(headers: &[(HeaderName, &str)]) -> Selection {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("legal")));
-        select(&headers.collect(), &facts())
+        select(&Method::GET, &headers.collect(), &facts())
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! **Invariant:** every refusal is an ERROR packet with a fixed text: a machine waits out its timers on silence, and no path of
 //! the server leaves it.
 
-use tftpd::{ErrorCode, OptionType, Packet, TransferOption};
+use tftpd::{ErrorCode, OptionType, Packet};
+
+/// Opcode of a read request (RFC 1350 §5).
+const READ: u8 = 1;
+/// Opcode of a write request.
+const WRITE: u8 = 2;
 
 /// What a first datagram is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,29 +84,41 @@ impl Refusal {
 }
 
 /// Reads the first datagram of a transfer.
+///
+/// Not through the codec, which refuses all of it for one option it cannot read: RFC 2347 has a server leave such a one out of its
+/// answer. What stands behind the last whole option is padding.
 pub fn parse_opening(datagram: &[u8]) -> Opening {
-    let opcode = datagram.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
-    if !matches!(opcode, Some(1 | 2)) {
-        return Opening::Ignore;
+    let Some((&[0, opcode @ (READ | WRITE)], rest)) = datagram.split_first_chunk() else { return Opening::Ignore };
+    if opcode == WRITE {
+        return Opening::Refuse(Refusal::ReadOnly);
     }
-    match Packet::deserialize(datagram) {
-        Ok(Packet::Rrq { filename, mode, options }) => match mode.to_ascii_lowercase().as_str() {
-            "octet" => Opening::Read(ReadRequest { name: filename, mode: Mode::Octet, wishes: wishes(&options) }),
-            "netascii" => Opening::Read(ReadRequest { name: filename, mode: Mode::Netascii, wishes: wishes(&options) }),
-            _ => Opening::Refuse(Refusal::Mode),
-        },
-        Ok(Packet::Wrq { .. }) => Opening::Refuse(Refusal::ReadOnly),
-        _ => Opening::Refuse(Refusal::Malformed),
+    let mut texts = rest.split_inclusive(|byte| *byte == 0).map_while(|text| text.strip_suffix(b"\0"));
+    let (Some(name), Some(mode)) = (texts.next(), texts.next()) else { return Opening::Refuse(Refusal::Malformed) };
+    let mode = match mode.to_ascii_lowercase().as_slice() {
+        b"octet" => Mode::Octet,
+        b"netascii" => Mode::Netascii,
+        _ => return Opening::Refuse(Refusal::Mode),
+    };
+    let mut wishes = Wishes::default();
+    while let (Some(option), Some(value)) = (texts.next(), texts.next()) {
+        wishes.take(option, value);
     }
+    Opening::Read(ReadRequest { name: String::from_utf8_lossy(name).into_owned(), mode, wishes })
 }
 
-fn wishes(options: &[TransferOption]) -> Wishes {
-    let find = |wanted: OptionType| options.iter().find(|option| option.option == wanted).map(|option| option.value);
-    Wishes {
-        blksize: find(OptionType::BlockSize),
-        tsize: find(OptionType::TransferSize),
-        timeout: find(OptionType::Timeout),
-        windowsize: find(OptionType::WindowSize),
+impl Wishes {
+    /// Takes an option that reads; of one that is said twice, the first (RFC 2347).
+    fn take(&mut self, option: &[u8], value: &[u8]) {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let Some(value) = text(value).and_then(|value| value.parse().ok()) else { return };
+        let wish = match text(option).and_then(|option| option.to_ascii_lowercase().parse().ok()) {
+            Some(OptionType::BlockSize) => &mut self.blksize,
+            Some(OptionType::TransferSize) => &mut self.tsize,
+            Some(OptionType::Timeout) => &mut self.timeout,
+            Some(OptionType::WindowSize) => &mut self.windowsize,
+            _ => return,
+        };
+        wish.get_or_insert(value);
     }
 }
 

@@ -20,6 +20,8 @@ const LARGEST_WINDOW: u64 = 64;
 
 /// Opcode and number before a block's bytes.
 const BLOCK_HEADER: usize = 4;
+/// The opcode of what ends a transfer (RFC 1350 §5).
+const ERROR: [u8; 2] = [0, 5];
 /// What nothing follows from.
 const WAIT_ON: Step = Step { send: Outgoing::Nothing, next: Next::WaitOn };
 
@@ -131,9 +133,12 @@ impl Session {
 
     /// Takes a datagram from the machine.
     pub fn hear(&mut self, datagram: &[u8], at: Duration) -> Step {
+        // Whatever its code: the codec knows those of the RFCs, and a machine that has gone away hears no second block.
+        if datagram.starts_with(&ERROR) {
+            return done(if self.acked == 0 { Outcome::Probe } else { Outcome::Aborted });
+        }
         match Packet::deserialize(datagram) {
             Ok(Packet::Ack(block)) => self.hear_ack(block, at),
-            Ok(Packet::Error { .. }) => done(if self.acked == 0 { Outcome::Probe } else { Outcome::Aborted }),
             _ => WAIT_ON,
         }
     }

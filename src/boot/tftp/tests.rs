@@ -1,7 +1,7 @@
-//! The times of a transfer as values: when what was sent, and how long what is waited for.
+//! Transfers as values: what a first datagram asks for, when what is sent, and how long what is waited for.
 
 use super::{
-    request::{Opening, ReadRequest, parse_opening},
+    request::{Opening, ReadRequest, Refusal, parse_opening},
     session::{Next, Outcome, Outgoing, Session, Step},
 };
 use hyper::body::Bytes;
@@ -12,7 +12,12 @@ const SIZE: usize = 100 * 512;
 
 fn request(options: &[(&str, u32)]) -> ReadRequest {
     let options: String = options.iter().map(|(name, value)| format!("{name}\0{value}\0")).collect();
-    match parse_opening(format!("\0\u{1}ipxe.efi\0octet\0{options}").as_bytes()) {
+    read(&format!("octet|{options}"))
+}
+
+/// What stands behind the name, with `|` for the zeros.
+fn read(mode_and_options: &str) -> ReadRequest {
+    match parse_opening(format!("\0\u{1}ipxe.efi\0{}", mode_and_options.replace('|', "\0")).as_bytes()) {
         Opening::Read(request) => request,
         other => panic!("{other:?}"),
     }
@@ -155,4 +160,35 @@ fn datagrams_lie_one_after_the_other_and_the_last_may_be_short() {
     let expected = [&[0, 3, 0, 1][..], &[7; 8], &[0, 3, 0, 2], &[7; 8], &[0, 3, 0, 3], &[7; 4]].concat();
     assert_eq!(blocks.bytes, expected);
     assert!(session.lay_out(Outgoing::Nothing, &mut buffer).bytes.is_empty());
+}
+
+#[test]
+fn an_option_that_does_not_read_costs_itself_and_no_boot() {
+    for broken in ["abc", "-1", "1468 ", "", "99999999999999999999"] {
+        let wishes = read(&format!("octet|blksize|{broken}|tsize|0|")).wishes;
+        assert_eq!((wishes.blksize, wishes.tsize), (None, Some(0)), "{broken:?}");
+    }
+    for padding in ["|", "||", "|||", "junk", "tsize|", "tsize|0"] {
+        let wishes = read(&format!("OcTeT|BlkSize|1024|{padding}")).wishes;
+        assert_eq!((wishes.blksize, wishes.tsize), (Some(1024), None), "{padding:?}");
+    }
+    assert_eq!(read("octet|blksize|1024|BLKSIZE|512|").wishes.blksize, Some(1024), "the first");
+    assert_eq!(
+        parse_opening(b"\0\x01\xe9.efi\0octet\0"),
+        Opening::Read(ReadRequest { name: "\u{fffd}.efi".into(), ..read("octet|") })
+    );
+    for unfinished in [&b"\0\x01ipxe.efi"[..], b"\0\x01ipxe.efi\0", b"\0\x01ipxe.efi\0octet"] {
+        assert_eq!(parse_opening(unfinished), Opening::Refuse(Refusal::Malformed));
+    }
+}
+
+#[test]
+fn a_machine_that_ends_a_transfer_is_sent_nothing_more_whatever_reason_it_gives() {
+    for error in [&b"\0\x05\0\0TFTP Aborted\0"[..], b"\0\x05\0\x08", b"\0\x05\0\x09why\0", b"\0\x05\xff\xff", b"\0\x05"] {
+        let (mut session, _) = open(&[("tsize", 0)]);
+        assert_eq!(session.hear(error, ms(1)).next, Next::Done(Outcome::Probe), "{error:?}");
+        let (mut session, _) = open(&[]);
+        ack(&mut session, 1, ms(1));
+        assert_eq!(session.hear(error, ms(2)).next, Next::Done(Outcome::Aborted), "{error:?}");
+    }
 }

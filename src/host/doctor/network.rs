@@ -5,6 +5,7 @@
 use super::{Check, State};
 use crate::desired::NetworkMode;
 use crate::names::NetworkName;
+use ipnet::Ipv4Net;
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 const ABOUT: &str = "dhcp";
@@ -23,7 +24,7 @@ pub struct Answer {
 /// Judges who answered on a network.
 pub fn judge_dhcp(
     name: &NetworkName,
-    mode: NetworkMode,
+    (mode, subnet): (NetworkMode, Ipv4Net),
     ours: &BTreeSet<Ipv4Addr>,
     heard: Result<&[Answer], String>,
 ) -> Vec<Check> {
@@ -35,8 +36,11 @@ pub fn judge_dhcp(
         }
     };
     let others = || answers.iter().filter(|answer| !ours.contains(&answer.server));
-    let servers = others().filter(|answer| answer.address.is_some());
+    // A router that somebody has brought along gives out its own subnet, which is as wrong.
+    let is_expected = |ip: &Ipv4Addr| mode == NetworkMode::Server || subnet.contains(ip);
+    let servers = others().filter(|answer| answer.address.as_ref().is_some_and(is_expected));
     let servers: BTreeSet<String> = servers.map(|answer| answer.server.to_string()).collect();
+    let strays = others().filter_map(|answer| Some((answer.server, answer.address.filter(|ip| !is_expected(ip))?)));
     let booting = others().filter_map(|answer| Some((answer.server, answer.boot_file.as_ref()?)));
     let told = servers.iter().cloned().collect::<Vec<_>>().join(", ");
     let mut checks = match (mode, servers.is_empty()) {
@@ -57,6 +61,10 @@ pub fn judge_dhcp(
             vec![Check::ok(ABOUT, format!("addresses on network {name} come from {told}"))]
         }
     };
+    checks.extend(strays.map(|(server, ip)| {
+        let what = format!("{server} gives out {ip} on network {name}, which is not in its subnet {subnet}");
+        Check::new(State::Problem, ABOUT, what, format!("switch DHCP off there, or correct subnet in network/{name}.toml"))
+    }));
     if mode == NetworkMode::Proxy {
         checks.extend(booting.map(|(server, file)| {
             let what = format!("{server} tells machines on network {name} to boot {file:?}");

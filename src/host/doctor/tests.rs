@@ -182,9 +182,10 @@ fn who_answers_dhcp_is_judged_by_the_networks_mode() {
     let router = Answer { server: Ipv4Addr::new(10, 0, 0, 1), address: Some(Ipv4Addr::new(10, 0, 0, 77)), boot_file: None };
     let own = Answer { server: Ipv4Addr::new(10, 0, 0, 2), ..router.clone() };
     let booting = Answer { boot_file: Some("pxelinux.0".into()), ..router.clone() };
-    let name = "lan".parse().expect("a name");
+    let stray = Answer { server: Ipv4Addr::new(192, 168, 0, 1), address: Some(Ipv4Addr::new(192, 168, 0, 77)), boot_file: None };
+    let (name, subnet) = ("lan".parse().expect("a name"), "10.0.0.0/24".parse().expect("a subnet"));
     let judge = |mode, heard: &[Answer]| {
-        judge_dhcp(&name, mode, &ours, Ok(heard)).into_iter().map(|check| check.state).collect::<Vec<_>>()
+        judge_dhcp(&name, (mode, subnet), &ours, Ok(heard)).into_iter().map(|check| check.state).collect::<Vec<_>>()
     };
     assert_eq!(judge(NetworkMode::Server, &[]), [State::Ok]);
     assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&own)), [State::Ok], "this is us");
@@ -193,6 +194,9 @@ fn who_answers_dhcp_is_judged_by_the_networks_mode() {
     assert_eq!(judge(NetworkMode::Proxy, &[]), [State::Problem]);
     assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&booting)), [State::Ok, State::Warning]);
     assert_eq!(judge(NetworkMode::Off, &[booting]), [State::Ok]);
-    let blind = judge_dhcp(&name, NetworkMode::Server, &ours, Err("not permitted".into()));
+    assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&stray)), [State::Problem], "of whatever subnet");
+    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&stray)), [State::Problem; 2], "and nobody gives out this one");
+    assert_eq!(judge(NetworkMode::Proxy, &[router, stray]), [State::Ok, State::Problem]);
+    let blind = judge_dhcp(&name, (NetworkMode::Server, subnet), &ours, Err("not permitted".into()));
     assert!(blind[0].state == State::CouldNotLook && blind[0].what.contains("not permitted"));
 }

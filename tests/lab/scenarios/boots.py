@@ -40,6 +40,9 @@ def run(lab: Lab) -> None:
         said = client.wait_said("LAB: root on iSCSI", 240)
         lab.proves(f"{name} reached a Linux root on its own LUN",
                    "image=alpha" in said and f"serial={cafe.serial(name, 'alpha')}" in said and "boots=1" in said, said)
+        told = server.must(f"barista explain {name} --state {STATE}")
+        lab.proves(f"explain tells that {name} has booted and who is logged in",
+                   "an operating system is logged in from" in told and "=> it booted" in told, told)
         lab.proves(f"{name} has its data disk beside it, and found both by one target", "disks=2" in said, said)
         lab.proves(f"{name}'s firmware had both as drives", all(f"Registered SAN device {drive}" in client.console() for drive in ("0x80", "0x81")))
         seconds = client.wait_off(60)

@@ -126,7 +126,9 @@ fn only_the_holder_may_give_back_or_decline() {
 #[test]
 fn inform_is_answered_without_a_lease() {
     let mut room = Room::with(NetworkMode::Server);
-    let reply = ack(room.ask(&Request { ciaddr: Some(ip(77)), ..request(MessageKind::Inform, 1) }));
+    let answer = room.ask(&Request { ciaddr: Some(ip(77)), ..request(MessageKind::Inform, 1) });
+    assert_eq!(service(&answer, Door::Dhcp), "dhcp", "not a proxy's, though it gives no address");
+    let reply = ack(answer);
     assert_eq!((reply.yiaddr, reply.to), (Ipv4Addr::UNSPECIFIED, Destination::Unicast(SocketAddrV4::new(ip(77), 68))));
     assert!(!reply.options.contains_key(&options::LEASE_TIME));
     assert!(room.leases.is_empty());

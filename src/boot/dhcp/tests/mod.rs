@@ -13,6 +13,7 @@ use super::{
     chained::Chained,
     classify::{Ability, Client, classify},
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, NakReason, Note, Offering, decide},
+    describe::service,
     leases::{LeaseChange, Leases},
     options,
     packet::{MessageKind, ParseError, Request, parse},

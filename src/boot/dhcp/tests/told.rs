@@ -134,7 +134,9 @@ fn http_boot_gets_an_address_and_its_own_class_c14() {
 #[test]
 fn a_proxy_gives_no_address_refuses_none_and_is_silent_to_systems_c4() {
     let mut room = Room::with(NetworkMode::Proxy);
-    let reply = offer(room.ask(&firmware(MessageKind::Discover, 7)));
+    let answer = room.ask(&firmware(MessageKind::Discover, 7));
+    assert_eq!(service(&answer, Door::Dhcp), "proxydhcp");
+    let reply = offer(answer);
     assert_eq!((reply.yiaddr, reply.flags, reply.to), (Ipv4Addr::UNSPECIFIED, 0x8000, Destination::Broadcast));
     for absent in [options::LEASE_TIME, options::SUBNET_MASK, options::ROUTER, options::HOST_NAME] {
         assert!(!reply.options.contains_key(&absent), "option {absent}");
