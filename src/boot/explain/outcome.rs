@@ -114,10 +114,11 @@ fn is_program(file: &str) -> bool {
 }
 
 /// What loaders look for and do without: iPXE its script (from version 2 on), a shim revocations and further certificates, GRUB
-/// the lists of its modules.
+/// the lists of its modules, U-Boot a device tree (a directory, where its board names none).
 fn is_optional(file: &str) -> bool {
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file).to_ascii_lowercase();
-    name == AUTOEXEC || name.starts_with("revocations") || name.starts_with("shim_certificate") || name.ends_with(".lst")
+    let is_shims = name.starts_with("revocations") || name.starts_with("shim_certificate");
+    is_shims || name == AUTOEXEC || name.is_empty() || name.ends_with(".lst") || name.ends_with(".dtb")
 }
 
 /// A boot whose loader fetched files of its own is out of sight: such a loader has no use for our scripts.

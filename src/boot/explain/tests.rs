@@ -193,6 +193,7 @@ fn a_loader_that_asks_for_files_by_name_runs_and_is_not_called_silent() {
         (with(&grub), next("grubx64.efi", "/grub/grub.cfg")),
         (with(&walk), next("pxelinux.0", "pxelinux.cfg/default")),
         (vec![discover(UBoot), request(UBoot), missing("boot.scr.uimg")], next("U-Boot", "boot.scr.uimg")),
+        (with(&[got("ipxe-arm64.efi"), missing("dtb/")]), silent("ipxe-arm64.efi")),
     ] {
         assert_eq!(cause(kinds), expected);
     }
