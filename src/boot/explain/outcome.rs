@@ -98,13 +98,18 @@ fn is_milestone(kind: &EventKind, before: &[Event]) -> bool {
     }
 }
 
-/// What runs on a machine that asks for files by names of its own: the last program it fetched, or its U-Boot.
+/// What runs on a machine that asks for files by names of its own: the last program it fetched, or its U-Boot; where no name
+/// tells a program, the first file.
 fn runs(events: &[Event]) -> Option<String> {
-    events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::LoaderSent { file, .. } | EventKind::HttpLoader { file } if is_program(file) => Some(file.clone()),
-        EventKind::Dhcp { asker: Asker::UBoot, .. } => Some("U-Boot".to_owned()),
+    let fetched = |event: &Event| match &event.kind {
+        EventKind::LoaderSent { file, .. } | EventKind::HttpLoader { file } => Some(file.clone()),
         _ => None,
-    })
+    };
+    let program = events.iter().rev().find_map(|event| match event.kind.asker() {
+        Some((Asker::UBoot, _)) => Some("U-Boot".to_owned()),
+        _ => fetched(event).filter(|file| is_program(file)),
+    });
+    program.or_else(|| events.iter().find_map(fetched))
 }
 
 /// Whether a file by its name is one that firmware or a shim starts, and not what a running loader reads.
@@ -121,11 +126,20 @@ fn is_optional(file: &str) -> bool {
     is_shims || name == AUTOEXEC || name.is_empty() || name.ends_with(".lst") || name.ends_with(".dtb")
 }
 
-/// A boot whose loader fetched files of its own is out of sight: such a loader has no use for our scripts.
+/// What came of a boot whose loader went its own way: such a loader has no use for our scripts.
 fn own_way(kind: &EventKind, events: &[Event]) -> Option<Outcome> {
-    let EventKind::LoaderSent { file, .. } = kind else { return None };
-    let by = runs(events).filter(|_| !is_program(file) && file.rsplit('/').next() != Some(AUTOEXEC))?;
-    Some(Outcome::HandedOver { because: format!("{by} runs there and has {file}; what it makes of that is not seen from here") })
+    let by = runs(events)?;
+    let has = match kind {
+        EventKind::LoaderSent { file, .. } if *file != by && !is_program(file) && !is_optional(file) => Some(file),
+        EventKind::LoaderMissing { .. } => None,
+        _ => return None,
+    };
+    if let Some((Asker::System, _)) = events.iter().rev().find_map(|event| event.kind.asker()) {
+        return Some(Outcome::Booted { shown_by: "an operating system asked for its address".to_owned() });
+    }
+    has.map(|file| Outcome::HandedOver {
+        because: format!("{by} runs there and has {file}; what it makes of that is not seen from here"),
+    })
 }
 
 /// The cause that an event is by itself.

@@ -205,6 +205,12 @@ fn a_loader_that_asks_for_files_by_name_runs_and_is_not_called_silent() {
         let outcome = last(kinds, free(None));
         assert!(matches!(&outcome, Outcome::HandedOver { because } if because.starts_with(by)), "{outcome:?}");
     }
+    let pi = [got("start4.elf"), missing("recovery.elf"), got("kernel8.img"), missing("overlays/none.dtbo")];
+    assert_eq!(cause(with(&pi)), next("start4.elf", "overlays/none.dtbo"));
+    for kinds in [with(&walk), with(&pi), with(&[&refused[..], &[got("/grub/grub.cfg")]].concat())] {
+        let outcome = last([kinds, vec![discover(Asker::System)]].concat(), free(None));
+        assert!(matches!(outcome, Outcome::Booted { .. }), "{outcome:?}");
+    }
     let both_parts = [&[discover(UBoot), request(UBoot), missing("boot.scr.uimg")][..], &booting, &[sent()]].concat();
     assert_eq!(explained(&transcript(both_parts), free(None), 3600).boots.len(), 1, "its UEFI part is of the same boot");
 }
