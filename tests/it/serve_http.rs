@@ -18,13 +18,19 @@ pub fn get(server: SocketAddr, path: &str) -> Answer {
     ask(server, "GET", path, &[])
 }
 
-pub fn ask(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+/// The bytes of an answer, as they came.
+fn exchange(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server).expect("it connects");
     stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
     let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n").expect("it is sent");
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("it answers");
+    bytes
+}
+
+pub fn ask(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let bytes = exchange(server, method, path, headers);
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
@@ -63,6 +69,21 @@ fn every_answer_has_a_length_and_head_has_no_body() {
     }
     assert_eq!(get(service.http, "/loaders/ipxe.efi").headers["content-type"], "application/efi");
     assert_eq!(ask(service.http, "POST", "/boot.ipxe", &[]).status, 405);
+    service.stop();
+}
+
+#[test]
+fn grub_finds_the_length_of_a_file_by_its_one_spelling() {
+    let service = Service::start(&[("grub.cfg", b"echo hello\n")]);
+    let assets = service.state.path().join("assets");
+    fs::create_dir_all(&assets).expect("it is made");
+    fs::write(assets.join("vmlinuz"), [7; 100_000]).expect("it is written");
+    for (path, length) in [("/loaders/grub.cfg", 11), ("/assets/vmlinuz", 100_000)] {
+        let answer = exchange(service.http, "GET", path, &[]);
+        let wanted = format!("\r\nContent-Length: {length}\r\n").into_bytes();
+        let head = String::from_utf8_lossy(&answer[..answer.len().min(500)]);
+        assert!(answer.windows(wanted.len()).any(|part| part == wanted), "{path}: {head}");
+    }
     service.stop();
 }
 

@@ -127,6 +127,8 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
             .max_buf_size(LONGEST_HEAD)
+            // GRUB finds `Content-Length` spelled in this way alone, and waits for the end of the connection without it.
+            .title_case_headers(true)
             // What stands for a file's bytes must not be copied together with the head.
             .writev(true)
             .serve_connection(stream, service)
