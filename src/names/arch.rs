@@ -114,6 +114,8 @@ impl fmt::Display for ClientArch {
             19 => "ARM 64-bit UEFI boot from HTTP",
             17 => "EBC boot from HTTP",
             20 => "x86 BIOS boot from HTTP",
+            21 => "ARM 32-bit",
+            22 => "ARM 64-bit",
             41 => "ARM rpiboot",
             other => return write!(f, "architecture {other}"),
         };

@@ -191,6 +191,20 @@ fn a_fetched_script_is_in_the_transcript_that_outlives_the_service() {
 }
 
 #[test]
+fn a_second_stage_that_is_not_there_over_http_is_in_the_transcript() {
+    let service = Service::start(&[("shimx64.efi", b"loader")]);
+    // From now on this address is the machine's.
+    crate::serve_http::get(service.http, "/machines/88-ae-dd-05-08-fa/boot.ipxe");
+    assert_eq!(crate::serve_http::get(service.http, "/loaders/shimx64.efi").status, 200);
+    assert_eq!(crate::serve_http::get(service.http, "/loaders/grubx64.efi").status, 404);
+    let state = service.stop();
+    let events = &transcript_of(state.path()).machines[&PC01.parse().expect("an address")].events;
+    let last = events.last().expect("an event");
+    assert_eq!(last.kind, EventKind::LoaderMissing { file: "grubx64.efi".into() });
+    assert_eq!((&*last.service, &*last.what), ("http", "asked for \"grubx64.efi\", which is not among the loaders"));
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_with_the_mend() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = taken.local_addr().expect("an address").port();

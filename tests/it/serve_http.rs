@@ -18,13 +18,19 @@ pub fn get(server: SocketAddr, path: &str) -> Answer {
     ask(server, "GET", path, &[])
 }
 
-pub fn ask(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+/// The bytes of an answer, as they came.
+fn exchange(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server).expect("it connects");
     stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
     let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n").expect("it is sent");
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("it answers");
+    bytes
+}
+
+pub fn ask(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let bytes = exchange(server, method, path, headers);
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
@@ -72,11 +78,7 @@ fn the_length_is_spelt_as_loaders_look_for_it_that_mind_the_case() {
     fs::create_dir_all(service.state.path().join("assets")).expect("it is made");
     fs::write(service.state.path().join("assets/vmlinuz"), "kernel").expect("it is written");
     for path in ["/boot.ipxe", "/loaders/ipxe.efi", "/assets/vmlinuz"] {
-        let mut stream = TcpStream::connect(service.http).expect("it connects");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it is sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
+        let answer = String::from_utf8(exchange(service.http, "GET", path, &[])).expect("text");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         assert!(head.lines().any(|line| line == format!("Content-Length: {}", body.len())), "{path}: {head}");
     }

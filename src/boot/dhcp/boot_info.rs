@@ -32,6 +32,8 @@ pub enum BootInfo {
     BetterIpxe(String),
     /// The loader at this address, for firmware that boots over HTTP.
     HttpLoader(String),
+    /// Where the files are, for a boot loader that names them itself.
+    OwnFiles,
     /// The menu that a Raspberry Pi looks for before it fetches its own files.
     PiMenu(PiModel),
     /// Nothing, and why.
@@ -68,6 +70,7 @@ impl fmt::Display for BootInfo {
             Self::Loader { file, strategy: PxeStrategy::File | PxeStrategy::Plain } => f.write_str(file),
             Self::Loader { file, strategy: PxeStrategy::BootServer } => write!(f, "the boot server, for {file}"),
             Self::Loader { file, strategy: PxeStrategy::Menu } => write!(f, "a menu, for {file}"),
+            Self::OwnFiles => f.write_str("the files it asks for itself"),
             Self::PiMenu(_) => f.write_str("the Raspberry Pi menu"),
             Self::Nothing(reason) => write!(f, "nothing to boot: {reason}"),
         }
@@ -81,11 +84,13 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
         Client::Plain => Err(NoBoot::Plain),
         Client::PxeFirmware { arch } => loader(case, arch, Starter::Firmware)
             .map(|(platform, file)| BootInfo::Loader { file, strategy: strategy(case, platform) }),
-        Client::Etherboot if case.network.mode == NetworkMode::Proxy => Err(NoBoot::NotByProxy),
+        // U-Boot drops an offer without an address.
+        Client::Etherboot | Client::UBoot { .. } if case.network.mode == NetworkMode::Proxy => Err(NoBoot::NotByProxy),
         Client::Etherboot => loader(case, ClientArch::BIOS, Starter::Firmware)
             .map(|(_, file)| BootInfo::Loader { file, strategy: PxeStrategy::Plain }),
         Client::HttpBoot { arch } => loader(case, arch, Starter::Firmware)
             .map(|(_, file)| BootInfo::HttpLoader(format!("{}/loaders/{file}", table.http_base()))),
+        Client::UBoot { .. } => own_files(case),
         Client::RaspberryPi(model) => match case.offering.loaders.has_near_root(model.needed_file()) {
             true => Ok(BootInfo::PiMenu(model)),
             false => Err(NoBoot::PiFiles(model.needed_file())),
@@ -116,6 +121,14 @@ fn loader(case: &Case<'_>, arch: ClientArch, starter: Starter) -> Result<(Platfo
     Ok((platform, case.offering.loaders.choose(platform, starter, wanted)?.to_owned()))
 }
 
+/// Where a U-Boot's files are; the machine's loader stands in for the name it would make up, unless that is for its UEFI part.
+fn own_files(case: &Case<'_>) -> Result<BootInfo, NoBoot> {
+    let machine = case.offering.table.machine(case.request.mac).and_then(|(_, machine)| machine.loader.as_deref());
+    let Some(wanted) = machine.filter(|file| !Platform::UefiArm64.takes(file)) else { return Ok(BootInfo::OwnFiles) };
+    let (file, _) = case.offering.loaders.find(wanted).ok_or_else(|| NoLoader::Missing(wanted.to_owned()))?;
+    Ok(BootInfo::Loader { file: file.to_owned(), strategy: PxeStrategy::Plain })
+}
+
 fn strategy(case: &Case<'_>, platform: Platform) -> PxeStrategy {
     // Firmware that comes to the boot server, or has chosen from a menu, came for the file whatever it was offered (C6).
     if case.arrival.door == Door::BootServer || case.request.boot_item.is_some() {
@@ -130,6 +143,7 @@ pub(super) fn add_boot(reply: &mut Reply, case: &Case<'_>, boot: BootInfo) {
     let table = case.offering.table;
     match &boot {
         BootInfo::Nothing(_) => {}
+        BootInfo::OwnFiles => reply.set_boot_server(table.tftp_address),
         BootInfo::HttpLoader(url) => {
             reply.set_boot_file(table.http_address, url);
             // Without it UEFI's HTTP boot ignores the reply.
@@ -172,9 +186,7 @@ pub(super) fn add_no_proxy(reply: &mut Reply, client: Client) {
 
 /// Names us as the boot server, which is asked on port 4011 and has the file.
 fn set_boot_server(reply: &mut Reply, case: &Case<'_>) {
-    reply.siaddr = case.local;
-    reply.sname = case.local.to_string();
-    reply.add_text(options::TFTP_SERVER_NAME, &case.local.to_string());
+    reply.set_boot_server(case.local);
     reply.add_text(options::VENDOR_CLASS, "PXEClient");
 }
 

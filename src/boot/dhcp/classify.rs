@@ -44,6 +44,11 @@ pub enum Client {
         /// What it runs on.
         arch: ClientArch,
     },
+    /// A U-Boot, which names the files it wants itself and needs to know who has them.
+    UBoot {
+        /// What it runs on.
+        arch: Option<ClientArch>,
+    },
     /// The first stage of a Raspberry Pi, which calls itself x86 BIOS and is none.
     RaspberryPi(PiModel),
     /// Anything else: an operating system.
@@ -100,6 +105,10 @@ pub fn classify(request: &Request) -> Client {
     if vendor.starts_with(b"Etherboot") {
         return Client::Etherboot;
     }
+    // Its UEFI part calls itself PXEClient later, and is UEFI like any other.
+    if vendor.starts_with(b"U-Boot") {
+        return Client::UBoot { arch: request.arch };
+    }
     if vendor.starts_with(b"HTTPClient") {
         return request.arch.map_or(Client::Plain, |arch| Client::HttpBoot { arch });
     }
@@ -139,6 +148,8 @@ impl fmt::Display for Client {
             Self::Etherboot => f.write_str("an Etherboot ROM"),
             Self::PxeFirmware { arch } => write!(f, "{arch} (PXEClient)"),
             Self::HttpBoot { arch } => write!(f, "{arch} (HTTPClient)"),
+            Self::UBoot { arch: Some(arch) } => write!(f, "U-Boot on {arch}"),
+            Self::UBoot { arch: None } => f.write_str("U-Boot"),
             Self::RaspberryPi(PiModel::Pi3) => f.write_str("a Raspberry Pi's ROM"),
             Self::RaspberryPi(PiModel::Pi4) => f.write_str("a Raspberry Pi 4"),
             Self::RaspberryPi(PiModel::Pi5) => f.write_str("a Raspberry Pi 5"),

@@ -67,6 +67,7 @@ pub fn event_kind(request: &Request, decision: &Decision) -> EventKind {
     let (asker, arch) = match decision.client {
         Client::PxeFirmware { arch } => (Asker::Firmware, Some(arch)),
         Client::Etherboot | Client::RaspberryPi(_) => (Asker::Firmware, None),
+        Client::UBoot { arch } => (Asker::UBoot, arch),
         Client::Gpxe { arch } => (Asker::LackingIpxe, arch),
         Client::HttpBoot { arch } => (Asker::HttpFirmware, Some(arch)),
         Client::Ipxe { arch, ability: Ability::Able } => (Asker::Ipxe, arch),

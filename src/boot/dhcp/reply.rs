@@ -154,14 +154,19 @@ impl Reply {
         self.options.insert(option, data);
     }
 
-    /// Names the boot file: in `file` where it fits, and in option 67 always.
-    pub fn set_boot_file(&mut self, siaddr: Ipv4Addr, file: &str) {
+    /// Names the server that has the boot file.
+    pub fn set_boot_server(&mut self, siaddr: Ipv4Addr) {
         self.siaddr = siaddr;
         self.sname = siaddr.to_string();
+        self.add_text(options::TFTP_SERVER_NAME, &siaddr.to_string());
+    }
+
+    /// Names the boot file: in `file` where it fits, and in option 67 always.
+    pub fn set_boot_file(&mut self, siaddr: Ipv4Addr, file: &str) {
+        self.set_boot_server(siaddr);
         if file.len() <= FILE {
             self.file = file.to_owned();
         }
-        self.add_text(options::TFTP_SERVER_NAME, &siaddr.to_string());
         self.add_text(options::BOOT_FILE_NAME, file);
     }
 }

@@ -3,7 +3,7 @@
 //! **Invariant:** every event is in exactly one boot, in its order.
 
 use super::outcome::Outcome;
-use crate::boot::transcript::{DhcpMessage, Event, EventKind};
+use crate::boot::transcript::{Asker, DhcpMessage, Event, EventKind};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -66,7 +66,10 @@ fn begins_anew(event: &Event, boot: &[Event]) -> bool {
             let EventKind::Dhcp { message, asker, .. } = &event.kind else { return false };
             *message == DhcpMessage::Discover && asker.is_firmware()
         };
-        return is_later || !boot.iter().all(only_asked);
+        // A U-Boot that found nothing to run asks once more, as UEFI.
+        let own_part = |event: &Event| event.kind.asker().is_none_or(|(asker, _)| asker == Asker::UBoot);
+        let goes_on = *asker == Asker::Firmware && boot.iter().all(own_part);
+        return is_later || !(goes_on || boot.iter().all(only_asked));
     }
     // An iPXE in a card's ROM is its own firmware: where one asks again although it had its script, the machine was started again.
     let had_own_script = |event: &Event| matches!(event.kind, EventKind::Script { machine: Some(_), .. });

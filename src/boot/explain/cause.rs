@@ -54,6 +54,13 @@ pub enum Cause {
         /// Which.
         file: String,
     },
+    /// What runs on it asked for a file that is not there.
+    NextFileMissing {
+        /// What runs.
+        by: String,
+        /// What it asked for.
+        file: String,
+    },
     /// A transfer did not come to its end.
     TransferUnfinished {
         /// Of which file.
@@ -189,6 +196,12 @@ impl Cause {
             Self::StrangeFile { file } => (
                 format!("it asked for {file:?}, which nobody here told it of"),
                 "another DHCP server names that boot file (its option 67): remove it there, or put the file among the loaders"
+                    .to_owned(),
+            ),
+            Self::NextFileMissing { by, file } => (
+                format!("{by} runs there and asked for {file:?}, which is not among the loaders"),
+                "put it there by that name: a shim wants its second stage beside itself, U-Boot its script, PXELINUX and GRUB their \
+                 configuration"
                     .to_owned(),
             ),
             Self::TransferUnfinished { file } => (

@@ -8,7 +8,7 @@ use super::{
     cause::{Cause, Finding},
 };
 use crate::boot::{
-    loaders::usual_loader,
+    loaders::{AUTOEXEC, usual_loader},
     transcript::{Asker, DhcpAnswer, Event, EventKind, Silence},
 };
 use crate::names::{ClientArch, MacAddr};
@@ -75,11 +75,11 @@ pub(super) fn decide(events: &[Event], place: Place, around: &Around<'_>) -> Out
     match milestone.map(|(_, event)| &event.kind) {
         None if kinds().any(|kind| kind.asker().is_some()) => Outcome::SystemOnly,
         None => Outcome::HandedOver { because: "nothing of these events tells of a boot".to_owned() },
-        Some(kind) => match certain(kind) {
+        Some(kind) => match certain(kind, events) {
             // This does not pass by waiting.
             Some(cause) => stopped(cause),
             None if is_waiting(PATIENCE) => Outcome::Underway,
-            None => stopped(likely(kind, events, around)),
+            None => own_way(kind, events).unwrap_or_else(|| stopped(likely(kind, events, around))),
         },
     }
 }
@@ -88,8 +88,7 @@ pub(super) fn decide(events: &[Event], place: Place, around: &Around<'_>) -> Out
 fn is_milestone(kind: &EventKind, before: &[Event]) -> bool {
     match kind {
         EventKind::Dhcp { asker, .. } => *asker != Asker::System,
-        // An iPXE that runs looks for autoexec.ipxe beside itself (from version 2 on); the loader is not what is missing then.
-        EventKind::LoaderMissing { .. } => !before.iter().any(|event| matches!(event.kind, EventKind::LoaderSent { .. })),
+        EventKind::LoaderMissing { file } => runs(before).is_none() || !is_optional(file),
         EventKind::LoaderSent { .. }
         | EventKind::LoaderBrokenOff { .. }
         | EventKind::LoaderStalled { .. }
@@ -99,9 +98,57 @@ fn is_milestone(kind: &EventKind, before: &[Event]) -> bool {
     }
 }
 
+/// What runs on a machine that asks for files by names of its own: the last program it fetched, or its U-Boot; where no name
+/// tells a program, the first file.
+fn runs(events: &[Event]) -> Option<String> {
+    let fetched = |event: &Event| match &event.kind {
+        EventKind::LoaderSent { file, .. } | EventKind::HttpLoader { file } => Some(file.clone()),
+        _ => None,
+    };
+    let program = events.iter().rev().find_map(|event| match event.kind.asker() {
+        Some((Asker::UBoot, _)) => Some("U-Boot".to_owned()),
+        _ => fetched(event).filter(|file| is_program(file)),
+    });
+    program.or_else(|| events.iter().find_map(fetched))
+}
+
+/// Whether a file by its name is one that firmware or a shim starts, and not what a running loader reads.
+fn is_program(file: &str) -> bool {
+    let name = file.to_ascii_lowercase();
+    [".efi", ".kpxe", ".pxe", ".0"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// What loaders look for and do without: iPXE its script (from version 2 on), a shim revocations and further certificates, GRUB
+/// the lists of its modules, U-Boot a device tree (a directory, where its board names none).
+fn is_optional(file: &str) -> bool {
+    let name = file.rsplit(['/', '\\']).next().unwrap_or(file).to_ascii_lowercase();
+    let is_shims = name.starts_with("revocations") || name.starts_with("shim_certificate");
+    is_shims || name == AUTOEXEC || name.is_empty() || name.ends_with(".lst") || name.ends_with(".dtb")
+}
+
+/// What came of a boot whose loader went its own way: such a loader has no use for our scripts.
+fn own_way(kind: &EventKind, events: &[Event]) -> Option<Outcome> {
+    let by = runs(events)?;
+    let has = match kind {
+        EventKind::LoaderSent { file, .. } if *file != by && !is_program(file) && !is_optional(file) => Some(file),
+        EventKind::LoaderMissing { .. } => None,
+        _ => return None,
+    };
+    if let Some((Asker::System, _)) = events.iter().rev().find_map(|event| event.kind.asker()) {
+        return Some(Outcome::Booted { shown_by: "an operating system asked for its address".to_owned() });
+    }
+    has.map(|file| Outcome::HandedOver {
+        because: format!("{by} runs there and has {file}; what it makes of that is not seen from here"),
+    })
+}
+
 /// The cause that an event is by itself.
-fn certain(kind: &EventKind) -> Option<Cause> {
+fn certain(kind: &EventKind, events: &[Event]) -> Option<Cause> {
     if let EventKind::LoaderMissing { file } = kind {
+        if runs(events).is_some() {
+            // It goes on to the next name.
+            return None;
+        }
         return Some(Cause::StrangeFile { file: file.clone() });
     }
     let EventKind::Dhcp { asker, arch, answer, .. } = kind else { return None };
@@ -135,6 +182,7 @@ fn likely(kind: &EventKind, events: &[Event], around: &Around<'_>) -> Cause {
         EventKind::LoaderBrokenOff { file } | EventKind::LoaderStalled { file } => {
             Cause::TransferUnfinished { file: file.clone() }
         }
+        EventKind::LoaderMissing { file } => Cause::NextFileMissing { by: runs(events).unwrap_or_default(), file: file.clone() },
         EventKind::FirstScript => Cause::MachineScriptNotFetched,
         EventKind::Dhcp { asker, answer, .. } => likely_after_dhcp(*asker, answer, events, around),
         _ => Cause::NeverHeard,

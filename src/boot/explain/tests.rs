@@ -43,6 +43,7 @@ fn request(asker: Asker) -> EventKind {
 fn offered(asker: Asker) -> DhcpAnswer {
     let boot = match asker {
         Asker::System => None,
+        Asker::UBoot => Some("the files it asks for itself".to_owned()),
         Asker::Ipxe => Some("http://10.0.0.2:8080/boot.ipxe".to_owned()),
         _ => Some("ipxe.efi".to_owned()),
     };
@@ -164,6 +165,54 @@ fn a_boot_that_stopped_is_told_by_the_last_thing_that_happened() {
     for (n, (kinds, expected)) in cases.into_iter().enumerate() {
         assert_eq!(cause(kinds), expected, "case {n}");
     }
+}
+
+/// What Debian's shim and GRUB, PXELINUX and U-Boot were seen to ask for in the lab.
+#[test]
+fn a_loader_that_asks_for_files_by_name_runs_and_is_not_called_silent() {
+    use Asker::{Firmware, UBoot};
+    let missing = |file: &str| EventKind::LoaderMissing { file: file.into() };
+    let got = |file: &str| EventKind::LoaderSent { file: file.into(), bytes: 1_000, milliseconds: 1 };
+    let next = |by: &str, file: &str| Cause::NextFileMissing { by: by.into(), file: file.into() };
+    let booting = [discover(Firmware), request(Firmware)];
+    let with = |more: &[EventKind]| [&booting, more].concat();
+    let shim =
+        [got("shimx64.efi"), missing("revocations_sku.efi"), missing("revocations_sbat.efi"), missing("shim_certificate_0.efi")];
+    let refused = [&shim[..], &[got("grubx64.efi")]].concat();
+    let grub = [&refused[..], &[missing("/grub/x86_64-efi/command.lst"), missing("/grub/grub.cfg")]].concat();
+    let over_http =
+        [EventKind::HttpLoader { file: "shimx64.efi".into() }, missing("shim_certificate_0.efi"), missing("grubx64.efi")];
+    let walk = [got("pxelinux.0"), got("ldlinux.c32"), missing("pxelinux.cfg/C0A84D0C"), missing("pxelinux.cfg/default")];
+    let silent = |file: &str| Cause::LoaderSilent { file: file.into(), firmware: Some(ClientArch::EFI_X64) };
+    for (kinds, expected) in [
+        (with(&shim), silent("shimx64.efi")),
+        (with(&[&shim[..], &[missing("grubx64.efi"), missing("grubx64.efi")]].concat()), next("shimx64.efi", "grubx64.efi")),
+        (with(&over_http), next("shimx64.efi", "grubx64.efi")),
+        // The shim did not start it: it is not signed.
+        (with(&refused), silent("grubx64.efi")),
+        (with(&grub), next("grubx64.efi", "/grub/grub.cfg")),
+        (with(&walk), next("pxelinux.0", "pxelinux.cfg/default")),
+        (vec![discover(UBoot), request(UBoot), missing("boot.scr.uimg")], next("U-Boot", "boot.scr.uimg")),
+        (with(&[got("ipxe-arm64.efi"), missing("dtb/")]), silent("ipxe-arm64.efi")),
+    ] {
+        assert_eq!(cause(kinds), expected);
+    }
+    for (kinds, by) in [
+        (with(&[&grub[..], &[got("/grub/grub.cfg")]].concat()), "grubx64.efi"),
+        (with(&[&walk[..], &[got("pxelinux.cfg/default"), got("vmlinuz")]].concat()), "pxelinux.0"),
+        (vec![discover(UBoot), request(UBoot), got("boot.scr.uimg")], "U-Boot"),
+    ] {
+        let outcome = last(kinds, free(None));
+        assert!(matches!(&outcome, Outcome::HandedOver { because } if because.starts_with(by)), "{outcome:?}");
+    }
+    let pi = [got("start4.elf"), missing("recovery.elf"), got("kernel8.img"), missing("overlays/none.dtbo")];
+    assert_eq!(cause(with(&pi)), next("start4.elf", "overlays/none.dtbo"));
+    for kinds in [with(&walk), with(&pi), with(&[&refused[..], &[got("/grub/grub.cfg")]].concat())] {
+        let outcome = last([kinds, vec![discover(Asker::System)]].concat(), free(None));
+        assert!(matches!(outcome, Outcome::Booted { .. }), "{outcome:?}");
+    }
+    let both_parts = [&[discover(UBoot), request(UBoot), missing("boot.scr.uimg")][..], &booting, &[sent()]].concat();
+    assert_eq!(explained(&transcript(both_parts), free(None), 3600).boots.len(), 1, "its UEFI part is of the same boot");
 }
 
 #[test]

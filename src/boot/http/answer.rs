@@ -81,7 +81,12 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
                 };
                 whole(&method, StatusCode::OK, kind, file.clone())
             }
-            None => text(&method, StatusCode::NOT_FOUND, "no such loader\n".to_owned()),
+            None => {
+                let file = shown(&name, 80);
+                let what = format!("asked for {file:?}, which is not among the loaders");
+                recorder.record_address(peer, happening(EventKind::LoaderMissing { file }, what));
+                text(&method, StatusCode::NOT_FOUND, "no such loader\n".to_owned())
+            }
         },
         Route::Asset(path) => asset(request, &path, source).await,
         Route::Health => text(&method, StatusCode::OK, "ok\n".to_owned()),
@@ -99,9 +104,14 @@ fn happening(kind: EventKind, what: impl Into<String>) -> Happening {
     Happening { service: "http", kind, what: what.into() }
 }
 
+/// A name from the wire, fit for a sentence.
+fn shown(name: &str, most: usize) -> String {
+    name.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
 /// Takes note of an asset: once for a file, not for every part of it that firmware fetches by itself.
 fn record_asset(status: StatusCode, path: &str, source: Source<'_>) {
-    let shown: String = path.trim_start_matches('/').chars().filter(|c| !c.is_control()).take(120).collect();
+    let shown = shown(path.trim_start_matches('/'), 120);
     let told = match status {
         StatusCode::OK => happening(EventKind::AssetSent { path: shown.clone() }, format!("fetches {shown}")),
         StatusCode::NOT_FOUND => happening(

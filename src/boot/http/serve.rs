@@ -129,8 +129,8 @@ async fn connection(
             .max_buf_size(LONGEST_HEAD)
             // What stands for a file's bytes must not be copied together with the head.
             .writev(true)
-            // Old GRUBs, Red Hat's of today and shim up to 15.4 look for "Content-Length" as every other server writes it, and take
-            // a file for empty where they find none (rhboot/grub2#216, rhboot/shim#403).
+            // GRUB 2.06, Red Hat's of today and shim up to 15.4 look for "Content-Length" as every other server writes it, and wait,
+            // or take a file for empty, where they find none (rhboot/grub2#216, rhboot/shim#403).
             .title_case_headers(true)
             .serve_connection(stream, service)
     );

@@ -41,7 +41,7 @@ pub enum EventKind {
         /// Which.
         file: String,
     },
-    /// The machine asked by TFTP for a file that is not among the loaders.
+    /// The machine asked by TFTP or HTTP for a file that is not among the loaders.
     LoaderMissing {
         /// Which.
         file: String,
@@ -100,6 +100,8 @@ pub enum Asker {
     Firmware,
     /// Firmware that fetches a loader over HTTP.
     HttpFirmware,
+    /// A U-Boot, which names the files it wants itself.
+    UBoot,
     /// An iPXE.
     Ipxe,
     /// An iPXE that lacks HTTP or iSCSI.
@@ -194,7 +196,7 @@ impl EventKind {
 impl Asker {
     /// Whether it is firmware, with which a boot begins.
     pub fn is_firmware(self) -> bool {
-        matches!(self, Self::Firmware | Self::HttpFirmware)
+        matches!(self, Self::Firmware | Self::HttpFirmware | Self::UBoot)
     }
 
     /// Whether it is an iPXE.

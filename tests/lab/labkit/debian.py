@@ -123,6 +123,21 @@ def kernel() -> Kernel:
     return Kernel(cached("kernel", key_of(package, version), build))
 
 
+def firmware() -> Path:
+    """What `packages.firmware` names, unpacked: firmware of other machines, and loaders an operator would bring."""
+    names = wanted("packages.firmware")
+    found = sh("apt-get", "download", "--print-uris", *names)
+    debs = sorted(re.findall(r"^'\S+' (\S+\.deb) ", found, re.MULTILINE))
+
+    def build(into: Path) -> None:
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", *names], cwd=into, check=True, stdout=subprocess.DEVNULL)
+        for deb in sorted(into.glob("*.deb")):
+            unpack(deb, into)
+            deb.unlink()
+
+    return cached("firmware", key_of(*debs), build)
+
+
 def server_tree() -> Path:
     """The unpacked root of the server VM, as a directory."""
     # Listed against an archive that stays empty: what is downloaded already would not be named.

@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str, pause: 
 class Qemu:
     """A virtual machine whose serial console goes to a log file and can be written to."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path, sockets: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], log: Path, sockets: Path, program: str = "qemu-system-x86_64") -> None:
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
@@ -53,7 +53,7 @@ class Qemu:
         self.started = time.time()
         errors = log.with_suffix(".qemu").open("ab")
         self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-nodefaults", "-nographic", "-no-reboot", "-accel", "tcg,thread=multi",
+            [program, "-nodefaults", "-nographic", "-no-reboot", "-accel", "tcg,thread=multi",
              "-chardev", f"socket,id=console,path={self._console},server=on,wait=off,logfile={log},logappend=on",
              "-serial", "chardev:console", "-monitor", "none", *arguments],
             stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True,

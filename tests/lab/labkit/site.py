@@ -41,6 +41,7 @@ class Machine:
     number: int
     boot: Sequence[str]
     chap: bool = False
+    loader: str = ""
 
     @property
     def mac(self) -> str:
@@ -53,7 +54,8 @@ class Machine:
     def text(self) -> str:
         """The machine's table."""
         boot = ", ".join(f'"{image}"' for image in self.boot)
-        return f'[[machine]]\nname = "{self.name}"\nmac = "{self.mac}"\nip = "{self.ip}"\nboot = [{boot}]\n' + ("chap = true\n" if self.chap else "")
+        text = f'[[machine]]\nname = "{self.name}"\nmac = "{self.mac}"\nip = "{self.ip}"\nboot = [{boot}]\n'
+        return text + ("chap = true\n" if self.chap else "") + (f'loader = "{self.loader}"\n' if self.loader else "")
 
 
 ALPHA = Image("alpha", {"1": "alpha.raw"}, "1")
@@ -72,6 +74,7 @@ class Site:
     volume_group: str = "cafe"
     menu_timeout: str = "1s"
     chap_secrets: str = ""
+    loaders: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def with_(self, **changes: object) -> "Site":
@@ -83,11 +86,12 @@ class Site:
         consent = ", ".join(f'"{item}"' for item in self.may_destroy)
         scope = 'range = "192.168.77.200-192.168.77.220"\nrouter = "192.168.77.1"\n' if self.network == "server" else ""
         chap = f'chap-secrets = "{self.chap_secrets}"\n' if self.chap_secrets else ""
+        loaders = f'loaders = "{self.loaders}"\n' if self.loaders else ""
         files = {
             "site.toml": f'name = "{NAME}"\n[server]\naddress = "192.168.77.1"\n'
                          f'[storage]\nvolume-group = "{self.volume_group}"\nthin-pool = "pool"\ncreate-pool = true\n'
                          'pool-size = "80%"\nimage-store = "/lab/images"\n'
-                         f'[iscsi]\niqn-prefix = "{PREFIX}"\n{chap}[boot]\nmenu-timeout = "{self.menu_timeout}"\n'
+                         f'[iscsi]\niqn-prefix = "{PREFIX}"\n{chap}[boot]\nmenu-timeout = "{self.menu_timeout}"\n{loaders}'
                          f'[policy]\nmax-destroy = {self.max_destroy}\nmay-destroy = [{consent}]\n',
             "network/lan.toml": f'interface = "br0"\nmode = "{self.network}"\nsubnet = "192.168.77.0/24"\n{scope}',
         }

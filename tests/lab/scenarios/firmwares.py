@@ -7,16 +7,17 @@ from labkit.lab import Lab
 from labkit.qemu import Qemu
 from labkit.site import ALPHA, BETA, Machine, Site
 
-PROVES = "a plain BIOS PXE ROM and UEFI HTTP Boot reach their roots; a customer picks another image"
+PROVES = "a plain BIOS PXE ROM and UEFI HTTP Boot reach their roots; customers of BIOS and UEFI pick another image"
 MENU = ["alpha", "beta"]
-PC01, PC02, PC03 = (Machine(f"pc0{number}", number, MENU) for number in (1, 2, 3))
-DOWN_AND_ENTER = ("\x1b[B", "\r")
+PC01, PC02, PC03, PC04 = (Machine(f"pc0{number}", number, MENU) for number in (1, 2, 3, 4))
+CHOICES = ((PC03, "uefi-pxe", ("\x1b[B", "\r")), (PC04, "bios-ipxe-rom", ("b",)))
+"""One goes down a line and takes it, the other presses the entry's key: SeaBIOS takes an arrow from a serial line for Escape."""
 
 
 def run(lab: Lab) -> None:
-    """Two clients at once, and then one whose menu waits."""
-    server = lab.server(ports=3)
-    site = Site(machines=(PC01, PC02, PC03), images=(ALPHA, BETA))
+    """Two clients at once, and then two whose menus wait."""
+    server = lab.server(ports=4)
+    site = Site(machines=(PC01, PC02, PC03, PC04), images=(ALPHA, BETA))
     cafe = Cafe(server, site)
     cafe.apply()
     serving = cafe.serve()
@@ -30,11 +31,14 @@ def run(lab: Lab) -> None:
     lab.proves("HTTP Boot fetched ipxe.efi without TFTP", "ipxe.efi" in said and "'tftp'" not in said, said)
 
     cafe.apply(site.with_(menu_timeout="2m"), expect=(0, 3))
-    choosing = lab.client("pc03", server.ports[2], "uefi-pxe", PC03.mac)
-    choosing.wait_shown(MENU[1], 240)
-    for keys in DOWN_AND_ENTER:
-        choosing.type(keys)
-    reached(lab, cafe, PC03, choosing, "beta")
+    choosing = [(machine, lab.client(machine.name, server.ports[machine.number - 1], firmware, machine.mac), keys)
+                for machine, firmware, keys in CHOICES]
+    for _, client, keys in choosing:
+        client.wait_shown(MENU[1], 240)
+        for key in keys:
+            client.type(key)
+    for machine, client, _ in choosing:
+        reached(lab, cafe, machine, client, "beta")
     lab.proves("serve still runs", serving.status() is None, serving.output()[-2000:])
 
 

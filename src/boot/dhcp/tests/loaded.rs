@@ -41,6 +41,9 @@ fn every_architecture_is_told_its_own_file_in_every_mode_c3_c13() {
         (fixture!("edk2-ia32-discover"), "ipxe-i386.efi"),
         (fixture!("edk2-arm64-discover"), "arm64-efi/ipxe.efi"),
         (fixture!("rpi4-uefi-discover"), "arm64-efi/ipxe.efi"),
+        (fixture!("uboot-arm64-efi-discover"), "arm64-efi/ipxe.efi"),
+        (fixture!("edk2-ia32-http-discover"), "http://10.88.0.1:8080/loaders/ipxe-i386.efi"),
+        (fixture!("edk2-arm64-http-discover"), "http://10.88.0.1:8080/loaders/arm64-efi/ipxe.efi"),
         (fixture!("edk2-http-discover"), "http://10.88.0.1:8080/loaders/ipxe.efi"),
         (fixture!("gpxe-discover"), "tftp://10.88.0.1/undionly.kpxe"),
         (fixture!("ipxe-lacking-discover"), "tftp://10.88.0.1/undionly.kpxe"),
@@ -73,6 +76,23 @@ fn an_etherboot_rom_is_told_the_file_alone_and_only_by_the_server_of_its_address
     assert_eq!(reply.file, "undionly.kpxe");
     assert!(!reply.options.contains_key(&options::VENDOR_INFORMATION));
     let answer = room(NetworkMode::Proxy).ask(&discover);
+    assert!(matches!(answer, Answer::Ignore(IgnoreReason::NoBoot(_))), "{answer:?}");
+}
+
+#[test]
+fn a_u_boot_is_told_who_has_its_files_and_only_by_the_server_of_its_address() {
+    let discover = read(fixture!("uboot-arm64-discover"));
+    assert_eq!(classify(&discover), Client::UBoot { arch: Some(ClientArch(22)) });
+    let mut room = room(NetworkMode::Server);
+    let reply = offer(room.ask(&discover));
+    assert_eq!((reply.siaddr, reply.file.as_str()), (Ipv4Addr::new(10, 88, 0, 1), ""), "without it: `serverip' not set");
+    assert!(!reply.options.contains_key(&options::VENDOR_CLASS) && !reply.options.contains_key(&options::BOOT_FILE_NAME));
+    let machine = room.table.machines.values_mut().next().expect("a machine");
+    (machine.macs, machine.loader) = (vec![discover.mac], Some("arm64-efi/ipxe.efi".into()));
+    assert_eq!(offer(room.ask(&discover)).file, "", "that is for its UEFI part");
+    room.table.machines.values_mut().next().expect("a machine").loader = Some("pxelinux.0".into());
+    assert_eq!(offer(room.ask(&discover)).file, "pxelinux.0");
+    let answer = self::room(NetworkMode::Proxy).ask(&discover);
     assert!(matches!(answer, Answer::Ignore(IgnoreReason::NoBoot(_))), "{answer:?}");
 }
 
