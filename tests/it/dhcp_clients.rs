@@ -238,14 +238,7 @@ fn two_interfaces_serve_two_networks_and_each_answers_on_its_own() {
     let Some(mut wires) = Wires::of_two("two", PC01) else { return };
     wires.space("d");
     wires.pair(("s", "s1"), ("d", "d0"));
-    wires.ip("s", "addr add 10.79.0.1/24 dev s1");
-    wires.publish(room(|table| {
-        let mut second = lan(table).clone();
-        second.interface = "s1".into();
-        second.subnet = "10.79.0.0/24".parse().expect("a subnet");
-        second.range = Some(([10, 79, 0, 200].into(), [10, 79, 0, 202].into()));
-        table.networks.insert("second".parse().expect("a name"), second);
-    }));
+    wires.publish_two();
     wires.serve();
     // With and without the broadcast flag: to everybody, and to its card alone before it has the address.
     for (space, extra, ip) in

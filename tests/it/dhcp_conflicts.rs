@@ -104,14 +104,7 @@ fn two_interfaces_of_the_server_on_one_wire_are_no_other_server() {
     let Some(mut wires) = Wires::of_many("twice", &["s", "c"]) else { return };
     wires.pair(("s", "s1"), ("w", "ws1"));
     wires.ip("w", "link set ws1 master br0");
-    wires.ip("s", "addr add 10.79.0.1/24 dev s1");
-    wires.publish(room(|table| {
-        let mut second = lan(table).clone();
-        second.interface = "s1".into();
-        second.subnet = "10.79.0.0/24".parse().expect("a subnet");
-        second.range = Some(([10, 79, 0, 200].into(), [10, 79, 0, 202].into()));
-        table.networks.insert("second".parse().expect("a name"), second);
-    }));
+    wires.publish_two();
     wires.serve();
     let client = "02:00:00:00:00:01";
     assert!(!udhcpc(&mut wires, client, &["-B"]).is_empty());

@@ -173,6 +173,18 @@ impl Wires {
         path
     }
 
+    /// Publishes the room and a second network, 10.79.0.0/24 on `s1`.
+    pub fn publish_two(&self) {
+        self.ip("s", "addr add 10.79.0.1/24 dev s1");
+        self.publish(room(|table| {
+            let mut second = lan(table).clone();
+            second.interface = "s1".into();
+            second.subnet = "10.79.0.0/24".parse().expect("a subnet");
+            second.range = Some(([10, 79, 0, 200].into(), [10, 79, 0, 202].into()));
+            table.networks.insert("second".parse().expect("a name"), second);
+        }));
+    }
+
     /// Publishes a table.
     pub fn publish(&self, make: impl FnOnce(&std::path::Path) -> BootTable) {
         let loaders = self.file("loaders");
