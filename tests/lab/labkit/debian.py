@@ -64,6 +64,19 @@ def unpack(deb: Path, root: Path) -> None:
             raise RuntimeError(f"{deb} cannot be unpacked")
 
 
+def fetch(into: Path, *packages: str) -> None:
+    """Fetches packages, without what they depend on, and unpacks them."""
+    subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", *packages], cwd=into, check=True, stdout=subprocess.DEVNULL)
+    for deb in sorted(into.glob("*.deb")):
+        unpack(deb, into)
+        deb.unlink()
+
+
+def named(uris: str) -> list[str]:
+    """The files that apt-get's `--print-uris` names."""
+    return sorted(re.findall(r"^'\S+' (\S+\.deb) ", uris, re.MULTILINE))
+
+
 @dataclass(frozen=True)
 class Kernel:
     """An unpacked kernel: its image and its modules."""
@@ -113,11 +126,7 @@ def kernel() -> Kernel:
     version = sh("apt-cache", "show", package).split("Version: ")[1].split()[0]
 
     def build(into: Path) -> None:
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", f"{package}={version}"],
-                       cwd=into, check=True, stdout=subprocess.DEVNULL)
-        deb = next(into.glob("*.deb"))
-        unpack(deb, into)
-        deb.unlink()
+        fetch(into, f"{package}={version}")
         sh("depmod", "-b", into, next((into / "lib/modules").iterdir()).name)
 
     return Kernel(cached("kernel", key_of(package, version), build))
@@ -126,14 +135,10 @@ def kernel() -> Kernel:
 def firmware() -> Path:
     """What `packages.firmware` names, unpacked: firmware of other machines, and loaders an operator would bring."""
     names = wanted("packages.firmware")
-    found = sh("apt-get", "download", "--print-uris", *names)
-    debs = sorted(re.findall(r"^'\S+' (\S+\.deb) ", found, re.MULTILINE))
+    debs = named(sh("apt-get", "download", "--print-uris", *names))
 
     def build(into: Path) -> None:
-        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", *names], cwd=into, check=True, stdout=subprocess.DEVNULL)
-        for deb in sorted(into.glob("*.deb")):
-            unpack(deb, into)
-            deb.unlink()
+        fetch(into, *names)
 
     return cached("firmware", key_of(*debs), build)
 
@@ -142,7 +147,7 @@ def server_tree() -> Path:
     """The unpacked root of the server VM, as a directory."""
     # Listed against an archive that stays empty: what is downloaded already would not be named.
     uris = apt("--print-uris", "install", *wanted("packages.server"), archives="none")
-    debs = sorted(re.findall(r"^'\S+' (\S+\.deb) ", uris, re.MULTILINE))
+    debs = named(uris)
 
     def build(into: Path) -> None:
         apt("--download-only", "install", *wanted("packages.server"))

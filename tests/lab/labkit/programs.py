@@ -27,10 +27,11 @@ def uefi(machine: int, text: str) -> bytes:
     body = CODE[machine] + f"\r\n{text}\r\n\0".encode("utf-16-le")
     body += bytes(-len(body) % FILE)
     is_wide = machine != IA32
-    base, pointers, flags = ("<Q", "<4Q", 0x0022) if is_wide else ("<Q", "<4I", 0x0102)
+    pointers, flags = ("<4Q", 0x0022) if is_wide else ("<4I", 0x0102)
     optional = b"".join((
         struct.pack("<HH5I", 0x20B if is_wide else 0x10B, 0, len(body), 0, 0, SECTION, SECTION),
-        struct.pack(base, 0),
+        # Where it is loaded: anywhere. With 32 bits the first half is where data begins.
+        bytes(8),
         struct.pack("<II6H4IHH", SECTION, FILE, *[0] * 6, 0, 2 * SECTION, FILE, 0, 10, 0),
         struct.pack(pointers, *[0] * 4),
         struct.pack("<II", 0, DIRECTORIES) + bytes(8 * DIRECTORIES),
