@@ -86,11 +86,7 @@ fn ask(prepared: &Prepared, facts: &Facts) -> Vec<Check> {
                 .map(|answers| answers.iter().filter(concerns).cloned().collect::<Vec<_>>())
                 .map_err(ToString::to_string)
         });
-        match answers {
-            Some(Ok(answers)) => judge_dhcp(name, (network.mode, network.subnet), &ours, Ok(&answers)),
-            Some(Err(error)) => judge_dhcp(name, (network.mode, network.subnet), &ours, Err(error)),
-            None => Vec::new(),
-        }
+        answers.map_or_else(Vec::new, |heard| judge_dhcp(name, (network.mode, network.subnet), &ours, heard))
     });
     judged.collect()
 }

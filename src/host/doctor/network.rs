@@ -26,7 +26,7 @@ pub fn judge_dhcp(
     name: &NetworkName,
     (mode, subnet): (NetworkMode, Ipv4Net),
     ours: &BTreeSet<Ipv4Addr>,
-    heard: Result<&[Answer], String>,
+    heard: Result<Vec<Answer>, String>,
 ) -> Vec<Check> {
     let answers = match heard {
         Ok(answers) => answers,

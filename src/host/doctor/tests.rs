@@ -185,7 +185,7 @@ fn who_answers_dhcp_is_judged_by_the_networks_mode() {
     let stray = Answer { server: Ipv4Addr::new(192, 168, 0, 1), address: Some(Ipv4Addr::new(192, 168, 0, 77)), boot_file: None };
     let (name, subnet) = ("lan".parse().expect("a name"), "10.0.0.0/24".parse().expect("a subnet"));
     let judge = |mode, heard: &[Answer]| {
-        judge_dhcp(&name, (mode, subnet), &ours, Ok(heard)).into_iter().map(|check| check.state).collect::<Vec<_>>()
+        judge_dhcp(&name, (mode, subnet), &ours, Ok(heard.to_vec())).into_iter().map(|check| check.state).collect::<Vec<_>>()
     };
     assert_eq!(judge(NetworkMode::Server, &[]), [State::Ok]);
     assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&own)), [State::Ok], "this is us");
