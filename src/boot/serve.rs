@@ -9,7 +9,7 @@ mod recorder;
 mod source;
 
 pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
-pub use recorder::{Flush, Happening, Recorder};
+pub use recorder::{Flush, Happening, LONGEST_NAME, Recorder, shown};
 pub use source::Served;
 
 use self::{doors::House, source::TableSource};

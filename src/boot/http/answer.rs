@@ -12,7 +12,7 @@ use super::{
 };
 use crate::boot::{
     chap,
-    serve::{Happening, Recorder, Served},
+    serve::{Happening, Recorder, Served, shown},
     transcript::EventKind,
 };
 use hyper::{
@@ -82,9 +82,7 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
                 whole(&method, StatusCode::OK, kind, file.clone())
             }
             None => {
-                let file = shown(&name, 80);
-                let what = format!("asked for {file:?}, which is not among the loaders");
-                recorder.record_address(peer, happening(EventKind::LoaderMissing { file }, what));
+                recorder.record_address(peer, Happening::loader_missing("http", &name));
                 text(&method, StatusCode::NOT_FOUND, "no such loader\n".to_owned())
             }
         },
@@ -102,11 +100,6 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
 
 fn happening(kind: EventKind, what: impl Into<String>) -> Happening {
     Happening { service: "http", kind, what: what.into() }
-}
-
-/// A name from the wire, fit for a sentence.
-fn shown(name: &str, most: usize) -> String {
-    name.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 /// Takes note of an asset: once for a file, not for every part of it that firmware fetches by itself.
@@ -165,8 +158,9 @@ async fn asset<B>(request: &Request<B>, path: &str, source: Source<'_>) -> Respo
             return text(method, StatusCode::INTERNAL_SERVER_ERROR, "the asset cannot be read\n".to_owned());
         }
     };
-    let Facts { size, modified, tag } = asset.facts.clone();
-    let selection = select(method, request.headers(), &asset.facts);
+    let facts = asset.facts.clone();
+    let Facts { size, modified, ref tag } = *facts;
+    let selection = select(method, request.headers(), &facts);
     let (status, from, length) = match selection {
         Selection::Whole => (StatusCode::OK, 0, size),
         Selection::Part { from, length } => (StatusCode::PARTIAL_CONTENT, from, length),
@@ -184,7 +178,7 @@ async fn asset<B>(request: &Request<B>, path: &str, source: Source<'_>) -> Respo
     let headers = response.headers_mut();
     let value = |text: String| HeaderValue::try_from(text).expect("digits, hexadecimal and dates are legal");
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(ETAG, value(tag));
+    headers.insert(ETAG, value(tag.clone()));
     headers.insert(LAST_MODIFIED, value(httpdate::fmt_http_date(modified)));
     match selection {
         Selection::Part { .. } => {

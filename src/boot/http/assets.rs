@@ -89,7 +89,7 @@ struct Kept {
 #[derive(Debug)]
 struct Stored {
     identity: Identity,
-    facts: Facts,
+    facts: Arc<Facts>,
     /// Where it stands, with the directory.
     path: PathBuf,
     bytes: Bytes,
@@ -99,7 +99,7 @@ struct Stored {
 #[derive(Debug)]
 pub struct Asset {
     /// What is known of it.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     found: Found,
     buffers: Buffers,
 }
@@ -150,6 +150,8 @@ impl Assets {
 
     /// Finds a file by its decoded path.
     pub async fn find(self: &Arc<Self>, path: &str) -> Result<Asset, AssetError> {
+        // Clients begin it with slashes.
+        let path = path.trim_start_matches('/');
         let stored = self.kept().find(path);
         if let Some(stored) = stored.filter(|stored| stands(&stored.path) == Some(stored.identity)) {
             return Ok(self.asset(stored.facts.clone(), Found::Memory(stored.bytes.clone())));
@@ -167,7 +169,7 @@ impl Assets {
             true => Found::Memory(self.read(path, file, identity).await?),
             false => Found::File(file),
         };
-        Ok(self.asset(identity.facts(), found))
+        Ok(self.asset(Arc::new(identity.facts()), found))
     }
 
     /// Reads a small file, and keeps it.
@@ -179,13 +181,13 @@ impl Assets {
         let read = read.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         let bytes = read.map_err(AssetError::Unreadable)?;
         if identity.is_settled(SystemTime::now()) {
-            let (facts, at) = (identity.facts(), below(&self.root, path));
+            let (facts, at) = (Arc::new(identity.facts()), self.root.join(path));
             self.kept().keep(path, Stored { identity, facts, path: at, bytes: bytes.clone() });
         }
         Ok(bytes)
     }
 
-    fn asset(&self, facts: Facts, found: Found) -> Asset {
+    fn asset(&self, facts: Arc<Facts>, found: Found) -> Asset {
         Asset { facts, found, buffers: self.buffers.clone() }
     }
 
@@ -237,17 +239,12 @@ fn stands(path: &Path) -> Option<Identity> {
     Some(Identity::of(&fstat(&file).ok()?))
 }
 
-/// A path with its directory; clients begin it with slashes.
-fn below(root: &Path, path: &str) -> PathBuf {
-    root.join(path.trim_start_matches('/'))
-}
-
 /// Opens a regular file below a directory. Not to block: the opening of a FIFO would wait for its other end.
 fn open(root: &Path, path: &str, how: ResolveFlags) -> Result<(File, Identity), AssetError> {
     let directory = openat2(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), how)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let beneath = how | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = openat2(&directory, path.trim_start_matches('/'), flags, Mode::empty(), beneath)?;
+    let file = openat2(&directory, path, flags, Mode::empty(), beneath)?;
     let stat = fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok((file.into(), Identity::of(&stat))),
@@ -320,7 +317,10 @@ mod tests {
             for (number, size) in sizes.enumerate() {
                 let identity = Identity { device: 0, inode: 0, size, modified: (0, 0), changed: (0, 0) };
                 let path = number.to_string();
-                kept.keep(&path, Stored { identity, facts: identity.facts(), path: path.clone().into(), bytes: Bytes::new() });
+                kept.keep(
+                    &path,
+                    Stored { identity, facts: identity.facts().into(), path: path.clone().into(), bytes: Bytes::new() },
+                );
                 assert!(kept.find(&path).is_some(), "the newest stays");
             }
             assert_eq!(kept.files.values().map(|(_, stored)| stored.identity.size).sum::<u64>(), kept.bytes);

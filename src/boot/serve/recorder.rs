@@ -31,6 +31,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// What is rendered before it goes to the file: a transcript of megabytes is never in memory a second time.
 const BUFFER: usize = 1 << 16;
 
+/// So much of a loader's name is told.
+pub const LONGEST_NAME: usize = 80;
+
 /// Which write it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
@@ -68,7 +71,19 @@ pub struct Happening {
     pub what: String,
 }
 
+/// A name from the wire, so many characters of it, fit for a sentence.
+pub fn shown(name: &str, most: usize) -> String {
+    name.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
 impl Happening {
+    /// Somebody asked for a file that is not among the loaders.
+    pub fn loader_missing(service: &'static str, name: &str) -> Self {
+        let file = shown(name, LONGEST_NAME);
+        let what = format!("asked for {file:?}, which is not among the loaders");
+        Self { service, kind: EventKind::LoaderMissing { file }, what }
+    }
+
     fn at(self, at: Timestamp) -> Event {
         Event { at, service: self.service.to_owned(), kind: self.kind, what: self.what }
     }

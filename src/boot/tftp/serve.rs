@@ -11,7 +11,7 @@ use super::{
     transfer::{Buffers, Transfer},
 };
 use crate::boot::{
-    serve::{Happening, Recorder, Served},
+    serve::{Happening, LONGEST_NAME, Recorder, Served, shown},
     transcript::EventKind,
 };
 use hyper::body::Bytes;
@@ -191,9 +191,7 @@ impl Transfers {
             Opening::Read(request) => match served.loaders.find(&request.name) {
                 Some((_, file)) => return Some((request, file.clone())),
                 None => {
-                    let file = shown(&request.name);
-                    let what = format!("asked for {file:?}, which is not among the loaders");
-                    record(&self.recorder, peer.ip(), EventKind::LoaderMissing { file }, what);
+                    self.recorder.record_address(peer.ip(), Happening::loader_missing("tftp", &request.name));
                     Refusal::NotFound
                 }
             },
@@ -224,7 +222,7 @@ impl Transfers {
     }
 
     fn start(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
-        let name = shown(&request.name);
+        let name = shown(&request.name, LONGEST_NAME);
         let started =
             Transfer::start(self.local, peer, request, (&file, largest_block), &mut self.buffers).and_then(|transfer| {
                 epoll::add(&self.epoll, &transfer, EventData::new_u64(self.next), EventFlags::IN)?;
@@ -256,7 +254,7 @@ impl Transfers {
             // Its port is closed: it is gone, or has what it wanted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.end(token, Some(Outcome::Aborted)),
             Err(error) => {
-                tracing::warn!(peer = %transfer.peer, name = shown(&transfer.file), %error, "a TFTP transfer failed");
+                tracing::warn!(peer = %transfer.peer, name = shown(&transfer.file, LONGEST_NAME), %error, "a TFTP transfer failed");
                 self.end(token, None);
             }
         }
@@ -301,7 +299,7 @@ impl Transfers {
 
 /// Says how a transfer ended.
 fn tell(recorder: &Recorder, transfer: &Transfer, outcome: Outcome) {
-    let (peer, name) = (transfer.peer, shown(&transfer.file));
+    let (peer, name) = (transfer.peer, shown(&transfer.file, LONGEST_NAME));
     let (kind, what) = match outcome {
         Outcome::Complete => {
             let (size, took) = (transfer.size(), transfer.begun.elapsed());
@@ -320,11 +318,6 @@ fn tell(recorder: &Recorder, transfer: &Transfer, outcome: Outcome) {
         }
     };
     record(recorder, peer.ip(), kind, what);
-}
-
-/// A name from the wire, fit for a sentence.
-fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 fn record(recorder: &Recorder, peer: IpAddr, kind: EventKind, what: String) {
