@@ -24,5 +24,6 @@ pub use compute::{Prepared, compute, prepare};
 pub use glob::Targets;
 pub use model::*;
 pub use op::{ConfigFsOp, Op, SecretPart, Step};
+pub use pool::is_half_made_pool;
 pub use render::{render_ops, render_text};
 pub use render_op::render_op;

@@ -5,8 +5,8 @@ use super::draft::{Draft, Drafted};
 use super::op::Op;
 use super::{Action, Hold, Subject};
 use crate::desired::Mark;
-use crate::names::{Bytes, Share};
-use crate::observed::{Hundredths, LvKind, Vg};
+use crate::names::{Bytes, Share, SiteName};
+use crate::observed::{Hundredths, Lv, LvKind, Vg};
 
 /// Smallest chunk of a thin pool, and the right one for many snapshots: the first write to a shared chunk copies all of it.
 const CHUNK: u64 = 64 << 10;
@@ -44,9 +44,10 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
     let path = context.path(&storage.pool);
     let mut pool = Pool { no_new: None, no_touch: None, made_by: None, discards: true, spare: None };
     let held = |reason: String| Some(Hold::Pool { reason });
-    let Some(lv) = context.vg.lvs.get(storage.pool.as_str()) else {
+    let there = context.vg.lvs.get(storage.pool.as_str());
+    let Some(lv) = there.filter(|lv| !is_half_made_pool(lv, &context.desired.site)) else {
         match storage.create_pool {
-            Some(share) if !storage.versions.is_empty() => plan_new_pool(context, draft, share, &mut pool),
+            Some(share) if !storage.versions.is_empty() => plan_new_pool(context, draft, share, there, &mut pool),
             Some(_) => {}
             None => {
                 pool.no_touch = held(format!("there is no thin pool {path}; make it, or set create-pool = true under [storage]"));
@@ -94,6 +95,15 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
     pool
 }
 
+/// Whether this is all that `lvcreate --type thin-pool` came to before it was cut off: LVM first commits the pool's metadata, as a
+/// plain volume with the pool's name and tags, and turns that into a pool with its next commit. There is nothing in it.
+pub fn is_half_made_pool(lv: &Lv, site: &SiteName) -> bool {
+    matches!(&lv.kind, LvKind::Other(segment) if segment == "linear" || segment == "striped")
+        && [Mark::OURS, &Mark::tag(Mark::SITE, site)].iter().all(|mark| lv.tags.contains(mark))
+        && lv.size.0 <= METADATA_LARGEST
+        && !lv.open
+}
+
 /// Warns while there is still room: the area cannot be made larger in place.
 pub(super) fn note_vg_metadata(vg: &Vg, draft: &mut Draft) {
     // LVM writes the new text beside the old one, so half of the area is what volumes can use.
@@ -121,28 +131,33 @@ pub(super) fn gate_vg_metadata(context: &Context<'_>, new_volumes: u64) -> Optio
     })
 }
 
-fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, pool: &mut Pool) {
+fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, half_made: Option<&Lv>, pool: &mut Pool) {
     let storage = context.storage;
+    let free = Bytes(context.vg.free.0 + half_made.map_or(0, |lv| lv.size.0));
     let extent = context.vg.extent.0.max(1);
     let down = |bytes: u64| bytes / extent * extent;
     let up = |bytes: u64| bytes.div_ceil(extent) * extent;
-    let wanted = share.of(context.vg.free).0;
+    let wanted = share.of(free).0;
     let mut chunk = CHUNK;
     while wanted / (chunk / CHUNK) > CHUNK_COVERS {
         chunk *= 2;
     }
     let metadata = up((wanted / chunk * METADATA_PER_CHUNK).clamp(METADATA_SMALLEST, METADATA_LARGEST));
     // LVM keeps a spare of the same size for repairs.
-    let size = down(wanted.min(context.vg.free.0.saturating_sub(2 * metadata)));
+    let size = down(wanted.min(free.0.saturating_sub(2 * metadata)));
     let subject = Subject::Pool(storage.vg.clone(), storage.pool.clone());
     let mut change = Drafted::new(
         Action::Create,
-        format!("{} of {} free, chunks of {}", Bytes(size).rounded(), context.vg.free.rounded(), Bytes(chunk)),
-        "it is absent and create-pool is true",
+        format!("{} of {} free, chunks of {}", Bytes(size).rounded(), free.rounded(), Bytes(chunk)),
+        if half_made.is_some() {
+            "making it was cut off before there was anything in it, and create-pool is true"
+        } else {
+            "it is absent and create-pool is true"
+        },
     );
     if size < extent {
         change.hold(Hold::Pool {
-            reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, context.vg.free.rounded()),
+            reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, free.rounded()),
         });
     }
     let words = [
@@ -168,6 +183,10 @@ fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, pool: &
         &Mark::tag(Mark::SITE, &context.desired.site),
         storage.vg.as_str(),
     ];
+    if half_made.is_some() {
+        let path = context.path(&storage.pool);
+        change.work.early.push(Op::Run(["lvremove", "-f", "-y", &path].map(str::to_owned).into()));
+    }
     change.work.early.push(Op::Run(words.iter().map(|word| (*word).to_owned()).collect()));
     draft.add(subject.clone(), change);
     pool.made_by = Some(subject);

@@ -69,6 +69,19 @@ fn contract_volumes_are_changed_as_said() {
 }
 
 #[test]
+fn contract_a_volume_outside_the_pool_is_reported_as_a_plain_one() {
+    on_each_host(|ground| {
+        ground.works("lvcreate -y -L 4m -n contract.plain --addtag barista cafe");
+        assert_eq!(ground.field("contract.plain", "segtype"), "linear");
+        assert_eq!(ground.field("contract.plain", "lv_tags"), "barista");
+        ground.fails("lvcreate --type thin-pool -L 4m -y -n contract.plain cafe", 5);
+        ground.fails("lvcreate -y -L 900t -n contract.huge cafe", 5);
+        ground.works("lvremove -f -y cafe/contract.plain");
+        assert_eq!(ground.names(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn contract_snapshots_are_passed_over_unless_they_are_made_with_kn() {
     on_each_host(|ground| {
         ground.volume("contract.v1");

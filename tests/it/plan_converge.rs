@@ -1,7 +1,7 @@
 //! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
 
 use crate::room::{Files, Room, cafe, disk, empty, machines, text, with};
-use barista::host::fake::FakeHost;
+use barista::host::{Command, fake::FakeHost};
 use barista::plan::{Disruption, Op, Outcome, Step};
 use barista::site::{Entry, Tree, load};
 use std::time::Duration;
@@ -70,6 +70,36 @@ fn survive(from: Option<&Files>, to: &Files, fault: fn(&FakeHost, u64)) {
             assert_eq!(*outcome, Outcome::Done, "{subject} after a fault at effect {n}\n{}", text(&plan));
         }
         assert_eq!(text(&room.plan(to)), CONVERGED, "after a fault at effect {n}");
+    }
+}
+
+#[test]
+fn a_pool_that_a_power_cut_left_half_made_is_made_whole_and_one_of_somebody_else_is_not_touched() {
+    let lvcreate = |room: &Room, words: &str| {
+        let argv: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let output = room.host.system().commands.run(&Command::new(&argv, Duration::from_secs(1))).expect("runs");
+        assert_eq!(output.status, Some(0), "{}", output.stderr);
+    };
+    let room = Room::new();
+    lvcreate(&room, "lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=cat cafe");
+    let plan = text(&room.plan(&cafe(1)));
+    assert!(plan.contains("+ pool    cafe/pool"), "{plan}");
+    assert!(plan.contains("making it was cut off before there was anything in it"), "{plan}");
+    room.settle(&cafe(1));
+    for strange in [
+        "lvcreate -y -L 4m -n pool cafe",
+        "lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=another cafe",
+        "lvcreate -y -L 100g -n pool --addtag barista --addtag barista.site=cat cafe",
+    ] {
+        let room = Room::new();
+        lvcreate(&room, strange);
+        let (plan, _) = room.apply(&cafe(1));
+        assert!(
+            text(&plan).contains("a volume cafe/pool that is no thin pool is there and not ours"),
+            "{strange}\n{}",
+            text(&plan)
+        );
+        assert!(room.host.content("cafe", "pool").is_some(), "{strange}");
     }
 }
 

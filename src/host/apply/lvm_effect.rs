@@ -3,7 +3,7 @@
 //! **Invariant:** pure. LVM's messages differ between versions and are full of other devices' troubles, and one exit status
 //! stands for many volumes: the state is the only witness. A command that is not known here has no witness.
 
-use crate::observed::Lv;
+use crate::observed::{Lv, LvKind};
 use std::collections::BTreeMap;
 
 /// Whether the volume group is as `words`, applied to `volume` (`vg/lv`) where the command names it last, would leave it; `None`
@@ -13,7 +13,11 @@ pub(super) fn is_in_effect(words: &[String], volume: Option<&str>, lvs: &BTreeMa
     let flag = |names: &[&str]| value_of(rest, names);
     let named = volume.or_else(|| rest.last().map(String::as_str)).map(lv_name)?;
     match command.as_str() {
-        "lvcreate" => Some(lvs.contains_key(flag(&["-n", "--name"])?)),
+        "lvcreate" => {
+            let made = lvs.get(flag(&["-n", "--name"])?);
+            let wants_pool = flag(&["--type"]) == Some("thin-pool");
+            Some(made.is_some_and(|lv| !wants_pool || matches!(lv.kind, LvKind::ThinPool { .. })))
+        }
         "lvremove" => Some(!lvs.contains_key(named)),
         "lvrename" => {
             let (from, to) = (rest.get(rest.len().checked_sub(2)?)?, rest.last()?);
@@ -79,7 +83,6 @@ pub(super) fn group_of(words: &[String]) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::names::Bytes;
-    use crate::observed::LvKind;
 
     fn words(line: &str) -> Vec<String> {
         line.split(' ').map(str::to_owned).collect()
@@ -105,6 +108,7 @@ mod tests {
         for (line, effect) in [
             ("lvcreate -s -kn -n a --addtag barista cafe/base", Some(true)),
             ("lvcreate -s -kn -n b cafe/base", Some(false)),
+            ("lvcreate --type thin-pool -n a cafe", Some(false)),
             ("lvremove -f -y cafe/a", Some(false)),
             ("lvremove -f -y cafe/b", Some(true)),
             ("lvrename cafe/b cafe/a", Some(true)),

@@ -7,7 +7,7 @@ use crate::boot::table::{BootNetwork, BootTable};
 use crate::desired::{Firmware, NetworkMode};
 use crate::names::NetworkName;
 use crate::observed::{LvKind, Seen};
-use crate::plan::Prepared;
+use crate::plan::{Prepared, is_half_made_pool};
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// Where this program is called in a list of sockets.
@@ -122,6 +122,7 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
     let about = "storage";
     let storage = prepared.desired.storage.as_ref()?;
     let (vg, pool) = (&storage.vg, &storage.pool);
+    let site = &prepared.desired.site;
     Some(match &facts.vg {
         Seen::Unreadable(reason) => Check::new(State::CouldNotLook, about, reason.clone(), "run it as root"),
         Seen::Absent => Check::new(
@@ -130,7 +131,7 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
             format!("there is no volume group {vg}"),
             format!("vgcreate --metadatasize 16m {vg} /dev/…, or name another volume-group in site.toml"),
         ),
-        Seen::Present(group) => match group.lvs.get(pool.as_str()).map(|lv| &lv.kind) {
+        Seen::Present(group) => match group.lvs.get(pool.as_str()).filter(|lv| !is_half_made_pool(lv, site)).map(|lv| &lv.kind) {
             Some(LvKind::ThinPool { .. }) => Check::ok(about, format!("volume group {vg} has its thin pool {pool}")),
             Some(_) => Check::new(
                 State::Problem,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::desired::NetworkMode;
+use crate::observed::{LvKind, Tags};
 use crate::plan::{Prepared, prepare};
 use crate::site::{Entry, Tree, load};
 use std::net::Ipv4Addr;
@@ -63,7 +64,7 @@ type Spoil = fn(&mut Facts);
 
 #[test]
 fn each_fault_is_told_by_itself_with_its_mend() {
-    let cases: [(Spoil, &str); 19] = [
+    let cases: [(Spoil, &str); 21] = [
         (
             |it| it.listeners = udp(67, "0.0.0.0%lan0", Some("dnsmasq")),
             "Problem ports: udp port 67 (DHCP) is taken by dnsmasq; stop that DHCP server",
@@ -80,6 +81,8 @@ fn each_fault_is_told_by_itself_with_its_mend() {
         (|it| it.capabilities = Some(0), "Warning capabilities: this process may not open low ports"),
         (|it| it.vg = Seen::Absent, "Problem storage: there is no volume group cafe; vgcreate"),
         (|it| it.vg = Seen::Unreadable("only root".into()), "CouldNotLook storage: only root; run it as root"),
+        (|it| plain_pool(&mut it.vg, "another"), "Problem storage: cafe/pool is no thin pool; rename that volume"),
+        (|it| plain_pool(&mut it.vg, "lucky-cat"), "Problem storage: volume group cafe has no thin pool pool; set create-pool"),
         (|it| drop_pool(&mut it.vg), "Problem storage: volume group cafe has no thin pool pool; set create-pool"),
         (|it| lan(it).up = false, "Problem interfaces: network lan: interface lan0 is down or has no link; plug"),
         (
@@ -130,6 +133,15 @@ fn lan(facts: &mut Facts) -> &mut Interface {
 fn drop_pool(vg: &mut Seen<Vg>) {
     if let Seen::Present(vg) = vg {
         vg.lvs.clear();
+    }
+}
+
+/// What a pool is while it is being made: a plain volume of its name, with the marks of a site.
+fn plain_pool(vg: &mut Seen<Vg>, site: &str) {
+    if let Seen::Present(vg) = vg {
+        let lv = vg.lvs.get_mut("pool").expect("has one");
+        lv.kind = LvKind::Other("linear".into());
+        lv.tags = Tags::parse(&format!("barista,barista.site={site}"));
     }
 }
 

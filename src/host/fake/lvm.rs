@@ -26,6 +26,7 @@ pub struct Content {
 pub(super) enum FakeKind {
     Pool { data: u64, metadata: u64 },
     Thin { pool: String, origin: Option<String> },
+    Plain,
 }
 
 /// A volume of the fake.
@@ -74,6 +75,7 @@ impl FakeVg {
             // The spare copy of the metadata is as large again.
             FakeKind::Pool { data, metadata } => data + 2 * metadata,
             FakeKind::Thin { .. } => 0,
+            FakeKind::Plain => lv.size,
         });
         self.size - held.sum::<u64>()
     }

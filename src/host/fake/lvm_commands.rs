@@ -89,6 +89,9 @@ fn lvcreate(world: &mut World, arguments: &Arguments, told: &mut Vec<String>) ->
         if data + 2 * metadata > group.free() {
             return Err((5, format!("Volume group \"{vg}\" has insufficient free space")));
         }
+        // The metadata is a volume with the pool's name and tags before it is a pool: a crash can come between the two.
+        world.effect(&format!("lvcreate {vg}/{name}, its metadata"))?;
+        world.lvm.add(vg, name, FakeLv { kind: FakeKind::Plain, size: metadata, ..lv.clone() });
         (lv.kind, lv.size) = (FakeKind::Pool { data, metadata }, data);
     } else if is_snapshot {
         let origin = operand.ok_or((3, "Please specify a snapshot's origin".to_owned()))?;
@@ -102,6 +105,13 @@ fn lvcreate(world: &mut World, arguments: &Arguments, told: &mut Vec<String>) ->
         group.admit(name, Some(pool))?;
         lv.kind = FakeKind::Thin { pool: pool.clone(), origin: Some(origin.to_owned()) };
         (lv.size, lv.content) = (from.size, from.content.clone());
+    } else if let (Some(size), None) = (arguments.value("--size"), arguments.value("--virtualsize")) {
+        lv.size = group.round_up(parse_size(size)?);
+        group.admit(name, None)?;
+        if lv.size > group.free() {
+            return Err((5, format!("Volume group \"{vg}\" has insufficient free space")));
+        }
+        lv.kind = FakeKind::Plain;
     } else {
         let size = arguments.value("--virtualsize").ok_or((3, "No command with matching syntax recognised.".to_owned()))?;
         let pool = operand.or(arguments.value("--thinpool")).ok_or((3, "Please specify a pool".to_owned()))?;

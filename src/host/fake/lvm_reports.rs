@@ -99,7 +99,10 @@ fn kind_field(group: &FakeVg, name: &str, lv: &FakeLv, field: &str) -> String {
         (FakeKind::Pool { .. }, "lv_check_needed") => if lv.minor.is_some() { "0" } else { "-1" }.into(),
         (FakeKind::Pool { .. }, "lv_health_status") if group.is_full(name) => "out_of_data".into(),
         (FakeKind::Pool { .. }, "chunk_size") => "65536".into(),
-        (FakeKind::Thin { .. }, "lv_check_needed") => "-1".into(),
+        (FakeKind::Plain, "segtype") => "linear".into(),
+        (FakeKind::Plain, "chunk_size") => "0".into(),
+        (FakeKind::Plain, "discards") => String::new(),
+        (_, "lv_check_needed") => "-1".into(),
         (_, "discards") => "passdown".into(),
         _ => String::new(),
     }
@@ -113,7 +116,11 @@ fn is_open(lvm: &Lvm, group: &FakeVg, name: &str, lv: &FakeLv) -> bool {
 
 /// The ten characters of lvs(8), section "NOTES".
 fn attributes(lvm: &Lvm, group: &FakeVg, name: &str, lv: &FakeLv) -> String {
-    let kind = if matches!(lv.kind, FakeKind::Pool { .. }) { 't' } else { 'V' };
+    let kind = match lv.kind {
+        FakeKind::Pool { .. } => 't',
+        FakeKind::Thin { .. } => 'V',
+        FakeKind::Plain => '-',
+    };
     let permission = if lv.read_only { 'r' } else { 'w' };
     let active = if lv.minor.is_some() { 'a' } else { '-' };
     let open = if lv.minor.is_some() && is_open(lvm, group, name, lv) { 'o' } else { '-' };
