@@ -80,6 +80,34 @@ fn udhcpc_gets_renews_and_gives_back_its_address() {
 }
 
 #[test]
+fn an_ipxe_that_looks_for_an_ipv6_router_is_told_of_none_and_nobody_else_is_answered() {
+    let Some(mut wires) = Wires::of_two("routers", PC01) else { return };
+    wires.publish(room(|_| {}));
+    wires.serve();
+    wires.until("its IPv6 address is its own", |wires| {
+        let output = wires.command("c", "ip").args(["-6", "addr", "show", "dev", "c0"]).output().expect("it runs");
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        shown.contains("inet6 fe80::") && !shown.contains("tentative")
+    });
+    let ask = |wires: &Wires, attempts: &str| {
+        let output = wires.command("c", "rdisc6").args(["-1", "-r", attempts, "c0"]).output().expect("rdisc6 runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let told = ask(&wires, "1");
+    assert!(told.contains("No response"), "before it has asked by DHCP\n{told}");
+    // Option 77, "iPXE".
+    let words = ["udhcpc", "-f", "-q", "-n", "-i", "c0", "-t", "10", "-T", "1", "-s", "/bin/true", "-x", "0x4d:69505845"];
+    let leased = wires.command("c", "busybox").args(words).output().expect("udhcpc runs");
+    assert!(leased.status.success(), "{}", String::from_utf8_lossy(&leased.stderr));
+    let told = ask(&wires, "5");
+    for line in ["Router lifetime           :            0", "Stateful address conf.    :           No", "from fe80::ba:"] {
+        assert!(told.contains(line), "{line:?} is not in\n{told}");
+    }
+    let routes = wires.command("c", "ip").args(["-6", "route", "show", "default"]).output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&routes.stdout), "", "its system takes no route from it");
+}
+
+#[test]
 fn dhclient_gets_renews_rebinds_reboots_and_gives_back_its_address() {
     let Some(mut wires) = Wires::of_two("dhclient", PC01) else { return };
     // Long enough that the new server is up before the lease is over, however late the renewal was.

@@ -5,16 +5,17 @@
 
 use super::{
     allocate::Allocation,
+    arp::Claim,
     boot_info::BootInfo,
     chained::Chained,
     classify::Client,
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, Note, Offering, decide},
     describe::{address_seen, describe, event_kind, is_worth_recording, service},
-    ear::Overheard,
     leases::{LeaseChange, Leases},
     packet::{MessageKind, Request, parse},
     reply::Reply,
     rival::Heard,
+    router::Waiting,
     socket::{Datagram, Socket},
     squatters::{Conflict, Squatters},
 };
@@ -52,6 +53,7 @@ pub(super) struct Desk {
     leases: Leases,
     squatters: Squatters,
     chained: Chained,
+    waiting: Waiting,
     recorder: Arc<Recorder>,
     /// Other servers, and when the operator was last warned of each.
     warned: BTreeMap<Ipv4Addr, Timestamp>,
@@ -60,7 +62,14 @@ pub(super) struct Desk {
 impl Desk {
     /// A desk with these leases.
     pub fn new(leases: Leases, recorder: Arc<Recorder>) -> Self {
-        Self { leases, squatters: Squatters::default(), chained: Chained::default(), recorder, warned: BTreeMap::new() }
+        Self {
+            leases,
+            squatters: Squatters::default(),
+            chained: Chained::default(),
+            waiting: Waiting::default(),
+            recorder,
+            warned: BTreeMap::new(),
+        }
     }
 
     /// The leases as they are.
@@ -104,8 +113,13 @@ impl Desk {
             Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) => Some(reply),
             Answer::Noted(_) | Answer::Ignore(_) => None,
         };
-        if let Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) = &reply {
-            self.chained.note(request.mac, request.xid, now);
+        match &reply {
+            Some(Reply { boot: Some(BootInfo::Script(_)), .. }) => self.waiting.note(request.mac, now),
+            Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) => {
+                self.waiting.note(request.mac, now);
+                self.chained.note(request.mac, request.xid, now);
+            }
+            _ => {}
         }
         Told { reply, change: decision.change, probe }
     }
@@ -134,32 +148,31 @@ impl Desk {
         self.recorder.record(mac, address_seen(request, decision), Happening { service, kind, what });
     }
 
-    /// Takes note of what passed on the wire.
-    pub fn overhear(&mut self, socket: &Socket, overheard: Overheard, served: &Served) -> Option<LeaseChange> {
-        match overheard {
-            Overheard::Reply(heard) => {
-                self.overhear_reply(socket, heard, &served.table);
-                None
-            }
-            Overheard::Claim(claim) if socket.is_own(claim.mac) => None,
-            Overheard::Claim(claim) => {
-                let now = Timestamp::now();
-                let addresses = socket.addresses();
-                let arrival = arrival(socket, &addresses);
-                let (_, network) =
-                    our_networks(&served.table, &arrival).find(|(_, network)| network.subnet.contains(&claim.ip))?;
-                let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
-                let conflict = self.squatters.judge(claim, &allocation)?;
-                tracing::warn!(interface = socket.interface, "{conflict}");
-                self.recorder.record(conflict.concerns(), None, overheard_as(conflict.to_string()));
-                let change = Conflict::change(conflict, now)?;
-                self.leases.apply(change);
-                Some(change)
-            }
-        }
+    /// Whether a machine's iPXE has just been told what to boot, and may be looking for an IPv6 router first.
+    pub fn is_waiting(&self, mac: MacAddr) -> bool {
+        self.waiting.contains(mac, Timestamp::now())
     }
 
-    fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &FixedTable) {
+    /// Takes note of somebody who says that an address is its own.
+    pub fn overhear_claim(&mut self, socket: &Socket, claim: Claim, served: &Served) -> Option<LeaseChange> {
+        if socket.is_own(claim.mac) {
+            return None;
+        }
+        let now = Timestamp::now();
+        let addresses = socket.addresses();
+        let arrival = arrival(socket, &addresses);
+        let (_, network) = our_networks(&served.table, &arrival).find(|(_, network)| network.subnet.contains(&claim.ip))?;
+        let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
+        let conflict = self.squatters.judge(claim, &allocation)?;
+        tracing::warn!(interface = socket.interface, "{conflict}");
+        self.recorder.record(conflict.concerns(), None, overheard_as(conflict.to_string()));
+        let change = Conflict::change(conflict, now)?;
+        self.leases.apply(change);
+        Some(change)
+    }
+
+    /// Takes note of what another server said.
+    pub fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &FixedTable) {
         if socket.addresses().contains(&heard.server) || self.is_door_of_ours(socket, heard.server, table) {
             return;
         }

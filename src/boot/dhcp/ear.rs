@@ -1,12 +1,14 @@
-//! What passes on an interface beside our own doors: who claims an address by ARP, and what other DHCP servers say.
+//! What passes on an interface beside our own doors: who claims an address by ARP, what other DHCP servers say, and who looks for
+//! an IPv6 router.
 //!
-//! **Invariant:** hears only what is addressed to this host or to everybody, and sends nothing. The kernel's filter drops all
-//! other packets before they are copied. EFFECTS: packet sockets.
+//! **Invariant:** hears only what is addressed to this host, to everybody or to all routers, and sends nothing. The kernel's filter
+//! drops all other packets before they are copied. EFFECTS: packet sockets.
 #![expect(clippy::disallowed_methods, reason = "effect room: packet sockets")]
 
 use super::{
     arp::{Claim, parse_claim},
     rival::{Heard, parse_reply},
+    router::{ALL_ROUTERS, ICMPV6, ROUTER_SOLICITATION, Solicitation, parse_solicitation},
 };
 use nix::{
     libc,
@@ -32,11 +34,24 @@ const REPLIES: [SockFilter; 9] = [
     SockFilter::new(0x06, 0, 0, 0),
 ];
 
-/// Two packet sockets on one interface.
+/// `icmp6 and ip6[40] == router solicitation`, with no header between, as the kernel's classic filter.
+const SOLICITATIONS: [SockFilter; 6] = [
+    SockFilter::new(0x30, 0, 0, 20),                         // A = the next header
+    SockFilter::new(0x15, 0, 3, ICMPV6 as u32),              // ICMPv6, or drop
+    SockFilter::new(0x30, 0, 0, 54),                         // A = the type
+    SockFilter::new(0x15, 0, 1, ROUTER_SOLICITATION as u32), // a solicitation, or drop
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+    SockFilter::new(0x06, 0, 0, 0),
+];
+
+/// Packet sockets on one interface.
 #[derive(Debug)]
 pub struct Ear {
     arp: UdpSocket,
     replies: UdpSocket,
+    solicitations: UdpSocket,
+    /// Keeps the card listening to what is sent to all routers; none where this kernel has no IPv6.
+    _all_routers: Option<socket2::Socket>,
 }
 
 /// What was heard.
@@ -46,12 +61,21 @@ pub enum Overheard {
     Claim(Claim),
     /// Another server answered somebody.
     Reply(Heard),
+    /// Somebody looks for an IPv6 router.
+    Solicitation(Solicitation),
 }
 
 impl Ear {
     /// Listens on the interface with this link address.
     pub fn open(link: &LinkAddr) -> io::Result<Self> {
-        Ok(Self { arp: listen(link, libc::ETH_P_ARP, &[])?, replies: listen(link, libc::ETH_P_IP, &REPLIES)? })
+        Ok(Self {
+            arp: listen(link, libc::ETH_P_ARP, &[])?,
+            replies: listen(link, libc::ETH_P_IP, &REPLIES)?,
+            solicitations: listen(link, libc::ETH_P_IPV6, &SOLICITATIONS)?,
+            _all_routers: join_all_routers(link)
+                .inspect_err(|error| tracing::debug!(%error, "searches for an IPv6 router may go unheard"))
+                .ok(),
+        })
     }
 
     /// Waits for something that reads.
@@ -60,6 +84,7 @@ impl Ear {
             let heard = tokio::select! {
                 frame = receive(&self.arp) => parse_claim(&frame?).map(Overheard::Claim),
                 frame = receive(&self.replies) => parse_reply(&frame?).map(Overheard::Reply),
+                frame = receive(&self.solicitations) => parse_solicitation(&frame?).map(Overheard::Solicitation),
             };
             if let Some(heard) = heard {
                 return Ok(heard);
@@ -81,6 +106,12 @@ fn listen(link: &LinkAddr, protocol: i32, filter: &[SockFilter]) -> io::Result<U
     socket.set_nonblocking(true)?;
     // A packet socket is received from as a datagram socket is, and the runtime knows no other type for it.
     UdpSocket::from_std(socket.into())
+}
+
+fn join_all_routers(link: &LinkAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.join_multicast_v6(&ALL_ROUTERS, u32::try_from(link.ifindex()).unwrap_or_default())?;
+    Ok(socket)
 }
 
 async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {

@@ -41,7 +41,7 @@ pub fn frame(from_mac: [u8; 6], to_mac: [u8; 6], from: SocketAddrV4, to: SocketA
 }
 
 /// The Internet checksum (RFC 1071) over parts, each of even length but the last.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub(super) fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let sum = words.fold(0u32, |sum, word| sum + u32::from(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)])));
     let folded = (sum & 0xffff) + (sum >> 16);

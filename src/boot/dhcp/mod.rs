@@ -1,7 +1,8 @@
 //! DHCP, proxyDHCP and the PXE boot server: parse, classify, decide, encode over values; one loop that owns the sockets.
 //!
 //! **Invariant:** every answer is decided in [`decide`] from values alone; [`serve`] and [`journal`] only carry it out.
-//! What passes beside the doors, duplicate addresses and other servers, is judged in [`squatters`] and [`alarm`].
+//! What passes beside the doors, duplicate addresses and other servers, is judged in [`squatters`] and [`alarm`]; a search for an
+//! IPv6 router is ended by [`router`].
 
 pub mod alarm;
 pub mod allocate;
@@ -24,6 +25,7 @@ pub mod probe;
 mod proxy;
 pub mod reply;
 pub mod rival;
+pub mod router;
 pub mod serve;
 mod server;
 mod socket;

@@ -6,6 +6,7 @@
 use super::{
     desk::{Desk, Told},
     doors::{Incoming, What},
+    ear::Overheard,
     journal::{Journal, Opened},
     leases::{LeaseChange, Leases},
     reply::Reply,
@@ -114,7 +115,17 @@ fn answer(desk: &mut Desk, Incoming { socket, what }: Incoming, served: &Arc<Ser
             }
             change
         }
-        What::Heard(Sound::Overheard(overheard)) => desk.overhear(&socket, overheard, served),
+        What::Heard(Sound::Overheard(Overheard::Solicitation(solicitation))) => {
+            if desk.is_waiting(solicitation.mac) {
+                socket.end_router_search(&solicitation);
+            }
+            None
+        }
+        What::Heard(Sound::Overheard(Overheard::Reply(heard))) => {
+            desk.overhear_reply(&socket, heard, &served.table);
+            None
+        }
+        What::Heard(Sound::Overheard(Overheard::Claim(claim))) => desk.overhear_claim(&socket, claim, served),
         What::Reminder => {
             desk.ask_after(&socket, served).into_iter().for_each(|ip| socket.probe(ip));
             None

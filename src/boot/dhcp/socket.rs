@@ -10,6 +10,7 @@ use super::{
     ear::{Ear, Overheard},
     frame::frame,
     reply::{Destination, Reply, encode},
+    router::{self, Solicitation},
 };
 use crate::names::MacAddr;
 use nix::{
@@ -171,6 +172,16 @@ impl Socket {
         let sent = socket::send(link.socket.as_raw_fd(), &arp::probe(link.mac, ip), MsgFlags::empty());
         if let Err(error) = sent {
             tracing::debug!(interface = self.interface, %ip, %error, "an ARP probe could not be sent");
+        }
+    }
+
+    /// Tells a machine that looks for an IPv6 router of none.
+    pub fn end_router_search(&self, solicitation: &Solicitation) {
+        let Some(link) = &self.link else { return };
+        let mac = solicitation.mac;
+        match socket::send(link.socket.as_raw_fd(), &router::advertisement(link.mac, solicitation), MsgFlags::empty()) {
+            Ok(_) => tracing::debug!(interface = self.interface, %mac, "told that there is no IPv6 router"),
+            Err(error) => tracing::debug!(interface = self.interface, %mac, %error, "a router advertisement could not be sent"),
         }
     }
 

@@ -11,6 +11,7 @@ import json
 import tarfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 from .failure import Failed
 from .qemu import wait_for
@@ -89,7 +90,7 @@ class Cafe:
             return self.server.run("ss -Hltn 'sport = :8080' | grep -q . && ss -Hlun 'sport = :67' | grep -q .").rc == 0
         wait_for(up, 60, "barista serve opens its ports", 0.5)
 
-    def transcript(self, mac: str) -> list[dict[str, str]]:
+    def transcript(self, mac: str) -> list[dict[str, Any]]:
         """What serve wrote down of a machine, oldest first; it writes a second after the event."""
         time.sleep(2)
         document = json.loads(self.server.must(f"cat {STATE}/serve/transcript.json"))

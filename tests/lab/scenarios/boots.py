@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from labkit.cafe import STATE, TARGETS, Cafe
 from labkit.lab import Lab
 from labkit.site import ALPHA, PREFIX, Image, Machine, Site
@@ -10,7 +13,16 @@ PROVES = "barista alone brings a BIOS and a UEFI machine at once to a root of th
 WITH_GAMES = Image("alpha", ALPHA.versions, ALPHA.current, data_disks=["games"])
 GAMES = Image("games", {"1": "beta.qcow2"}, "1", role="data")
 PC01, PC02, PC03 = Machine("pc01", 1, ["alpha"], chap=True), Machine("pc02", 2, ["alpha"], chap=True), Machine("pc03", 3, ["alpha"])
+MACHINES = {"pc01": PC01, "pc02": PC02}
 SECRETS = "/etc/barista-chap.toml"
+
+
+def router_search(events: list[dict[str, Any]]) -> float:
+    """Seconds between the last word of DHCP to an iPXE and its first script."""
+    script = next(number for number, event in enumerate(events) if event["kind"]["is"] == "first-script")
+    told = next(event for event in reversed(events[:script]) if event["kind"].get("asker") == "ipxe")
+    at, until = (datetime.fromisoformat(event["at"][:19]) for event in (told, events[script]))
+    return (until - at).total_seconds()
 
 
 def run(lab: Lab) -> None:
@@ -45,6 +57,8 @@ def run(lab: Lab) -> None:
                    "an operating system is logged in from" in told and "=> it booted" in told, told)
         lab.proves(f"{name} has its data disk beside it, and found both by one target", "disks=2" in said, said)
         lab.proves(f"{name}'s firmware had both as drives", all(f"Registered SAN device {drive}" in client.console() for drive in ("0x80", "0x81")))
+        searched = router_search(cafe.transcript(MACHINES[name].mac))
+        lab.proves(f"{name}'s iPXE does not wait for an IPv6 router", searched < 8, f"{searched:.1f} s from its address to its script")
         seconds = client.wait_off(60)
         lab.note(f"{name}: {seconds:.0f} s from power-on to power-off")
     for name in clients:
