@@ -13,6 +13,7 @@ use barista::boot::dhcp::{
     packet::parse,
     reply::encode,
     rival::parse_reply,
+    router::{advertisement, parse_solicitation},
 };
 use barista::boot::{loaders::Loaders, table::FixedTable};
 use barista::site::NetworkMode;
@@ -47,6 +48,7 @@ static LOADERS: LazyLock<Loaders> =
 fuzz_target!(|input: &[u8]| {
     let [control, sender, datagram @ ..] = input else { return };
     let _ = (parse_claim(datagram), parse_reply(datagram));
+    let _ = parse_solicitation(datagram).map(|solicitation| advertisement([2; 6], &solicitation));
     let Ok(request) = parse(datagram) else { return };
     let table = &ROOMS[usize::from(control & 3) % 3];
     let interface = table.networks.values().next().expect("the example has a network").interface.clone();
