@@ -183,7 +183,8 @@ fn note_assets(prepared: &Prepared, observation: &Observation, draft: &mut Draft
 }
 
 /// Holds the whole plan when it destroys more volumes than the site allows at once. A clone that is made anew by its
-/// policy does not count; a volume that goes for good does.
+/// policy does not count; a volume that goes for good does. What offers a disk that is there is no part of it: after a power cut
+/// the machines come back to theirs.
 fn limit_destruction(desired: &Desired, draft: &mut Draft) {
     let is_destroyed = |subject: &Subject, change: &Drafted| {
         let for_good = matches!((subject, change.action), (Subject::Volume(..), Action::Remove));
@@ -192,7 +193,10 @@ fn limit_destruction(desired: &Desired, draft: &mut Draft) {
     let destroys = draft.changes.iter().filter(|(subject, change)| is_destroyed(subject, change)).count() as u32;
     let allowed = desired.policy.max_destroy;
     if destroys > allowed {
-        for change in draft.changes.values_mut() {
+        let brings_back = |subject: &Subject, change: &Drafted| {
+            matches!((subject, change.action), (Subject::Kernel | Subject::Target(_), Action::Create))
+        };
+        for (_, change) in draft.changes.iter_mut().filter(|(subject, change)| !brings_back(subject, change)) {
             change.hold(Hold::TooMuch { destroys, allowed });
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Drafted {
     pub disruption: Disruption,
     pub gate: Gate,
     pub after: BTreeSet<Subject>,
+    /// Those of `after` that it does not wait for where they are held.
+    pub regardless: BTreeSet<Subject>,
     pub diff: Vec<String>,
     pub work: Work,
 }
@@ -56,6 +58,7 @@ impl Drafted {
             disruption: Disruption::None,
             gate: Gate::Open,
             after: BTreeSet::new(),
+            regardless: BTreeSet::new(),
             diff: Vec::new(),
             work: Work::default(),
         }
@@ -103,7 +106,7 @@ impl Draft {
             let held: BTreeSet<Subject> = self.changes.iter().filter(|(_, c)| !c.is_open()).map(|(s, _)| s.clone()).collect();
             let mut settled = true;
             for change in self.changes.values_mut().filter(|change| change.is_open()) {
-                if let Some(subject) = change.after.intersection(&held).next() {
+                if let Some(subject) = change.after.intersection(&held).find(|subject| !change.regardless.contains(*subject)) {
                     change.gate = Gate::Held(Hold::After { subject: subject.to_string() });
                     settled = false;
                 }

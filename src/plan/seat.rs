@@ -23,11 +23,12 @@ use crate::observed::Seen;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What of it comes down, and the paths of the backstores that stay, by name.
+/// What of it comes down, the paths of the backstores that stay, by name, and what is to become of its volumes.
 struct Down<'a> {
     targets: BTreeMap<&'a str, String>,
     backstores: BTreeSet<&'a str>,
     staying: BTreeMap<&'a str, &'a str>,
+    actions: BTreeMap<LvName, Action>,
 }
 
 pub(super) fn plan_seats(
@@ -151,7 +152,8 @@ fn decide_down<'a>(
     blocked: &BTreeMap<&str, Hold>,
 ) -> Down<'a> {
     let wanted = |name: &str| seat.wanted.values().flat_map(|target| target.luns.values()).find(|lun| lun.name == name);
-    let mut down = Down { targets: BTreeMap::new(), backstores: BTreeSet::new(), staying: BTreeMap::new() };
+    let actions = fates.iter().filter_map(|(name, fate)| Some((name.clone(), fate.change()?.action))).collect();
+    let mut down = Down { targets: BTreeMap::new(), backstores: BTreeSet::new(), staying: BTreeMap::new(), actions };
     let standing =
         seat.targets.iter().filter(|(name, _)| blocked.contains_key(*name)).flat_map(|(_, target)| target.tpgs.values());
     let held_up: BTreeSet<&str> =
@@ -280,7 +282,7 @@ fn build_targets(
             continue;
         }
         for backstore in wanted.luns.values() {
-            change.after.insert(Subject::Volume(context.storage.vg.clone(), backstore.volume.clone()));
+            follow_volume(context, backstore, down.actions.get(&backstore.volume), &mut change);
             change.after.extend(builder.get(&backstore.name).cloned());
             if paths.contains_key(&backstore.name) {
                 continue;
@@ -301,6 +303,20 @@ fn build_targets(
         builds.push((subject, change));
     }
     builds
+}
+
+/// Has a target come after what is done to a volume that it shows. One that is not there does not wait for a change that would take
+/// the volume away and may not yet: a machine that was at work when the server lost power comes back to the disk it had.
+fn follow_volume(context: &Context<'_>, shown: &desired::Backstore, action: Option<&Action>, change: &mut Drafted) {
+    let subject = Subject::Volume(context.storage.vg.clone(), shown.volume.clone());
+    change.after.insert(subject.clone());
+    let Some(lv) = context.our(&shown.volume) else { return };
+    if change.action == Action::Create && action == Some(&Action::Replace) {
+        change.regardless.insert(subject);
+    }
+    if !lv.active && action != Some(&Action::Alter) {
+        change.work.activates.push(context.path(&shown.volume));
+    }
 }
 
 /// Nothing listens for ours while a stranger listens on every address of the port.

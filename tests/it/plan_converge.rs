@@ -1,7 +1,7 @@
 //! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
 
 use crate::room::{Files, Room, cafe, disk, empty, machines, text, with};
-use barista::host::{Command, fake::FakeHost};
+use barista::host::fake::FakeHost;
 use barista::plan::{Disruption, Op, Outcome, Step};
 use barista::site::{Entry, Tree, load};
 use std::time::Duration;
@@ -75,13 +75,8 @@ fn survive(from: Option<&Files>, to: &Files, fault: fn(&FakeHost, u64)) {
 
 #[test]
 fn a_pool_that_a_power_cut_left_half_made_is_made_whole_and_one_of_somebody_else_is_not_touched() {
-    let lvcreate = |room: &Room, words: &str| {
-        let argv: Vec<String> = words.split(' ').map(str::to_owned).collect();
-        let output = room.host.system().commands.run(&Command::new(&argv, Duration::from_secs(1))).expect("runs");
-        assert_eq!(output.status, Some(0), "{}", output.stderr);
-    };
     let room = Room::new();
-    lvcreate(&room, "lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=cat cafe");
+    room.run("lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=cat cafe");
     let plan = text(&room.plan(&cafe(1)));
     assert!(plan.contains("+ pool    cafe/pool"), "{plan}");
     assert!(plan.contains("making it was cut off before there was anything in it"), "{plan}");
@@ -92,7 +87,7 @@ fn a_pool_that_a_power_cut_left_half_made_is_made_whole_and_one_of_somebody_else
         "lvcreate -y -L 100g -n pool --addtag barista --addtag barista.site=cat cafe",
     ] {
         let room = Room::new();
-        lvcreate(&room, strange);
+        room.run(strange);
         let (plan, _) = room.apply(&cafe(1));
         assert!(
             text(&plan).contains("a volume cafe/pool that is no thin pool is there and not ours"),
@@ -180,6 +175,74 @@ fn an_every_boot_clone_that_was_written_is_made_anew_when_the_seat_is_off() {
     room.settle(&cafe(2));
     assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a").map(|content| content.writes), Some(0));
     assert_eq!(room.host.content("cafe", "seat.pc02.alpha.a").map(|content| content.writes), Some(0));
+}
+
+#[test]
+fn a_seat_whose_update_waits_gets_its_disk_back_after_a_power_cut() {
+    let updated = |policy: &str| {
+        let mut files = cafe(2);
+        files.insert("images/alpha.toml".into(), disk("alpha", policy, "2", &["1", "2"], "data-disks = [\"games\"]"));
+        files
+    };
+    for is_inactive in [false, true] {
+        let room = Room::new();
+        room.settle(&cafe(2));
+        room.host.login(ALPHA, PC01).expect("logs in");
+        room.host.write(ALPHA, PC01, 0, 1 << 20).expect("writes");
+        let written = room.host.content("cafe", "seat.pc01.alpha.a");
+        room.apply(&updated("every-boot"));
+        room.host.reboot();
+        if is_inactive {
+            room.run("lvchange -an cafe/seat.pc01.alpha.a");
+        }
+        let (plan, report) = room.apply(&updated("every-boot"));
+        let plan = text(&plan);
+        assert!(plan.contains("! volume  cafe/seat.pc01.alpha.a"), "its update waits\n{plan}");
+        assert!(plan.contains("+ target  iqn.2026-11.example.cat:pc01.alpha"), "{plan}");
+        assert!(report.outcomes.iter().all(|(_, _, outcome)| !matches!(outcome, Outcome::Failed(_))), "{report:?}");
+        room.host.login(ALPHA, PC01).expect("its disk is there");
+        assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "as it left it");
+        room.host.logout(ALPHA, PC01);
+        room.host.advance(Duration::from_secs(3600));
+        room.pass(&updated("every-boot"));
+        room.settle(&updated("every-boot"));
+        assert_ne!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "and is made anew when it is off");
+    }
+}
+
+#[test]
+fn a_used_seat_that_is_inactive_after_a_power_cut_is_offered_as_it_was() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    room.host.login(ALPHA, PC01).expect("logs in");
+    room.host.write(ALPHA, PC01, 0, 1 << 20).expect("writes");
+    let written = room.host.content("cafe", "seat.pc01.alpha.a");
+    room.host.reboot();
+    for volume in ["seat.pc01.alpha.a", "seat.pc01.beta.a", "img.alpha.1"] {
+        room.run(&format!("lvchange -an cafe/{volume}"));
+    }
+    let (plan, report) = room.apply(&cafe(1));
+    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}\n{report:?}", text(&plan));
+    room.host.login(ALPHA, PC01).expect("its disk is there");
+    assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "as it left it");
+}
+
+#[test]
+fn a_plan_that_destroys_too_much_does_not_keep_the_room_down_after_a_power_cut() {
+    let room = Room::new();
+    room.settle(&cafe(3));
+    room.host.reboot();
+    room.host.advance(Duration::from_secs(3600));
+    let fewer = with(
+        &with(&cafe(1), "site.toml", "max-destroy = 50", "max-destroy = 1"),
+        "site.toml",
+        "may-destroy = []",
+        "may-destroy = [\"*\"]",
+    );
+    let (plan, report) = room.apply(&fewer);
+    assert!(text(&plan).contains("held: the plan destroys"), "{}", text(&plan));
+    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}\n{report:?}", text(&plan));
+    room.host.login(ALPHA, PC01).expect("its disk is there");
 }
 
 #[test]

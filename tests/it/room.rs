@@ -2,7 +2,7 @@
 
 use barista::boot::table::BootTable;
 use barista::host::fake::FakeHost;
-use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Scope, Silent, apply, observe, remember};
+use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Scope, Silent, apply, observe, remember};
 use barista::names::MacAddr;
 use barista::observed::Observation;
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
@@ -42,6 +42,13 @@ impl Room {
     pub fn plan(&self, files: &Files) -> Plan {
         let prepared = prepare(files);
         compute(&prepared, &self.observe(&prepared))
+    }
+
+    /// Runs a command on the host as its operator would.
+    pub fn run(&self, line: &str) {
+        let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let output = self.host.system().commands.run(&Command::new(&argv, Duration::from_secs(1))).expect("runs");
+        assert_eq!(output.status, Some(0), "{line}: {}", output.stderr);
     }
 
     /// Observes, plans, applies and remembers, as the program does.
