@@ -7,7 +7,7 @@ use super::draft::{Draft, Drafted};
 use super::glob::{Targets, narrow};
 use super::lio::{is_our_hba, kernel_ops};
 use super::order::arrange;
-use super::pool::{gate_vg_metadata, note_vg_metadata, plan_pool};
+use super::pool::{gate_vg_metadata, note_vg_metadata, plan_delivery, plan_pool};
 use super::render::counted;
 use super::seat::plan_seats;
 use super::version::{plan_version_ends, plan_versions};
@@ -110,6 +110,7 @@ fn plan_storage(desired: &Desired, storage: &Storage, observation: &Observation,
     let fates = decide_fates(&context, &pool, draft);
     plan_seats(&context, &pool, fates, kernel.as_ref(), draft);
     plan_version_ends(&context, &pool, draft);
+    plan_delivery(&context, &pool, draft);
     note_due(draft);
     for hba in lio.empty_hbas.iter().filter(|path| is_our_hba(path)) {
         let is_built_again = draft

@@ -5,7 +5,7 @@ use super::draft::{Draft, Drafted};
 use super::op::Op;
 use super::{Action, Hold, Subject};
 use crate::desired::Mark;
-use crate::names::{Bytes, Share, SiteName};
+use crate::names::{Bytes, LvName, Share, SiteName};
 use crate::observed::{Hundredths, Lv, LvKind, Vg};
 
 /// Smallest chunk of a thin pool, and the right one for many snapshots: the first write to a shared chunk copies all of it.
@@ -21,6 +21,9 @@ const METADATA_LARGEST: u64 = 15 << 30;
 
 /// Text metadata of one tagged thin snapshot; LVM's area is fixed when the volume group is made.
 const VG_METADATA_PER_VOLUME: u64 = 700;
+
+/// The volume that is made and removed to have LVM talk to the pool.
+const MESSENGER: &str = "barista.messenger";
 
 /// How full the pool's metadata may be before nothing new is made: full metadata needs offline repair.
 const METADATA_FULL: Hundredths = Hundredths(90_00);
@@ -102,6 +105,31 @@ pub fn is_half_made_pool(lv: &Lv, site: &SiteName) -> bool {
         && [Mark::OURS, &Mark::tag(Mark::SITE, site)].iter().all(|mark| lv.tags.contains(mark))
         && lv.size.0 <= METADATA_LARGEST
         && !lv.open
+}
+
+/// Has LVM hand its pool what it still keeps for it, where a volume of it is to be activated. LVM writes a new volume down before it
+/// has the kernel make it; cut off in between, it refuses to activate the volume ("No data available") until it makes or removes
+/// another one. So one is made and removed.
+pub(super) fn plan_delivery(context: &Context<'_>, pool: &Pool, draft: &mut Draft) {
+    let storage = context.storage;
+    let Ok(name) = MESSENGER.parse::<LvName>() else { return };
+    let subject = Subject::Pool(storage.vg.clone(), storage.pool.clone());
+    let is_left = context.our(&name).is_some();
+    let wakes = draft.changes.values().any(|change| change.is_open() && !change.work.activates.is_empty());
+    let may_make = pool.no_new.is_none() && pool.made_by.is_none() && context.foreign(&name).is_none();
+    if pool.no_touch.is_some() || draft.changes.contains_key(&subject) || !(is_left || wakes && may_make) {
+        return;
+    }
+    let reason = "a volume is inactive, as one is whose making was cut off";
+    let mut change = Drafted::new(Action::Alter, "have LVM hand over what it kept for it", reason);
+    let (path, size, ours) =
+        (context.path(&name), format!("{}b", context.vg.extent.0), Mark::tag(Mark::SITE, &context.desired.site));
+    let make = ["lvcreate", "-y", "-V", &size, "-T", &context.path(&storage.pool), "-n", MESSENGER];
+    let make = [&make[..], &["--addtag", Mark::OURS, "--addtag", &ours]].concat();
+    let commands = [&make[..], &["lvremove", "-f", "-y", &path]];
+    let run = |words: &[&str]| Op::Run(words.iter().map(|word| (*word).to_owned()).collect());
+    change.work.early.extend(commands.into_iter().skip(usize::from(is_left)).map(run));
+    draft.add(subject, change);
 }
 
 /// Warns while there is still room: the area cannot be made larger in place.

@@ -16,7 +16,8 @@ pub(super) fn is_in_effect(words: &[String], volume: Option<&str>, lvs: &BTreeMa
         "lvcreate" => {
             let made = lvs.get(flag(&["-n", "--name"])?);
             let wants_pool = flag(&["--type"]) == Some("thin-pool");
-            Some(made.is_some_and(|lv| !wants_pool || matches!(lv.kind, LvKind::ThinPool { .. })))
+            // LVM writes a volume down before the kernel makes it: one that is inactive may not be there.
+            Some(made.is_some_and(|lv| lv.active && (!wants_pool || matches!(lv.kind, LvKind::ThinPool { .. }))))
         }
         "lvremove" => Some(!lvs.contains_key(named)),
         "lvrename" => {

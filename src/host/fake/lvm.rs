@@ -42,6 +42,8 @@ pub(super) struct FakeLv {
     pub(super) content: Content,
     /// Bytes of the pool that only this volume uses.
     pub(super) mapped: u64,
+    /// Whether LVM has written it down and the kernel has not made it yet.
+    pub(super) is_pending: bool,
 }
 
 /// A volume group of the fake.
@@ -123,6 +125,15 @@ impl Lvm {
         }
     }
 
+    /// Has the kernel make what is written down for a pool; LVM does so when it makes or removes another volume of it.
+    pub(super) fn deliver(&mut self, vg: &str, of_pool: &str) {
+        for lv in self.vgs.get_mut(vg).into_iter().flat_map(|group| group.lvs.values_mut()) {
+            if matches!(&lv.kind, FakeKind::Thin { pool, .. } if pool == of_pool) {
+                lv.is_pending = false;
+            }
+        }
+    }
+
     pub(super) fn activate(&mut self, vg: &str, name: &str) {
         let used: BTreeSet<u32> = self.vgs.values().flat_map(|vg| vg.lvs.values()).filter_map(|lv| lv.minor).collect();
         let free = (0..).find(|minor| !used.contains(minor));
@@ -192,7 +203,7 @@ impl Lvm {
         for (vg, group) in &mut self.vgs {
             for (name, lv) in &mut group.lvs {
                 lv.minor = None;
-                if !lv.skip {
+                if !lv.skip && !lv.is_pending {
                     names.push((vg.clone(), name.clone()));
                 }
             }

@@ -77,6 +77,7 @@ fn lvcreate(world: &mut World, arguments: &Arguments, told: &mut Vec<String>) ->
         skip: is_snapshot && arguments.value("--setactivationskip") != Some("n"),
         content: Content::default(),
         mapped: 0,
+        is_pending: false,
     };
     if arguments.value("--type") == Some("thin-pool") {
         let data = match (arguments.value("--size"), arguments.value("--extents")) {
@@ -120,6 +121,12 @@ fn lvcreate(world: &mut World, arguments: &Arguments, told: &mut Vec<String>) ->
         lv.kind = FakeKind::Thin { pool: pool.to_owned(), origin: None };
     }
     world.effect(&format!("lvcreate {vg}/{name}"))?;
+    if let FakeKind::Thin { pool, .. } = lv.kind.clone() {
+        world.lvm.deliver(vg, &pool);
+        // It is written down before the kernel makes it: a crash can come between the two.
+        world.lvm.add(vg, name, FakeLv { is_pending: true, ..lv.clone() });
+        world.effect(&format!("hand {vg}/{name} to its pool"))?;
+    }
     let is_active = !lv.skip || arguments.has(["-K", "--ignoreactivationskip"]);
     world.lvm.add(vg, name, lv);
     if is_active && arguments.value("--activate") != Some("n") {
@@ -167,6 +174,9 @@ fn lvremove(world: &mut World, arguments: &Arguments, (vg, name): &(String, Stri
     let of_pool = group.lvs.iter().filter(|(_, lv)| matches!(&lv.kind, FakeKind::Thin { pool, .. } if pool == name));
     let thin: Vec<String> = of_pool.map(|(name, _)| name.clone()).collect();
     thin.iter().try_for_each(|thin| refuse_open(world, vg, thin))?;
+    if let Some(FakeKind::Thin { pool, .. }) = world.lvm.lv(vg, name).map(|lv| lv.kind.clone()) {
+        world.lvm.deliver(vg, &pool);
+    }
     let group = world.lvm.vgs.get_mut(vg).ok_or_else(|| missing(vg, name))?;
     for gone in thin.iter().chain([name]) {
         group.lvs.remove(gone);
@@ -209,6 +219,9 @@ fn lvchange(world: &mut World, arguments: &Arguments, (vg, name): &(String, Stri
         Some("n") => lv.minor = None,
         // Passed over without a word, with status 0.
         Some(_) if lv.skip && !arguments.has(["-K", "--ignoreactivationskip"]) => {}
+        Some(_) if lv.is_pending => {
+            return Err((5, "device-mapper: reload ioctl on  (253:7) failed: No data available".to_owned()));
+        }
         Some(_) => world.lvm.activate(vg, name),
         None => {}
     }

@@ -148,6 +148,7 @@ impl FakeHost {
             skip: false,
             content: Content::default(),
             mapped: 0,
+            is_pending: false,
         };
         let mut world = self.world();
         world.lvm.add(vg, name, lv);
