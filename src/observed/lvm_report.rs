@@ -45,28 +45,28 @@ pub enum ReportError {
 }
 
 #[derive(Deserialize)]
-struct Document {
-    report: Vec<Section>,
+pub(super) struct Document {
+    pub(super) report: Vec<Section>,
 }
 
 #[derive(Deserialize)]
-struct Section {
+pub(super) struct Section {
     #[serde(default)]
     vg: Vec<Row>,
     #[serde(default)]
-    lv: Vec<Row>,
+    pub(super) lv: Vec<Row>,
 }
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Row(BTreeMap<String, String>);
+pub(super) struct Row(BTreeMap<String, String>);
 
 impl Row {
     fn name(&self) -> String {
         self.0.get("lv_name").or_else(|| self.0.get("vg_name")).cloned().unwrap_or_else(|| "an unnamed object".into())
     }
 
-    fn text(&self, field: &'static str) -> Result<&str, ReportError> {
+    pub(super) fn text(&self, field: &'static str) -> Result<&str, ReportError> {
         self.0.get(field).map(String::as_str).ok_or_else(|| ReportError::Missing { object: self.name(), field })
     }
 
@@ -115,7 +115,7 @@ fn parse_hundredths(text: &str) -> Option<Hundredths> {
     whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part).map(Hundredths)
 }
 
-fn parse_document(text: &str) -> Result<Document, ReportError> {
+pub(super) fn parse_document(text: &str) -> Result<Document, ReportError> {
     serde_json::from_str(text).map_err(ReportError::Malformed)
 }
 

@@ -9,6 +9,7 @@ mod lvm;
 mod lvm_report;
 mod qemu_report;
 mod tags;
+mod thin_transaction;
 
 pub use attributes::Attributes;
 pub use configfs_text::{
@@ -20,6 +21,7 @@ pub use lvm::{Hundredths, Lv, LvKind, Vg};
 pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, parse_data_percent, parse_lvs, parse_vg};
 pub use qemu_report::{DiskFileError, parse_disk_size};
 pub use tags::Tags;
+pub use thin_transaction::{NewestVolume, TRANSACTION_FIELDS, parse_newest_volumes, parse_pool_transaction};
 
 use crate::names::{Bytes, MachineName};
 use jiff::Timestamp;

@@ -1,5 +1,6 @@
 //! Carries a plan out.
 //!
+//! What a power cut interrupted between LVM and the kernel is finished first ([`thin_transaction`]).
 //! **Invariant:** an interpreter: it runs the ops it was given in the order it was given them, and chooses nothing; only
 //! neighbouring changes in configfs that do not wait for one another go at once. What fails stops its own change and what waits for
 //! that, and nothing else; every change that was not held ends with an outcome.
@@ -11,6 +12,7 @@ mod ledger;
 mod lvm;
 mod lvm_effect;
 mod publish;
+mod thin_transaction;
 
 use super::System;
 use crate::plan::{ChangeId, ConfigFsOp, Op, Outcome, Plan, Report, Step, VERSION, render_op};
@@ -63,6 +65,7 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
         Step::LvmBatch(_) | Step::LvmMany { .. } | Step::Publish { .. } => false,
     });
     let _locks = if touches_configfs { system.configfs.lock_out_other_tools() } else { Vec::new() };
+    thin_transaction::finish_interrupted(system, plan);
     let mut run = Run {
         system,
         context,
