@@ -1,7 +1,7 @@
 //! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
 
 use crate::room::{Files, Room, cafe, disk, empty, machines, text, with};
-use barista::host::fake::FakeHost;
+use barista::host::fake::{Content, FakeHost};
 use barista::plan::{Disruption, Op, Outcome, Step};
 use barista::site::{Entry, Tree, load};
 use std::time::Duration;
@@ -13,6 +13,13 @@ const BETA: &str = "iqn.2026-11.example.cat:pc01.beta";
 
 fn names(files: &[&str]) -> Vec<String> {
     files.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// pc01 logs in and writes a MiB; what its disk holds then.
+fn put_to_work(room: &Room, target: &str, volume: &str) -> Option<Content> {
+    room.host.login(target, PC01).expect("logs in");
+    room.host.write(target, PC01, 0, 1 << 20).expect("writes");
+    room.host.content("cafe", volume)
 }
 
 #[test]
@@ -37,9 +44,7 @@ fn everything_goes_by_an_empty_but_consenting_site_and_comes_back() {
 fn after_a_reboot_everything_comes_back_as_it_was() {
     let room = Room::new();
     room.settle(&cafe(3));
-    room.host.login(BETA, PC01).expect("logs in");
-    room.host.write(BETA, PC01, 0, 1 << 20).expect("writes");
-    let written = room.host.content("cafe", "seat.pc01.beta.a");
+    let written = put_to_work(&room, BETA, "seat.pc01.beta.a");
     room.host.reboot();
     let (plan, report) = room.apply(&cafe(3));
     assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}", text(&plan));
@@ -187,9 +192,7 @@ fn a_seat_whose_update_waits_gets_its_disk_back_after_a_power_cut() {
     for is_inactive in [false, true] {
         let room = Room::new();
         room.settle(&cafe(2));
-        room.host.login(ALPHA, PC01).expect("logs in");
-        room.host.write(ALPHA, PC01, 0, 1 << 20).expect("writes");
-        let written = room.host.content("cafe", "seat.pc01.alpha.a");
+        let written = put_to_work(&room, ALPHA, "seat.pc01.alpha.a");
         room.apply(&updated("every-boot"));
         room.host.reboot();
         if is_inactive {
@@ -214,9 +217,7 @@ fn a_seat_whose_update_waits_gets_its_disk_back_after_a_power_cut() {
 fn a_used_seat_that_is_inactive_after_a_power_cut_is_offered_as_it_was() {
     let room = Room::new();
     room.settle(&cafe(1));
-    room.host.login(ALPHA, PC01).expect("logs in");
-    room.host.write(ALPHA, PC01, 0, 1 << 20).expect("writes");
-    let written = room.host.content("cafe", "seat.pc01.alpha.a");
+    let written = put_to_work(&room, ALPHA, "seat.pc01.alpha.a");
     room.host.reboot();
     for volume in ["seat.pc01.alpha.a", "seat.pc01.beta.a", "img.alpha.1"] {
         room.run(&format!("lvchange -an cafe/{volume}"));
