@@ -4,7 +4,7 @@
 
 use super::{Command, CommandError, System};
 use crate::names::{LvName, VgName};
-use crate::observed::{LV_FIELDS, LvKind, REPORT_OPTIONS, parse_lvs};
+use crate::observed::{LV_FIELDS, LvKind, lvs, parse_lvs};
 use crate::site::SourceFormat;
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -124,7 +124,7 @@ fn check_modules(system: &System) -> Vec<Problem> {
 }
 
 fn check_pool(system: &System, vg: &VgName, pool: &LvName) -> Option<Problem> {
-    let argv = ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(["-o", LV_FIELDS, vg.as_str()]);
+    let argv = lvs(LV_FIELDS, vg.as_str());
     // A volume group that is not there, or not readable, is the observation's to tell.
     let output = system.commands.succeed(&Command::new(argv, DEADLINE)).ok()?;
     let lvs = parse_lvs(&output.stdout).ok()?;

@@ -18,6 +18,11 @@ pub const VG_FIELDS: &str = "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_m
 pub const LV_FIELDS: &str = "lv_name,lv_uuid,lv_size,segtype,pool_lv,origin,data_percent,metadata_percent,lv_active,lv_device_open,\
 lv_tags,lv_health_status,lv_attr,lv_skip_activation,lv_kernel_major,lv_kernel_minor,chunk_size,discards,lv_check_needed";
 
+/// The command that reports these fields of a volume, or of all volumes of a group.
+pub fn lvs<'a>(fields: &'a str, of: &'a str) -> impl Iterator<Item = &'a str> {
+    ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(["-o", fields, of])
+}
+
 /// A report that does not read as one.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {

@@ -18,7 +18,7 @@ pub use configfs_text::{
 };
 pub use lio::{Acl, Backstore, Lio, LoginSeen, MappedLun, Session, Target, Tpg, TpgLun};
 pub use lvm::{Hundredths, Lv, LvKind, Vg};
-pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, parse_data_percent, parse_lvs, parse_vg};
+pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, lvs, parse_data_percent, parse_lvs, parse_vg};
 pub use qemu_report::{DiskFileError, parse_disk_size};
 pub use tags::Tags;
 pub use thin_transaction::{NewestVolume, TRANSACTION_FIELDS, parse_newest_volumes, parse_pool_transaction};

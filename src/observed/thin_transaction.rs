@@ -3,6 +3,7 @@
 //! LVM writes a new volume down under the next number, has the kernel make it, and then has the kernel count: three commits, and a
 //! power cut can come between any two. **Invariant:** pure.
 
+use super::Tags;
 use super::lvm_report::{ReportError, parse_document};
 use std::collections::BTreeMap;
 
@@ -32,7 +33,7 @@ pub fn parse_newest_volumes(report: &str, tag: &str) -> Result<Vec<NewestVolume>
     }
     let mut newest = Vec::new();
     for row in rows {
-        let is_ours = row.text("lv_tags")?.split(',').any(|own| own == tag);
+        let is_ours = Tags::parse(row.text("lv_tags")?).contains(tag);
         if row.text("segtype")? != "thin" || row.text("lv_active")?.is_empty() || !is_ours {
             continue;
         }

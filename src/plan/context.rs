@@ -45,10 +45,15 @@ pub(super) fn tag<'a>(lv: &'a Lv, key: &str) -> Option<&'a str> {
     lv.tags.value(key)
 }
 
+/// Whether a volume carries our mark and this one, of a site.
+pub(super) fn bears_marks(lv: &Lv, site: &str) -> bool {
+    lv.tags.contains(Mark::OURS) && lv.tags.contains(site)
+}
+
 impl<'a> Context<'a> {
     pub fn new(desired: &'a Desired, storage: &'a Storage, observation: &'a Observation, vg: &'a Vg, lio: &'a Lio) -> Self {
         let site = Mark::tag(Mark::SITE, &desired.site);
-        let is_ours = |lv: &Lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&site) && matches!(lv.kind, LvKind::Thin { .. });
+        let is_ours = |lv: &Lv| bears_marks(lv, &site) && matches!(lv.kind, LvKind::Thin { .. });
         let absent = |(name, clone)| Joined { name, clone, lv: None, is_marked: false };
         let (mut clones, mut others, mut older) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut ours: Vec<(&str, &Lv)> = Vec::new();

@@ -106,7 +106,9 @@ impl Draft {
             let held: BTreeSet<Subject> = self.changes.iter().filter(|(_, c)| !c.is_open()).map(|(s, _)| s.clone()).collect();
             let mut settled = true;
             for change in self.changes.values_mut().filter(|change| change.is_open()) {
-                if let Some(subject) = change.after.intersection(&held).find(|subject| !change.regardless.contains(*subject)) {
+                let Drafted { after, regardless, .. } = &mut *change;
+                after.retain(|subject| !(regardless.contains(subject) && held.contains(subject)));
+                if let Some(subject) = change.after.intersection(&held).next() {
                     change.gate = Gate::Held(Hold::After { subject: subject.to_string() });
                     settled = false;
                 }

@@ -9,7 +9,7 @@ use super::op::Step;
 use super::{Action, Change, ChangeId, Note, Subject};
 use crate::boot::table::BootTable;
 use crate::names::MachineName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The rank of a change in the plan, whatever its name.
 fn rank(subject: &Subject, change: &Drafted, is_late: bool) -> u8 {
@@ -41,13 +41,10 @@ pub(super) fn arrange(draft: Draft, table: &BootTable, published: Option<&BootTa
     sorted.sort_by(|(a, left, _), (b, right, _)| (a, left).cmp(&(b, right)));
     let places: BTreeMap<Subject, ChangeId> =
         sorted.iter().enumerate().map(|(place, (_, subject, _))| (subject.clone(), ChangeId(place as u32))).collect();
-    let held: BTreeSet<Subject> =
-        sorted.iter().filter(|(_, _, change)| !change.is_open()).map(|(_, subject, _)| subject.clone()).collect();
     let mut changes = Vec::new();
     let mut works = Vec::new();
     for (_, subject, change) in sorted {
-        let waits_for = |subject: &&Subject| !(change.regardless.contains(*subject) && held.contains(*subject));
-        let after = change.after.iter().filter(waits_for).filter_map(|subject| places.get(subject).copied()).collect();
+        let after = change.after.iter().filter_map(|subject| places.get(subject).copied()).collect();
         let is_open = change.is_open();
         let (change, work) = change.into_change(subject, after);
         works.push(if is_open { work } else { Work { published: work.published, ..Work::default() } });

@@ -1,8 +1,9 @@
 //! The thin pool: making it, and whether anything may be made in it.
 
-use super::context::Context;
+use super::context::{Context, bears_marks};
 use super::draft::{Draft, Drafted};
 use super::op::Op;
+use super::version::words;
 use super::{Action, Hold, Subject};
 use crate::desired::Mark;
 use crate::names::{Bytes, LvName, Share, SiteName};
@@ -89,7 +90,7 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
         }
         _ if !storage.versions.is_empty() => {
             let mut change = Drafted::new(Action::Alter, "activate", "it is inactive, and nobody can tell how full it is");
-            change.work.early.push(Op::Run(vec!["lvchange".into(), "-ay".into(), path.clone()]));
+            change.work.early.push(Op::Run(words(&["lvchange", "-ay", &path])));
             draft.add(Subject::Pool(storage.vg.clone(), storage.pool.clone()), change);
             pool.no_new = held(format!("thin pool {path} was inactive; how full it is shows once it is active"));
         }
@@ -102,7 +103,7 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
 /// plain volume with the pool's name and tags, and turns that into a pool with its next commit. There is nothing in it.
 pub fn is_half_made_pool(lv: &Lv, site: &SiteName) -> bool {
     matches!(&lv.kind, LvKind::Other(segment) if segment == "linear" || segment == "striped")
-        && [Mark::OURS, &Mark::tag(Mark::SITE, site)].iter().all(|mark| lv.tags.contains(mark))
+        && bears_marks(lv, &Mark::tag(Mark::SITE, site))
         && lv.size.0 <= METADATA_LARGEST
         && !lv.open
 }
@@ -127,8 +128,7 @@ pub(super) fn plan_delivery(context: &Context<'_>, pool: &Pool, draft: &mut Draf
     let make = ["lvcreate", "-y", "-V", &size, "-T", &context.path(&storage.pool), "-n", MESSENGER];
     let make = [&make[..], &["--addtag", Mark::OURS, "--addtag", &ours]].concat();
     let commands = [&make[..], &["lvremove", "-f", "-y", &path]];
-    let run = |words: &[&str]| Op::Run(words.iter().map(|word| (*word).to_owned()).collect());
-    change.work.early.extend(commands.into_iter().skip(usize::from(is_left)).map(run));
+    change.work.early.extend(commands.into_iter().skip(usize::from(is_left)).map(|command| Op::Run(words(command))));
     draft.add(subject, change);
 }
 
@@ -188,7 +188,7 @@ fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, half_ma
             reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, free.rounded()),
         });
     }
-    let words = [
+    let make = [
         "lvcreate",
         "-y",
         "--type",
@@ -213,9 +213,9 @@ fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, half_ma
     ];
     if half_made.is_some() {
         let path = context.path(&storage.pool);
-        change.work.early.push(Op::Run(["lvremove", "-f", "-y", &path].map(str::to_owned).into()));
+        change.work.early.push(Op::Run(words(&["lvremove", "-f", "-y", &path])));
     }
-    change.work.early.push(Op::Run(words.iter().map(|word| (*word).to_owned()).collect()));
+    change.work.early.push(Op::Run(words(&make)));
     draft.add(subject.clone(), change);
     pool.made_by = Some(subject);
     pool.spare = Some(Bytes(size));

@@ -8,7 +8,7 @@ use super::{ApplyContext, Progress, chain};
 use crate::host::observe::{read_disk_size, resolve_in_store};
 use crate::host::{Command, System};
 use crate::names::{Bytes, LvName, Percent, VgName};
-use crate::observed::{Hundredths, LV_FIELDS, REPORT_OPTIONS, parse_data_percent, parse_lvs};
+use crate::observed::{Hundredths, LV_FIELDS, lvs, parse_data_percent, parse_lvs};
 use sha2::{Digest, Sha256};
 use std::{fs, io::Read, ops::ControlFlow, time::Duration};
 
@@ -114,7 +114,7 @@ fn watch_pool(system: &System, target: &Target<'_>) -> ControlFlow<String> {
 
 fn report(system: &System, target: &Target<'_>, fields: &str) -> Result<String, String> {
     let volume = format!("{}/{}", target.vg, target.lv);
-    let argv = ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(["-o", fields, &volume]);
+    let argv = lvs(fields, &volume);
     let output = system.commands.succeed(&Command::new(argv, DEVICE_DEADLINE)).map_err(|error| chain(&error))?;
     Ok(output.stdout)
 }

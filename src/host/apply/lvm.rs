@@ -8,7 +8,7 @@
 use super::lvm_effect::{group_of, is_in_effect, lv_name};
 use super::{PROGRAM_DEADLINE, Run, chain};
 use crate::host::{Command, Output};
-use crate::observed::{LV_FIELDS, Lv, REPORT_OPTIONS, parse_lvs};
+use crate::observed::{LV_FIELDS, Lv, lvs, parse_lvs};
 use crate::plan::{ChangeId, Op, Outcome, render_op};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,8 +159,11 @@ impl Run<'_> {
     }
 
     fn volumes(&self, group: &str) -> Result<Volumes, String> {
-        let argv = ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(["-o", LV_FIELDS, group]);
-        let output = self.system.commands.succeed(&Command::new(argv, PROGRAM_DEADLINE)).map_err(|error| chain(&error))?;
+        let output = self
+            .system
+            .commands
+            .succeed(&Command::new(lvs(LV_FIELDS, group), PROGRAM_DEADLINE))
+            .map_err(|error| chain(&error))?;
         parse_lvs(&output.stdout).map_err(|error| chain(&error))
     }
 }

@@ -7,15 +7,14 @@
 use super::{PROGRAM_DEADLINE, chain, lvm_effect::group_of};
 use crate::desired::Mark;
 use crate::host::{Command, CommandError, Output, System};
-use crate::observed::{NewestVolume, REPORT_OPTIONS, TRANSACTION_FIELDS, parse_newest_volumes, parse_pool_transaction};
+use crate::observed::{NewestVolume, TRANSACTION_FIELDS, lvs, parse_newest_volumes, parse_pool_transaction};
 use crate::plan::{Op, Plan, Step};
 use std::collections::BTreeSet;
 
 /// Looks at the pools of every volume group that the plan is about to change. What cannot be told is left alone: LVM says the rest.
 pub(super) fn finish_interrupted(system: &System, plan: &Plan) {
     for group in groups(plan) {
-        let fields = ["-o", TRANSACTION_FIELDS, group];
-        let report = run(system, ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(fields));
+        let report = run(system, lvs(TRANSACTION_FIELDS, group));
         let Some(Ok(newest)) = report.ok().map(|output| parse_newest_volumes(&output.stdout, Mark::OURS)) else { continue };
         for newest in newest {
             finish(system, group, &newest);
@@ -47,7 +46,7 @@ fn mapped(name: &str) -> String {
     name.replace('-', "--")
 }
 
-/// The volume groups in which the plan makes or removes volumes.
+/// The volume groups that LVM commands of the plan speak of.
 fn groups(plan: &Plan) -> BTreeSet<&str> {
     let mut groups = BTreeSet::new();
     for step in &plan.steps {
