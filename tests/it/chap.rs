@@ -1,13 +1,11 @@
 //! CHAP from the site's file to LIO, to the script, and nowhere else.
 
-use crate::room::{Files, Room, cafe, prepare, text, with};
+use crate::room::{ALPHA, Files, PC01, Room, cafe, prepare, text, with};
 use barista::boot::chap::{MARKER, PATH};
 use barista::host::ConfigFs;
 use barista::plan::{Outcome, render_ops};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
-const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
-const PC01: &str = "iqn.2026-11.example.cat:pc01";
 const SECRET: &str = "correcthorse1";
 
 fn write_secrets(room: &Room, text: &str, mode: u32) -> PathBuf {

@@ -26,6 +26,7 @@ mod netns;
 mod operator;
 mod plan_converge;
 mod plan_options;
+mod plan_power_cut;
 mod push;
 mod room;
 mod schemas;

@@ -1,25 +1,15 @@
 //! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
 
-use crate::room::{Files, Room, cafe, disk, empty, machines, text, with};
-use barista::host::fake::{Content, FakeHost};
+use crate::room::{ALPHA, BETA, Files, PC01, Room, cafe, disk, empty, machines, text, with};
+use barista::host::fake::FakeHost;
 use barista::plan::{Disruption, Op, Outcome, Step};
 use barista::site::{Entry, Tree, load};
 use std::time::Duration;
 
 const CONVERGED: &str = "No changes. The host matches test.\n";
-const PC01: &str = "iqn.2026-11.example.cat:pc01";
-const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
-const BETA: &str = "iqn.2026-11.example.cat:pc01.beta";
 
 fn names(files: &[&str]) -> Vec<String> {
     files.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// pc01 logs in and writes a MiB; what its disk holds then.
-fn put_to_work(room: &Room, target: &str, volume: &str) -> Option<Content> {
-    room.host.login(target, PC01).expect("logs in");
-    room.host.write(target, PC01, 0, 1 << 20).expect("writes");
-    room.host.content("cafe", volume)
 }
 
 #[test]
@@ -38,18 +28,6 @@ fn everything_goes_by_an_empty_but_consenting_site_and_comes_back() {
     assert!(room.table().machines.is_empty());
     room.settle(&cafe(3));
     assert_eq!(room.table(), before);
-}
-
-#[test]
-fn after_a_reboot_everything_comes_back_as_it_was() {
-    let room = Room::new();
-    room.settle(&cafe(3));
-    let written = put_to_work(&room, BETA, "seat.pc01.beta.a");
-    room.host.reboot();
-    let (plan, report) = room.apply(&cafe(3));
-    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}", text(&plan));
-    assert!(!text(&plan).contains("volume"), "no clone is touched: machines may still be running\n{}", text(&plan));
-    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
 }
 
 /// How many effects going from one site to another takes.
@@ -75,31 +53,6 @@ fn survive(from: Option<&Files>, to: &Files, fault: fn(&FakeHost, u64)) {
             assert_eq!(*outcome, Outcome::Done, "{subject} after a fault at effect {n}\n{}", text(&plan));
         }
         assert_eq!(text(&room.plan(to)), CONVERGED, "after a fault at effect {n}");
-    }
-}
-
-#[test]
-fn a_pool_that_a_power_cut_left_half_made_is_made_whole_and_one_of_somebody_else_is_not_touched() {
-    let room = Room::new();
-    room.run("lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=cat cafe");
-    let plan = text(&room.plan(&cafe(1)));
-    assert!(plan.contains("+ pool    cafe/pool"), "{plan}");
-    assert!(plan.contains("making it was cut off before there was anything in it"), "{plan}");
-    room.settle(&cafe(1));
-    for strange in [
-        "lvcreate -y -L 4m -n pool cafe",
-        "lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=another cafe",
-        "lvcreate -y -L 100g -n pool --addtag barista --addtag barista.site=cat cafe",
-    ] {
-        let room = Room::new();
-        room.run(strange);
-        let (plan, _) = room.apply(&cafe(1));
-        assert!(
-            text(&plan).contains("a volume cafe/pool that is no thin pool is there and not ours"),
-            "{strange}\n{}",
-            text(&plan)
-        );
-        assert!(room.host.content("cafe", "pool").is_some(), "{strange}");
     }
 }
 
@@ -180,70 +133,6 @@ fn an_every_boot_clone_that_was_written_is_made_anew_when_the_seat_is_off() {
     room.settle(&cafe(2));
     assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a").map(|content| content.writes), Some(0));
     assert_eq!(room.host.content("cafe", "seat.pc02.alpha.a").map(|content| content.writes), Some(0));
-}
-
-#[test]
-fn a_seat_whose_update_waits_gets_its_disk_back_after_a_power_cut() {
-    let updated = |policy: &str| {
-        let mut files = cafe(2);
-        files.insert("images/alpha.toml".into(), disk("alpha", policy, "2", &["1", "2"], "data-disks = [\"games\"]"));
-        files
-    };
-    for is_inactive in [false, true] {
-        let room = Room::new();
-        room.settle(&cafe(2));
-        let written = put_to_work(&room, ALPHA, "seat.pc01.alpha.a");
-        room.apply(&updated("every-boot"));
-        room.host.reboot();
-        if is_inactive {
-            room.run("lvchange -an cafe/seat.pc01.alpha.a");
-        }
-        let (plan, report) = room.apply(&updated("every-boot"));
-        let plan = text(&plan);
-        assert!(plan.contains("! volume  cafe/seat.pc01.alpha.a"), "its update waits\n{plan}");
-        assert!(plan.contains("+ target  iqn.2026-11.example.cat:pc01.alpha"), "{plan}");
-        assert!(report.outcomes.iter().all(|(_, _, outcome)| !matches!(outcome, Outcome::Failed(_))), "{report:?}");
-        room.host.login(ALPHA, PC01).expect("its disk is there");
-        assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "as it left it");
-        room.host.logout(ALPHA, PC01);
-        room.host.advance(Duration::from_secs(3600));
-        room.pass(&updated("every-boot"));
-        room.settle(&updated("every-boot"));
-        assert_ne!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "and is made anew when it is off");
-    }
-}
-
-#[test]
-fn a_used_seat_that_is_inactive_after_a_power_cut_is_offered_as_it_was() {
-    let room = Room::new();
-    room.settle(&cafe(1));
-    let written = put_to_work(&room, ALPHA, "seat.pc01.alpha.a");
-    room.host.reboot();
-    for volume in ["seat.pc01.alpha.a", "seat.pc01.beta.a", "img.alpha.1"] {
-        room.run(&format!("lvchange -an cafe/{volume}"));
-    }
-    let (plan, report) = room.apply(&cafe(1));
-    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}\n{report:?}", text(&plan));
-    room.host.login(ALPHA, PC01).expect("its disk is there");
-    assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "as it left it");
-}
-
-#[test]
-fn a_plan_that_destroys_too_much_does_not_keep_the_room_down_after_a_power_cut() {
-    let room = Room::new();
-    room.settle(&cafe(3));
-    room.host.reboot();
-    room.host.advance(Duration::from_secs(3600));
-    let fewer = with(
-        &with(&cafe(1), "site.toml", "max-destroy = 50", "max-destroy = 1"),
-        "site.toml",
-        "may-destroy = []",
-        "may-destroy = [\"*\"]",
-    );
-    let (plan, report) = room.apply(&fewer);
-    assert!(text(&plan).contains("held: the plan destroys"), "{}", text(&plan));
-    assert!(report.outcomes.iter().all(|(_, _, outcome)| *outcome == Outcome::Done), "{}\n{report:?}", text(&plan));
-    room.host.login(ALPHA, PC01).expect("its disk is there");
 }
 
 #[test]

@@ -12,6 +12,11 @@ use std::{collections::BTreeMap, fs, time::Duration};
 /// Files of a site by path.
 pub type Files = BTreeMap<String, String>;
 
+/// The initiator of the first machine, and its targets.
+pub const PC01: &str = "iqn.2026-11.example.cat:pc01";
+pub const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
+pub const BETA: &str = "iqn.2026-11.example.cat:pc01.beta";
+
 /// A café in memory.
 pub struct Room {
     pub host: FakeHost,
@@ -66,12 +71,19 @@ impl Room {
         (plan, report)
     }
 
+    /// Applies and insists that everything was done that was not held; the plan's text.
+    pub fn carry_out(&self, files: &Files) -> String {
+        let (plan, report) = self.apply(files);
+        let plan = plan::render_text(&plan);
+        for (_, subject, outcome) in &report.outcomes {
+            assert_eq!(*outcome, Outcome::Done, "{subject}\n{plan}");
+        }
+        plan
+    }
+
     /// Applies and insists that everything was done and nothing is left, nor held.
     pub fn settle(&self, files: &Files) {
-        let (plan, report) = self.apply(files);
-        for (_, subject, outcome) in &report.outcomes {
-            assert_eq!(*outcome, Outcome::Done, "{subject}\n{}", plan::render_text(&plan));
-        }
+        self.carry_out(files);
         assert_eq!(plan::render_text(&self.plan(files)), "No changes. The host matches test.\n");
         assert_eq!(self.host.crashes(), Vec::<String>::new());
     }
