@@ -122,6 +122,17 @@ impl Kernel for RunningKernel {
         Duration::from_secs(seconds.unwrap_or(0))
     }
 
+    fn boottime(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+    }
+
+    /// `/sys/module` has what is loaded, and of what is built in whatever has parameters or a version.
+    fn has_module(&self, name: &str) -> bool {
+        Path::new("/sys/module").join(name.replace('-', "_")).is_dir()
+    }
+
     fn boot_id(&self) -> String {
         fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
     }

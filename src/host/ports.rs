@@ -136,6 +136,15 @@ pub trait Kernel: Send + Sync {
     fn now(&self) -> Timestamp;
     /// How long the host has been up.
     fn uptime(&self) -> Duration;
+    /// Since when the host is up by the clock that nobody can set, suspended time included (CLOCK_BOOTTIME): what decisions are
+    /// timed by. The wall clock is for display only.
+    fn boottime(&self) -> Duration {
+        self.uptime()
+    }
+    /// Whether a kernel module is seen to be loaded or built in.
+    fn has_module(&self, _name: &str) -> bool {
+        false
+    }
     /// Another one after every boot.
     fn boot_id(&self) -> String;
     /// Whether a filesystem of type configfs is mounted at `/sys/kernel/config`.

@@ -30,6 +30,9 @@ impl Kernel for Untouchable {
     fn boot_id(&self) -> String {
         String::new()
     }
+    fn has_module(&self, name: &str) -> bool {
+        panic!("the kernel was asked for {name}")
+    }
     fn has_configfs(&self) -> bool {
         panic!("the kernel was asked for configfs")
     }

@@ -61,9 +61,12 @@ struct World {
     /// Attributes that cannot be read.
     forbidden: BTreeMap<String, Errno>,
     missing_programs: BTreeSet<String>,
+    /// Kernel modules that are loaded beside LIO's.
+    loaded_modules: BTreeSet<String>,
     answers: BTreeMap<String, super::Output>,
     now: Timestamp,
-    booted: Timestamp,
+    /// Since the host's boot; nobody sets it.
+    boottime: Duration,
     boots: u32,
     has_configfs: bool,
     is_root: bool,
@@ -105,9 +108,10 @@ impl FakeHost {
             blocked: BTreeSet::new(),
             forbidden: BTreeMap::new(),
             missing_programs: BTreeSet::new(),
+            loaded_modules: BTreeSet::new(),
             answers: BTreeMap::new(),
             now,
-            booted: now - SignedDuration::from_hours(24),
+            boottime: Duration::from_secs(24 * 3600),
             boots: 1,
             has_configfs: true,
             is_root: true,
@@ -282,13 +286,19 @@ impl FakeHost {
         world.lio = None;
         world.lvm.reboot();
         world.boots += 1;
-        world.booted = world.now;
+        world.boottime = Duration::ZERO;
     }
 
     /// Lets time pass.
     pub fn advance(&self, time: Duration) {
         let mut world = self.world();
         world.now += SignedDuration::try_from(time).expect("a test's time is short");
+        world.boottime += time;
+    }
+
+    /// Sets the wall clock by so much, forwards or back; no time passes.
+    pub fn set_clock(&self, by: SignedDuration) {
+        self.world().now += by;
     }
 
     /// Makes any change below a path of configfs wait until [`Self::unblock`].
@@ -310,6 +320,11 @@ impl FakeHost {
     /// Takes a program off the host.
     pub fn uninstall(&self, program: &str) {
         self.world().missing_programs.insert(program.to_owned());
+    }
+
+    /// Loads a kernel module that is not LIO's.
+    pub fn load_module(&self, name: &str) {
+        self.world().loaded_modules.insert(name.to_owned());
     }
 
     /// Makes a program answer this from now on, whatever it is asked.

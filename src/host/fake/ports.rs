@@ -3,6 +3,7 @@
 //! **Invariant:** every change is counted before it is tried, so that the n-th effect is the same with and without faults.
 
 use super::lio::Lio;
+use super::programs::is_lio;
 use super::tree::Node;
 use super::{FakeHost, World};
 use crate::host::{ConfigFs, Kernel, Kind, Lock};
@@ -93,8 +94,12 @@ impl Kernel for FakeHost {
     }
 
     fn uptime(&self) -> Duration {
+        self.world().boottime
+    }
+
+    fn has_module(&self, name: &str) -> bool {
         let world = self.world();
-        Duration::try_from(world.now.duration_since(world.booted)).unwrap_or_default()
+        world.loaded_modules.contains(name) || (world.lio.is_some() && is_lio(name))
     }
 
     fn boot_id(&self) -> String {
@@ -107,5 +112,23 @@ impl Kernel for FakeHost {
 
     fn is_root(&self) -> bool {
         self.world().is_root
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    #[test]
+    fn setting_the_clock_lets_no_time_pass_and_a_boot_begins_it_anew() {
+        let host = FakeHost::new();
+        let (clock, since_boot) = (host.now(), host.boottime());
+        host.set_clock(SignedDuration::from_hours(-2));
+        assert_eq!((host.now(), host.boottime()), (clock - SignedDuration::from_hours(2), since_boot));
+        host.advance(Duration::from_secs(3));
+        assert_eq!(host.boottime(), since_boot + Duration::from_secs(3));
+        host.reboot();
+        assert_eq!((host.boottime(), host.uptime()), (Duration::ZERO, Duration::ZERO));
     }
 }

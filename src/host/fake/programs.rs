@@ -100,7 +100,7 @@ fn run_modprobe(world: &mut World, words: &[String]) -> Result<String, Refusal> 
     Ok(String::new())
 }
 
-fn is_lio(module: &str) -> bool {
+pub(super) fn is_lio(module: &str) -> bool {
     ["target_core_mod", "target_core_iblock", "target_core_file", "iscsi_target_mod"].contains(&module)
 }
 
