@@ -11,7 +11,7 @@ use crate::boot::{
     table::{self, BootTable},
     transcript::{self, Transcript},
 };
-use crate::host::{SeatSeen, System, is_firmware, observe_seat};
+use crate::host::{self, SeatSeen, System, is_firmware, observe_seat};
 use crate::names::MachineName;
 use crate::observed::{Seen, Target};
 use anyhow::Context as _;
@@ -71,9 +71,11 @@ pub(super) fn read_table(state: &Path) -> Result<Option<BootTable>, Failure> {
 
 /// The transcript; `None` when the service has kept none yet.
 pub(super) fn read_transcript(state: &Path) -> Result<Option<Transcript>, Failure> {
-    let text = read(&state.join(transcript::PATH))?;
-    let parsed = text.map(|text| Transcript::parse(&text)).transpose();
-    Ok(parsed.with_context(|| format!("{} does not read", state.join(transcript::PATH).display()))?)
+    match host::read_transcript(state) {
+        Seen::Absent => Ok(None),
+        Seen::Present(transcript) => Ok(Some(transcript)),
+        Seen::Unreadable(why) => Err(Failure::hinted(anyhow::anyhow!(why), "run it as root, or as the user of the service")),
+    }
 }
 
 fn read(path: &Path) -> Result<Option<String>, Failure> {

@@ -5,10 +5,12 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads a site's directory")]
 
 use super::{DEEPEST, Gathered, LARGEST_FILE, TooMuch, join, too_large};
+use crate::host::untrusted::read_untrusted;
+use crate::observed::Seen;
 use crate::site::{Entry, Tree};
 use std::{
-    fs::{self, File, Metadata},
-    io::{self, Read as _},
+    fs::{self, Metadata},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -37,11 +39,11 @@ pub enum DirectoryError {
 /// Reads every file below `root`, except what lies in a `.git` there.
 pub fn read(root: &Path) -> Result<Tree, DirectoryError> {
     let mut gathered = Gathered::default();
-    walk(root, "", 0, &mut gathered)?;
+    walk(root, root, "", 0, &mut gathered)?;
     Ok(gathered.tree)
 }
 
-fn walk(directory: &Path, prefix: &str, depth: usize, gathered: &mut Gathered) -> Result<(), DirectoryError> {
+fn walk(root: &Path, directory: &Path, prefix: &str, depth: usize, gathered: &mut Gathered) -> Result<(), DirectoryError> {
     let list_error = |source| DirectoryError::List { path: directory.to_owned(), source };
     let bound = |reason| DirectoryError::TooMuch { path: directory.to_owned(), reason };
     if depth > DEEPEST {
@@ -56,21 +58,22 @@ fn walk(directory: &Path, prefix: &str, depth: usize, gathered: &mut Gathered) -
         let shown = join(prefix, &name.to_string_lossy());
         let metadata = entry.metadata().map_err(list_error)?;
         if metadata.is_dir() && name.to_str().is_some() {
-            walk(&path, &shown, depth + 1, gathered)?;
+            walk(root, &path, &shown, depth + 1, gathered)?;
             continue;
         }
         let read = if name.to_str().is_none() {
             Entry::Unreadable("its name is not UTF-8".to_owned())
         } else {
-            read_entry(&path, &metadata).unwrap_or_else(|error| Entry::Unreadable(error.to_string()))
+            read_entry(root, &shown, &path, &metadata).unwrap_or_else(|error| Entry::Unreadable(error.to_string()))
         };
         gathered.add(shown, read).map_err(bound)?;
     }
     Ok(())
 }
 
-/// Reads one entry that is no directory. The metadata is of the entry itself, not of what a link leads to.
-fn read_entry(path: &Path, metadata: &Metadata) -> io::Result<Entry> {
+/// Reads one entry that is no directory. The metadata is of the entry itself, not of what a link leads to; who may write the
+/// directory may exchange the entry meanwhile.
+fn read_entry(root: &Path, shown: &str, path: &Path, metadata: &Metadata) -> io::Result<Entry> {
     if metadata.is_symlink() {
         return Ok(Entry::Symlink(fs::read_link(path)?.to_string_lossy().into_owned()));
     }
@@ -80,9 +83,9 @@ fn read_entry(path: &Path, metadata: &Metadata) -> io::Result<Entry> {
     if metadata.len() > LARGEST_FILE {
         return Ok(too_large(metadata.len()));
     }
-    let mut bytes = Vec::new();
-    // The bound once more while reading: the file may have grown since it was looked at.
-    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    let size = bytes.len() as u64;
-    Ok(if size > LARGEST_FILE { too_large(size) } else { Entry::File(bytes) })
+    Ok(match read_untrusted(root, shown, LARGEST_FILE) {
+        Seen::Present(bytes) => Entry::File(bytes),
+        Seen::Absent => Entry::Unreadable("it was removed while it was read".to_owned()),
+        Seen::Unreadable(why) => Entry::Unreadable(why),
+    })
 }

@@ -16,6 +16,8 @@ mod seat;
 mod secrets;
 mod store;
 mod system;
+mod transcript;
+pub mod untrusted;
 
 pub use activity::{Look, decide_activity, is_firmware, remember};
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Progress, Silent, apply};
@@ -29,6 +31,7 @@ pub use seat::{SeatSeen, observe_seat};
 pub use secrets::read_secrets;
 pub use store::write_atomically;
 pub use system::System;
+pub use transcript::read_transcript;
 
 use secrets::publish_secrets;
 use store::write_shared;

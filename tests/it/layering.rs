@@ -21,10 +21,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("boot::compile", &["names", "desired", "boot::table", "boot::ipxe"]),
     ("boot::compute_table", &[]),
     ("plan", &["names", "site", "desired", "observed", "boot::table", "boot::transcript", "boot::ipxe", "boot::compute_table"]),
+    // The one function that opens what others may write; repositories are such too.
+    ("host::untrusted", &["observed"]),
     ("host", &["names", "site", "desired", "observed", "plan", "boot::table", "boot::transcript", "boot::chap"]),
     // The serving half stands above the boot table alone: no packet parser knows of plans or the host.
     ("boot", &["names", "desired", "boot"]),
-    ("deploy", &["names", "site"]),
+    ("deploy", &["names", "site", "observed", "host::untrusted"]),
     ("agent", &["names", "site", "desired", "observed", "plan", "host", "boot", "deploy"]),
     ("cli", &["names", "site", "desired", "observed", "plan", "host", "boot", "deploy", "agent"]),
     ("main", &["cli"]),
