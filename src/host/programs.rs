@@ -1,18 +1,22 @@
 //! Runs real programs.
 //!
 //! **Invariant:** a program never outlives its deadline nor blocks on a full pipe; it runs in a process group of its own, so that
-//! what it started ends with it.
+//! what it started ends with it, and a Ctrl-C at the terminal is not for it. Whatever runs while a [`lock`](super::lock) is held
+//! holds it too, for as long as it runs.
 #![expect(clippy::disallowed_methods, reason = "effect room: the one place that starts programs")]
 
+use super::lock;
 use super::ports::{Command, CommandError, Commands, Output, Watch};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use std::{
+    ffi::OsStr,
+    fs::File,
     io::{self, Read, Write},
     ops::ControlFlow,
-    os::unix::process::CommandExt,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
     process::{Child, ExitStatus, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
@@ -45,16 +49,20 @@ impl Commands for Programs {
     fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
         let program = command.argv.first().cloned().unwrap_or_default();
         let broken = |source| CommandError::Io { program: program.clone(), source };
-        let mut child = start(command).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => CommandError::Missing { program: program.clone() },
+        let missing = || CommandError::Missing { program: program.clone() };
+        let input = input_of(command);
+        let mut child = start(command, &input).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => missing(),
             _ => broken(source),
         })?;
+        let is_fed = matches!(input, Input::Fed(..));
         let group = Pid::from_raw(child.id() as i32);
         let (events, seen) = channel();
-        attend(&mut child, command.stdin.clone(), &events);
+        attend(&mut child, input, &events);
         thread::spawn(move || events.send(Event::Ended(child.wait())));
         let argv = || command.argv.join(" ");
         let error = match collect(&seen, command.deadline, watch) {
+            Collected::Output(Ok(output)) if is_fed && output.status == Some(NOT_FOUND) => return Err(missing()),
             Collected::Output(output) => return output.map_err(broken),
             Collected::Late => CommandError::Deadline { argv: argv(), seconds: command.deadline.as_secs() },
             Collected::Stopped(reason) => CommandError::Stopped { argv: argv(), reason },
@@ -65,15 +73,61 @@ impl Commands for Programs {
     }
 }
 
-fn start(command: &Command) -> io::Result<Child> {
+/// Gives a program its input, which comes in so many parts before the program's own words, while the shell keeps its standard input
+/// open: that is a lock. LVM closes every descriptor above the standard three when it starts (lvm2 `_close_stray_fds`), and its
+/// standard input is the pipe.
+const FEED: &str = r#"parts=$1; shift
+feed() { while [ "$parts" -gt 0 ]; do printf %s "$1"; shift; parts=$((parts - 1)); done; }
+feed "$@" | { shift "$parts"; "$@"; }"#;
+
+/// What a shell ends with when it finds no such program.
+const NOT_FOUND: i32 = 127;
+
+/// The longest part of an input, below the kernel's MAX_ARG_STRLEN of 128 KiB, and the longest input, well below ARG_MAX.
+const PART: usize = 64 << 10;
+const LONGEST_FED: usize = 1 << 20;
+
+/// Where a program's standard input comes from.
+enum Input {
+    /// A pipe from us.
+    Piped(Vec<u8>),
+    /// The lock that is held, which reads as empty.
+    Lock(File),
+    /// A shell that holds the lock.
+    Fed(File, Vec<Vec<u8>>),
+}
+
+/// How a program gets its input, and with it the lock that is held.
+fn input_of(command: &Command) -> Input {
+    let input = &command.stdin;
+    match lock::to_inherit() {
+        None => Input::Piped(input.clone()),
+        Some(lock) if input.is_empty() => Input::Lock(lock),
+        // What no argument can carry goes without the lock.
+        Some(_) if input.len() > LONGEST_FED || input.contains(&0) => Input::Piped(input.clone()),
+        Some(lock) => Input::Fed(lock, input.chunks(PART).map(<[u8]>::to_vec).collect()),
+    }
+}
+
+fn start(command: &Command, input: &Input) -> io::Result<Child> {
     let path = std::env::var("PATH").unwrap_or_default();
     let (program, arguments) = command.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    std::process::Command::new(program)
+    let (mut started, stdin) = match input {
+        Input::Piped(_) => (std::process::Command::new(program), Stdio::piped()),
+        Input::Lock(lock) => (std::process::Command::new(program), Stdio::from(lock.try_clone()?)),
+        Input::Fed(lock, parts) => {
+            let mut shell = std::process::Command::new("/bin/sh");
+            shell.args(["-c", FEED, "sh", &parts.len().to_string()]);
+            shell.args(parts.iter().map(|part| OsStr::from_bytes(part))).arg(program);
+            (shell, Stdio::from(lock.try_clone()?))
+        }
+    };
+    started
         .args(arguments)
         .env("PATH", format!("{path}:{SYSTEM_PATHS}"))
         .env("LC_ALL", "C")
         .env("LVM_SUPPRESS_FD_WARNINGS", "1")
-        .stdin(Stdio::piped())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -81,8 +135,8 @@ fn start(command: &Command) -> io::Result<Child> {
 }
 
 /// Gives each pipe a thread: a program that fills one pipe while we wait at another would never end.
-fn attend(child: &mut Child, input: Vec<u8>, events: &Sender<Event>) {
-    if let Some(mut stdin) = child.stdin.take() {
+fn attend(child: &mut Child, input: Input, events: &Sender<Event>) {
+    if let (Some(mut stdin), Input::Piped(input)) = (child.stdin.take(), input) {
         // A program may end without reading its input; that it did so shows in its status.
         thread::spawn(move || drop(stdin.write_all(&input)));
     }
@@ -182,5 +236,23 @@ mod tests {
     fn a_missing_program_is_named() {
         let error = run(&["no-such-program-here"], "", 1000).expect_err("is missing");
         assert_eq!(error.to_string(), "no-such-program-here is not installed");
+    }
+
+    #[test]
+    fn a_program_does_the_same_while_a_lock_is_held() {
+        let root = tempfile::tempdir().expect("a directory");
+        let _lock = crate::host::lock::lock_in(&crate::host::RunDir::new(root.path().join("run"))).expect("is free");
+        let output = run(&["sh", "-c", "cat; echo no >&2; exit 5"], "", 10_000).expect("runs");
+        assert_eq!(output, Output { status: Some(5), stdout: String::new(), stderr: "no\n".into() });
+        let output = run(&["sh", "-c", "cat; echo \"$1\" >&2; exit 5", "sh", "it's %s"], "lvs\n\\n%d\n", 10_000).expect("runs");
+        assert_eq!(output, Output { status: Some(5), stdout: "lvs\n\\n%d\n".into(), stderr: "it's %s\n".into() });
+        let output = run(&["cat"], &"x".repeat(900_000), 20_000).expect("runs");
+        assert_eq!((output.status, output.stdout.len()), (Some(0), 900_000));
+        for input in ["", "x"] {
+            let error = run(&["no-such-program-here"], input, 1000).expect_err("is missing");
+            assert_eq!(error.to_string(), "no-such-program-here is not installed");
+        }
+        let error = run(&["sh", "-c", "sleep 60 & sleep 60"], "x", 200).expect_err("must not end");
+        assert!(matches!(error, CommandError::Deadline { .. }), "{error}");
     }
 }

@@ -19,6 +19,7 @@ mod export;
 mod git;
 mod host_apply;
 mod host_ground;
+mod host_lock;
 mod host_observe;
 mod injection;
 mod layering;
