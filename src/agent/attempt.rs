@@ -1,16 +1,15 @@
-//! One attempt at a commit: read, check, plan, apply, prove.
+//! One attempt at a commit whose text has been read: check, plan, apply, prove.
 //!
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
 use super::converge::{ConvergeError, Errand, done, lock_within, mishaps, on_one_line};
-use crate::deploy::{CommitId, repo::Repo};
 use crate::host::{Silent, System};
 use crate::plan::{Plan, Revision, Targets};
-use crate::site::{Finding, Severity, Site};
+use crate::site::{Finding, Severity, Site, Tree};
 use std::{path::Path, time::Duration};
 
 /// How often a plan is made and carried out in one attempt. The second takes up what was skipped because a seat came into use
-/// or free meanwhile; a third would only help a plan that contradicts itself.
+/// or free meanwhile; what comes free still later is the next look's.
 const ROUNDS: u32 = 2;
 
 /// How long the agent waits for a lock before it does something else.
@@ -28,30 +27,29 @@ pub(super) enum Ended {
     },
     /// The commit has findings.
     Refused(Vec<Finding>),
-    /// It could not be carried out, or not to its end.
+    /// Some of it was carried out and failed, or none of it could be.
     Failed {
         /// How many changes were done.
         done: u32,
         /// One sentence for each failure.
         failures: Vec<String>,
     },
+    /// Nothing failed, and there is more to do: seats came free while others were made.
+    Unfinished {
+        /// How many changes were done.
+        done: u32,
+        /// What is still to do, one sentence for each change.
+        rest: Vec<String>,
+    },
+    /// The commit could not be read, and why.
+    Unreadable(String),
     /// Somebody else is applying.
     Locked,
 }
 
-/// Reads the commit's own words; its id stands in for them when they cannot be read.
-pub(super) fn revision_of(repository: &Path, commit: &CommitId) -> Revision {
-    let found = Repo::open(repository).and_then(|repo| repo.resolve(commit.as_str()));
-    Revision { id: commit.to_string(), subject: found.map(|commit| commit.subject).unwrap_or_default() }
-}
-
-/// Brings the host to a commit.
-pub(super) fn attempt(repository: &Path, commit: &CommitId, revision: &Revision, system: &System, state: &Path) -> Ended {
-    let tree = match Repo::open(repository).and_then(|repo| repo.tree(commit)) {
-        Ok(tree) => tree,
-        Err(error) => return failed(&with_causes(&error)),
-    };
-    let checked = crate::site::load(&tree);
+/// Brings the host to a commit of which this is the text.
+pub(super) fn attempt(tree: &Tree, revision: &Revision, system: &System, state: &Path) -> Ended {
+    let checked = crate::site::load(tree);
     match checked.site {
         None => Ended::Refused(checked.findings),
         Some(site) => bring(&site, revision, system, state),
@@ -88,7 +86,7 @@ fn bring(site: &Site, revision: &Revision, system: &System, state: &Path) -> End
         let applied = errand.carry_out(&proposal, &lock, &mut Silent);
         changed += done(&applied.report);
         let (failures, skipped) = mishaps(&applied.report);
-        skipped.iter().for_each(|skipped| tracing::info!("left out: {skipped}"));
+        skipped.iter().for_each(|skipped| tracing::debug!("left out: {skipped}"));
         if !failures.is_empty() {
             return Ended::Failed { done: changed, failures };
         }
@@ -97,9 +95,8 @@ fn bring(site: &Site, revision: &Revision, system: &System, state: &Path) -> End
             return Ended::Matches { done: changed, after: Box::new(after) };
         }
     }
-    let failures =
-        after.open().map(|change| format!("{}: was done and is still to do: {}", on_one_line(&change.subject), change.reason));
-    Ended::Failed { done: changed, failures: failures.collect() }
+    let rest = after.open().map(|change| format!("{}: is still to do: {}", on_one_line(&change.subject), change.reason));
+    Ended::Unfinished { done: changed, rest: rest.collect() }
 }
 
 fn give_up(error: ConvergeError) -> Ended {

@@ -1,12 +1,17 @@
 //! Keeps the host at the followed branch: looks, decides, applies, says what came of it.
 //!
 //! [`step`] decides and [`status`] is what the world is told; [`run`] is the loop around them and [`converge`] one attempt.
-//! **Invariant:** a commit that cannot be read, checked or planned changes nothing: the last good one stays.
+//! **Invariant:** a commit that cannot be read, checked or planned changes nothing: the last good one stays, from the copy of its
+//! text that [`last_good`] keeps, whatever becomes of the repository.
 
+pub mod applied;
+pub mod backoff;
 pub mod bell;
 pub mod converge;
+pub mod last_good;
 pub mod notify;
 pub mod presence;
+pub mod repository;
 pub mod run;
 pub mod status;
 pub mod step;

@@ -3,14 +3,16 @@
 //! **Invariant:** two agents never run on one state directory, and a dead one is never taken for a live one.
 #![expect(clippy::disallowed_methods, reason = "effect room: the agent's lock file")]
 
+use crate::host::Kernel;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
+    process,
 };
 
 /// The lock file, below the state directory.
@@ -47,16 +49,26 @@ pub enum PresenceError {
 }
 
 /// Claims to be the agent of a state directory.
-pub fn claim(state: &Path) -> Result<Held, PresenceError> {
+pub fn claim(state: &Path, kernel: &dyn Kernel) -> Result<Held, PresenceError> {
     let path = state.join(PATH);
     let failed = |source| PresenceError::Io { path: path.clone(), source };
     fs::create_dir_all(state).map_err(failed)?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Held(lock)),
+        Ok(mut lock) => {
+            let this = format!("{} {}\n", process::id(), kernel.boottime().as_millis());
+            lock.set_len(0).and_then(|()| lock.write_all(this.as_bytes())).map_err(failed)?;
+            Ok(Held(lock))
+        }
         Err((_, Errno::EWOULDBLOCK)) => Err(PresenceError::Taken(state.to_owned())),
         Err((_, errno)) => Err(failed(errno.into())),
     }
+}
+
+/// Which agent claimed a state directory last: another text for every process.
+pub fn identity(state: &Path) -> Result<String, PresenceError> {
+    let path = state.join(PATH);
+    fs::read_to_string(&path).map_err(|source| PresenceError::Io { path, source })
 }
 
 /// Tells whether an agent runs on a state directory; needs to read its lock file only.

@@ -4,9 +4,12 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the agent's clock and its process id")]
 
 use super::{
-    attempt::{Ended, attempt, revision_of, with_causes},
+    applied,
+    attempt::{Ended, attempt, with_causes},
     bell::{Bell, Woken},
+    last_good::{self, SiteText},
     notify, presence,
+    repository::{examine, examine_records, trouble_of},
     status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
     step::{Action, Outcome, State, Why},
     watch::Watch,
@@ -14,15 +17,23 @@ use super::{
 use crate::deploy::{
     CommitId,
     repo::{Repo, RepoError},
-    select::{Head, Keep},
+    select::{Head, History, Keep},
 };
 use crate::host::System;
+use crate::names::Mono;
+use crate::observed::Seen;
 use crate::plan::Revision;
 use jiff::Timestamp;
-use std::{path::PathBuf, process, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, process, rc::Rc, time::Duration};
 
 /// How often the watch is armed anew: one on a directory that was replaced stays silent for ever.
 const REARM: Duration = Duration::from_secs(30);
+
+/// How often the repository is read whole to see whether it is sound.
+const BETWEEN_EXAMINATIONS: Duration = Duration::from_secs(20);
+
+/// Commits of which it is remembered what was last said.
+const MOST_SAID: usize = 8;
 
 /// What the agent works with.
 #[derive(Debug, Clone)]
@@ -46,24 +57,28 @@ pub enum AgentError {
 
 /// Follows the repository until the bell says stop.
 pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentError> {
-    let _present = presence::claim(&options.state)?;
-    Repo::open(&options.repo)?;
+    let _present = presence::claim(&options.state, &*system.kernel)?;
     let mut agent = Running::new(options, system);
+    if agent.good.is_none() {
+        // Nothing was ever applied here, so there is nothing to go on with.
+        Repo::open(&options.repo)?;
+    }
+    agent.publish();
     notify::ready("looking");
-    let mut armed = Timestamp::now();
+    let now = || Mono::from(system.kernel.boottime());
+    let mut armed = now();
     let mut watch = Watch::arm(&options.repo, bell);
     while bell.wait(Duration::ZERO) != Woken::ToStop {
-        let now = Timestamp::now();
-        if now.duration_since(armed).unsigned_abs() > REARM {
+        if now().since(armed) > REARM {
             watch = Watch::arm(&options.repo, bell);
-            armed = now;
+            armed = now();
         }
         let head = agent.look();
-        match agent.state.next(&head, now) {
+        match agent.state.next(&head, now()) {
             Action::Attempt(commit, why) => agent.attempt(&commit, why),
             Action::Rest(until, keep) => {
                 agent.rest(keep);
-                if bell.wait(until.duration_since(now).unsigned_abs()) == Woken::ToStop {
+                if bell.wait(until.since(now())) == Woken::ToStop {
                     break;
                 }
             }
@@ -75,13 +90,30 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
     Ok(())
 }
 
+/// Whether the followed branch could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Fine,
+    Broken,
+}
+
 /// The agent between two steps.
 struct Running<'a> {
     options: &'a Options,
     system: &'a System,
     state: State,
-    /// The applied commit as the repository last recorded it; another one there means that an operator set it.
-    recorded: Option<CommitId>,
+    /// The host's record of what was applied, as it was read or written last.
+    history: History,
+    /// The text of the last good commit, and of the commit that the host is being brought to: what was read once is not read again.
+    good: Option<Rc<SiteText>>,
+    current: Option<Rc<SiteText>>,
+    /// The commit whose text lies in the state directory.
+    kept: Option<CommitId>,
+    /// When the repository is examined again, and what the last look at its branch was.
+    examine: Mono,
+    reading: Reading,
+    /// What was last said of each commit that did not go well: the same is not said every look.
+    said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
     written: Option<Status>,
 }
@@ -90,7 +122,7 @@ impl<'a> Running<'a> {
     fn new(options: &'a Options, system: &'a System) -> Self {
         let now = Timestamp::now();
         // What an earlier agent wrote explains what is there; without it there is only less to read.
-        let earlier = Status::read(&options.state).ok();
+        let earlier = Status::read(&options.state).ok().map(Status::of_stopped_agent);
         let status = Status {
             version: status::VERSION,
             at: now,
@@ -101,23 +133,74 @@ impl<'a> Running<'a> {
             last: earlier.as_ref().and_then(|status| status.last.clone()),
             waiting: None,
             held: earlier.map(|status| status.held).unwrap_or_default(),
+            troubles: Vec::new(),
         };
-        Self { options, system, state: State::new(None), recorded: None, status, written: None }
+        let good = match last_good::read(&options.state) {
+            Seen::Present(text) => Some(Rc::new(text)),
+            Seen::Absent | Seen::Unreadable(_) => None,
+        };
+        let history = known_history(options, good.as_deref());
+        Self {
+            options,
+            system,
+            state: State::new(history.applied.clone()),
+            history,
+            kept: good.as_ref().map(|good| good.commit.id.clone()),
+            good,
+            current: None,
+            examine: Mono::BOOT,
+            reading: Reading::Fine,
+            said: BTreeMap::new(),
+            status,
+            written: None,
+        }
     }
 
     /// Looks at the branch.
     fn look(&mut self) -> Head {
+        self.take_in_record();
+        let now = Mono::from(self.system.kernel.boottime());
         let looked = Repo::open(&self.options.repo).and_then(|repo| {
-            let applied = repo.applied()?;
-            if applied != self.recorded {
-                self.state.last_good.clone_from(&applied);
-                self.recorded = applied;
-            }
             let branch = repo.followed()?;
             self.status.branch = Some(branch.to_string());
-            repo.head(&branch)
+            repo.head(&branch, &self.history)
         });
+        let reading = if looked.is_ok() { Reading::Fine } else { Reading::Broken };
+        // Damage, and its mend, show themselves at once.
+        if self.examine <= now || reading != self.reading {
+            (self.examine, self.reading) = (now.after(BETWEEN_EXAMINATIONS), reading);
+            self.examine_repository(looked.as_ref().err());
+        }
         looked.unwrap_or_else(|error| Head::Unreadable(with_causes(&error)))
+    }
+
+    fn examine_repository(&mut self, error: Option<&RepoError>) {
+        let Options { repo, state } = self.options;
+        let mut troubles = examine(repo, state);
+        let records = examine_records(state);
+        // The branch is compared with commits further back than the examination reads.
+        if let Some(error) = error.filter(|_| troubles.is_empty()) {
+            troubles.push(trouble_of(error, repo, state));
+        }
+        troubles.extend(records);
+        for trouble in troubles.iter().filter(|trouble| !self.status.troubles.contains(trouble)) {
+            tracing::warn!("{}; to mend it: {}", trouble.what, trouble.mend);
+        }
+        self.status.troubles = troubles;
+        self.kept = last_good::read(state).present().map(|text| text.commit.id.clone());
+    }
+
+    /// Takes in what a person has written into the record since.
+    fn take_in_record(&mut self) {
+        match applied::read(&self.options.state) {
+            Seen::Present(history) if history != self.history => {
+                if history.applied != self.history.applied {
+                    self.state.last_good.clone_from(&history.applied);
+                }
+                self.history = history;
+            }
+            Seen::Present(_) | Seen::Absent | Seen::Unreadable(_) => {}
+        }
     }
 
     fn rest(&mut self, keep: Option<Keep>) {
@@ -131,33 +214,60 @@ impl<'a> Running<'a> {
         self.publish();
     }
 
+    /// The text of a commit: what was read of it once, else from the repository.
+    fn read(&self, commit: &CommitId) -> Result<Rc<SiteText>, String> {
+        let known = [&self.good, &self.current].into_iter().flatten().find(|text| text.commit.id == *commit);
+        if let Some(text) = known {
+            return Ok(Rc::clone(text));
+        }
+        let read = Repo::open(&self.options.repo).and_then(|repo| {
+            let tree = repo.tree(commit)?;
+            Ok(SiteText { commit: repo.resolve(commit.as_str())?, tree })
+        });
+        read.map(Rc::new).map_err(|error| with_causes(&error))
+    }
+
     fn attempt(&mut self, commit: &CommitId, why: Why) {
         let began = Timestamp::now();
-        let Options { repo, state } = self.options;
-        let revision = revision_of(repo, commit);
+        let read = self.read(commit);
+        let unread = || Revision { id: commit.to_string(), subject: String::new() };
+        let revision = read.as_ref().map_or_else(|_| unread(), |text| text.revision());
         let running = Attempt { revision: revision.clone(), began, ended: None, result: AttemptResult::Running };
-        if why != Why::Look {
+        if why != Why::Look && read.is_ok() {
             tracing::info!("applying {}", describe(&revision));
             notify::status(&format!("applying {}", describe(&revision)));
             self.set_last(why, running.clone());
             self.publish();
         }
-        let ended = attempt(repo, commit, &revision, self.system, state);
-        let now = Timestamp::now();
+        let ended = match read {
+            Err(why) => Ended::Unreadable(why),
+            Ok(text) => {
+                let ended = attempt(&text.tree, &revision, self.system, &self.options.state);
+                if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
+                    self.current = Some(text);
+                }
+                ended
+            }
+        };
+        let now = Mono::from(self.system.kernel.boottime());
         self.state = std::mem::take(&mut self.state).record(commit, outcome(&ended), now);
-        self.take_in(why, running, ended, now);
+        self.take_in(commit, why, running, ended);
         self.publish();
     }
 
-    fn take_in(&mut self, why: Why, running: Attempt, ended: Ended, now: Timestamp) {
+    fn take_in(&mut self, commit: &CommitId, why: Why, running: Attempt, ended: Ended) {
+        let now = Timestamp::now();
         let name = describe(&running.revision);
         let result = match ended {
             Ended::Locked => {
-                tracing::info!("{name} waits: somebody else is applying");
+                self.say(commit, vec!["waits: somebody else is applying".to_owned()]);
                 return;
             }
             Ended::Matches { done, after } => {
-                self.record(&running.revision);
+                match self.record(commit) {
+                    Ok(()) => drop(self.said.remove(commit)),
+                    Err(error) => self.say(commit, vec![format!("is applied and cannot be recorded: {error}")]),
+                }
                 self.status.waiting = None;
                 let before = self.status.serving.take().filter(|serving| serving.revision == running.revision);
                 self.status.serving = before.or_else(|| Some(Serving { revision: running.revision.clone(), since: now }));
@@ -167,22 +277,46 @@ impl<'a> Running<'a> {
                     tracing::info!("the host matches {name}: {done} changes done, {held} held");
                 }
                 notify::status(&format!("at {name}, {held} held"));
-                if why == Why::Look && done == 0 {
+                let is_told = self.status.last.as_ref().is_some_and(|last| matches!(last.result, AttemptResult::Applied { .. }));
+                if why == Why::Look && done == 0 && is_told {
                     return;
                 }
                 AttemptResult::Applied { done }
             }
             Ended::Refused(findings) => {
-                tracing::warn!("{name} is refused");
-                findings.iter().for_each(|finding| tracing::warn!("{finding}"));
+                let told = findings.iter().map(ToString::to_string);
+                self.say(commit, std::iter::once("is refused".to_owned()).chain(told).collect());
                 AttemptResult::Refused { findings }
             }
             Ended::Failed { done, failures } => {
-                failures.iter().for_each(|failure| tracing::error!("{name}: {failure}"));
+                self.say(commit, failures.clone());
                 AttemptResult::Failed { done, failures }
+            }
+            Ended::Unfinished { done, rest } => {
+                tracing::info!("{name}: {done} changes done, {} still to do", rest.len());
+                rest.iter().for_each(|rest| tracing::debug!("{name}: {rest}"));
+                self.set_last(why, running);
+                return;
+            }
+            Ended::Unreadable(cause) => {
+                self.examine = Mono::BOOT;
+                self.say(commit, vec![cause.clone()]);
+                AttemptResult::Unreadable { why: cause }
             }
         };
         self.set_last(why, Attempt { ended: Some(now), result, ..running });
+    }
+
+    /// Logs what did not go well with a commit, unless it is what was said of it before.
+    fn say(&mut self, commit: &CommitId, lines: Vec<String>) {
+        if self.said.get(commit) == Some(&lines) {
+            return;
+        }
+        lines.iter().for_each(|line| tracing::warn!("{}: {line}", commit.short()));
+        if self.said.len() >= MOST_SAID {
+            self.said.clear();
+        }
+        self.said.insert(commit.clone(), lines);
     }
 
     /// The last attempt shown is the head's: what is done for the last good commit meanwhile must not hide why a newer one
@@ -194,15 +328,23 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Records the commit in the repository, where a host that lost its state directory finds it again.
-    fn record(&self, revision: &Revision) {
-        let recorded = Repo::open(&self.options.repo).and_then(|repo| {
-            let commit = repo.resolve(&revision.id)?;
-            repo.record_applied(&commit.id)
-        });
-        if let Err(error) = recorded {
-            tracing::warn!("{} is applied and cannot be recorded: {}", describe(revision), with_causes(&error));
+    /// Records the commit that the host is at, and keeps its text; the text first.
+    fn record(&mut self, commit: &CommitId) -> io::Result<()> {
+        let state = &self.options.state;
+        if let Some(text) = self.current.clone().filter(|text| text.commit.id == *commit) {
+            if self.kept.as_ref() != Some(commit) {
+                last_good::write(state, &text)?;
+                self.kept = Some(commit.clone());
+                self.examine = Mono::BOOT;
+            }
+            self.good = Some(text);
         }
+        // What a person accepted meanwhile stands until it is applied.
+        if applied::read(state).present().is_some_and(|history| history.applied.as_ref() == Some(commit)) {
+            return Ok(());
+        }
+        self.history = History { applied: Some(commit.clone()), accepted: None };
+        applied::write(state, &self.history)
     }
 
     /// Writes the status document when it says something new.
@@ -218,11 +360,33 @@ impl<'a> Running<'a> {
     }
 }
 
+/// What this host has applied, by its own record. Where that does not read, it is what is kept of the last good commit; where there
+/// is none, an earlier version of this program may have left one in the repository.
+fn known_history(options: &Options, good: Option<&SiteText>) -> History {
+    let of_copy = || good.map(|good| good.commit.id.clone());
+    let applied = match applied::read(&options.state) {
+        Seen::Present(history) => return history,
+        Seen::Unreadable(why) => {
+            tracing::warn!("{why}; the copy of the last good commit stands for it");
+            of_copy()
+        }
+        Seen::Absent => of_copy().or_else(|| {
+            let found = Repo::open(&options.repo).and_then(|repo| repo.applied_by_earlier_version());
+            found.unwrap_or_else(|error| {
+                tracing::debug!("no earlier record of what was applied: {}", with_causes(&error));
+                None
+            })
+        }),
+    };
+    History { applied, accepted: None }
+}
+
 fn outcome(ended: &Ended) -> Outcome {
     match ended {
         Ended::Matches { .. } => Outcome::Good,
         Ended::Refused(_) => Outcome::Refused,
-        Ended::Failed { .. } => Outcome::Failed,
+        Ended::Failed { .. } | Ended::Unfinished { .. } => Outcome::Failed,
+        Ended::Unreadable(_) => Outcome::Unreadable,
         Ended::Locked => Outcome::Locked,
     }
 }

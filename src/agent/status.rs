@@ -43,6 +43,19 @@ pub struct Status {
     pub waiting: Option<String>,
     /// What is held now.
     pub held: Vec<Held>,
+    /// What is wrong with the repository or with the host's records, while the last good commit is served on.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
+}
+
+/// Something that is wrong and waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trouble {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub mend: String,
 }
 
 /// The process that wrote the document.
@@ -91,6 +104,8 @@ pub struct Attempt {
 pub enum AttemptResult {
     /// It goes on.
     Running,
+    /// The agent stopped while it went on.
+    Interrupted,
     /// The host matches the commit, but for what is held.
     Applied {
         /// How many changes were done.
@@ -100,6 +115,11 @@ pub enum AttemptResult {
     Refused {
         /// Each problem of it.
         findings: Vec<Finding>,
+    },
+    /// It could not be read from the repository, and why.
+    Unreadable {
+        /// What git says.
+        why: String,
     },
     /// It could not be carried out, or not to its end.
     Failed {
@@ -195,6 +215,15 @@ impl Status {
         }
         let source = serde::de::Error::custom(format!("it is version {}", status.version));
         Err(StatusError::Malformed { path, source })
+    }
+
+    /// What the document of an agent that has stopped says: nothing is being applied any more.
+    #[must_use]
+    pub fn of_stopped_agent(mut self) -> Self {
+        if let Some(last) = self.last.as_mut().filter(|last| last.result == AttemptResult::Running) {
+            last.result = AttemptResult::Interrupted;
+        }
+        self
     }
 
     /// The document's text.

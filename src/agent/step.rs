@@ -1,39 +1,39 @@
 //! What the agent does next: a state machine over the branch's head, what was tried, and the time.
 //!
-//! **Invariant:** pure; an attempt is made once for each new commit, once at start, after a pause when one failed, and every
-//! few seconds at the last good commit: seats come free, and are reset when they do. It starts from the repository alone:
-//! nothing of an earlier life is needed.
+//! **Invariant:** pure; an attempt is made once for each new commit, once at start, after a pause when a commit could not be read,
+//! and every ten seconds at the commit that the host is at or is being brought to, whatever failed of it: looks are slowed by
+//! nothing, and no clock that can be set is asked.
 
 use crate::deploy::{
     CommitId,
-    select::{Head, Keep, Selection, Tried, Verdict, after_pause, select},
+    select::{Ancestry, Head, Keep, Selection, Tried, Verdict, pause_after, select},
 };
-use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use crate::names::Mono;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How often the host is looked at: a seat that came free should be renewed before its next customer has switched it on, and
-/// a seat counts as busy for a minute after its counters were last seen to move, so a look must come well within one.
-const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(10);
+/// drift should be put right before anybody notices.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
 
 /// How soon an attempt that found the host locked is made again.
-const WHILE_LOCKED: SignedDuration = SignedDuration::from_secs(3);
+const WHILE_LOCKED: Duration = Duration::from_secs(3);
 
 /// How often the branch is looked at when nothing else is due; that reads two references.
-const BETWEEN_HEADS: SignedDuration = SignedDuration::from_secs(5);
+const BETWEEN_HEADS: Duration = Duration::from_secs(5);
 
 /// What the agent knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
-    /// The commit applied last, by the repository's own record.
+    /// The commit applied last, by the host's own record.
     pub last_good: Option<CommitId>,
-    /// The commit this process has brought the host to.
+    /// The commit this process has brought the host to, or as far as its failures let it.
     pub brought_to: Option<CommitId>,
     /// The last attempt at each commit that matters now.
     tried: BTreeMap<CommitId, Tried>,
     /// When the host is looked at again.
-    look: Option<Timestamp>,
+    look: Mono,
     /// Before when nothing is attempted, because somebody else is applying.
-    not_before: Option<Timestamp>,
+    not_before: Mono,
 }
 
 /// Why an attempt is made.
@@ -53,7 +53,7 @@ pub enum Action {
     /// Bring the host to this commit.
     Attempt(CommitId, Why),
     /// Look again then; with the reason why the head is not applied, when it is not.
-    Rest(Timestamp, Option<Keep>),
+    Rest(Mono, Option<Keep>),
 }
 
 /// What became of an attempt.
@@ -61,9 +61,11 @@ pub enum Action {
 pub enum Outcome {
     /// The host matches, but for what is held.
     Good,
-    /// Something failed.
+    /// Some change failed, or is still to do.
     Failed,
-    /// The commit has findings, or is unreadable.
+    /// The commit could not be read.
+    Unreadable,
+    /// The commit has findings.
     Refused,
     /// Somebody else is applying.
     Locked,
@@ -76,9 +78,9 @@ impl State {
     }
 
     /// Says what to do next.
-    pub fn next(&self, head: &Head, now: Timestamp) -> Action {
-        if let Some(until) = self.not_before.filter(|until| *until > now) {
-            return Action::Rest(until, None);
+    pub fn next(&self, head: &Head, now: Mono) -> Action {
+        if self.not_before > now {
+            return Action::Rest(self.not_before, None);
         }
         let tried = |commit: &CommitId| self.tried.get(commit);
         let of_head = if let Head::At(commit, _) = head { tried(commit) } else { None };
@@ -87,41 +89,39 @@ impl State {
             Selection::Settled(commit) if self.brought_to.as_ref() != Some(&commit) => {
                 return Action::Attempt(commit, Why::Start);
             }
-            Selection::Settled(_) => (Timestamp::MAX, None),
-            // A failed head may have brought the host half way; going back by ourselves would only add to the disorder.
-            Selection::Wait(_, until) => return Action::Rest(self.soon(now).min(until), None),
-            Selection::Keep(keep) => (Timestamp::MAX, Some(keep)),
+            Selection::Settled(_) => (Mono::NEVER, None),
+            Selection::Wait(commit, until) => (until, Some(Keep::Damaged(commit))),
+            Selection::Keep(keep) => (Mono::NEVER, Some(keep)),
         };
-        if let Some(good) = &self.last_good {
-            if self.brought_to.as_ref() != Some(good) {
-                // Refused or failed: another attempt only after its pause; a refused one never.
-                match select(&Head::At(good.clone(), crate::deploy::select::Ancestry::Same), tried(good), now) {
-                    Selection::Take(commit) | Selection::Settled(commit) => return Action::Attempt(commit, Why::Start),
-                    Selection::Wait(_, until) => wake = wake.min(until),
-                    Selection::Keep(_) => {}
-                }
-            } else if let Some(look) = self.look {
-                if look <= now {
-                    return Action::Attempt(good.clone(), Why::Look);
-                }
-                wake = wake.min(look);
+        if let Some(commit) = &self.brought_to {
+            let look = match tried(commit) {
+                Some(tried) if tried.verdict == Verdict::Unreadable => tried.at.after(pause_after(tried.failures)),
+                _ => self.look,
+            };
+            if look <= now {
+                return Action::Attempt(commit.clone(), Why::Look);
+            }
+            wake = wake.min(look);
+        } else if let Some(good) = &self.last_good {
+            // Refused or unreadable at start: another attempt only after its pause; a refused one never.
+            match select(&Head::At(good.clone(), Ancestry::Same), tried(good), now) {
+                Selection::Take(commit) | Selection::Settled(commit) => return Action::Attempt(commit, Why::Start),
+                Selection::Wait(_, until) => wake = wake.min(until),
+                Selection::Keep(_) => {}
             }
         }
-        Action::Rest(self.soon(now).min(wake), keep)
-    }
-
-    fn soon(&self, now: Timestamp) -> Timestamp {
-        later(now, BETWEEN_HEADS)
+        Action::Rest(now.after(BETWEEN_HEADS).min(wake), keep)
     }
 
     /// Takes in what became of an attempt.
     #[must_use]
-    pub fn record(mut self, commit: &CommitId, outcome: Outcome, now: Timestamp) -> Self {
-        self.not_before = (outcome == Outcome::Locked).then(|| later(now, WHILE_LOCKED));
+    pub fn record(mut self, commit: &CommitId, outcome: Outcome, now: Mono) -> Self {
+        self.not_before = if outcome == Outcome::Locked { now.after(WHILE_LOCKED) } else { Mono::BOOT };
         let verdict = match outcome {
             Outcome::Locked => return self,
             Outcome::Good => Verdict::Good,
-            Outcome::Failed => Verdict::Failed,
+            Outcome::Failed => Verdict::Unfinished,
+            Outcome::Unreadable => Verdict::Unreadable,
             Outcome::Refused => Verdict::Refused,
         };
         // A new head makes older ones forgotten; an attempt at the last good commit does not, or a refused head would be new.
@@ -130,36 +130,32 @@ impl State {
             self.tried.retain(|tried, _| tried == commit || good.as_ref() == Some(tried));
         }
         let before = self.tried.get(commit).map_or(0, |tried| tried.failures);
-        let failures = if verdict == Verdict::Good { 0 } else { before.saturating_add(1) };
+        let failures = if verdict == Verdict::Unreadable { before.saturating_add(1) } else { 0 };
         self.tried.insert(commit.clone(), Tried { verdict, failures, at: now });
-        if verdict == Verdict::Good {
-            self.last_good = Some(commit.clone());
-            self.brought_to = Some(commit.clone());
-            self.look = Some(later(now, BETWEEN_LOOKS));
-        } else if verdict == Verdict::Failed && self.brought_to.as_ref() == Some(commit) {
-            // The host was at this commit already and most of it stands, so the next look only waits longer.
-            self.look = Some(after_pause(now, failures));
-            self.tried.insert(commit.clone(), Tried { verdict: Verdict::Good, failures, at: now });
+        match verdict {
+            Verdict::Good => {
+                self.last_good = Some(commit.clone());
+                self.brought_to = Some(commit.clone());
+            }
+            // Most of it may stand by now: going back by ourselves would only add to the disorder.
+            Verdict::Unfinished => self.brought_to = Some(commit.clone()),
+            Verdict::Unreadable | Verdict::Refused => {}
         }
+        self.look = now.after(BETWEEN_LOOKS);
         self
     }
-}
-
-fn later(now: Timestamp, by: SignedDuration) -> Timestamp {
-    now.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::select::Ancestry;
 
     fn commit(digit: char) -> CommitId {
         digit.to_string().repeat(40).parse().expect("hex")
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
+    fn at(seconds: u64) -> Mono {
+        Mono::from_millis(seconds * 1000)
     }
 
     fn attempt(digit: char, why: Why) -> Action {
@@ -217,29 +213,77 @@ mod tests {
         assert!(matches!(state.next(&Head::Absent, at(99_999)), Action::Rest(_, Some(Keep::NoCommit))));
     }
 
-    #[test]
-    fn a_failed_commit_waits_and_nothing_goes_back_by_itself() {
-        let state = State::new(Some(commit('a'))).record(&commit('b'), Outcome::Failed, at(0));
-        let b = head('b', Ancestry::Descends);
-        assert_eq!(state.next(&b, at(0)), Action::Rest(at(5), None));
-        assert_eq!(state.next(&b, at(12)), Action::Rest(at(15), None));
-        assert_eq!(state.next(&b, at(15)), attempt('b', Why::Commit));
-        let state = state.record(&commit('b'), Outcome::Failed, at(16));
-        assert_eq!(state.next(&b, at(45)), Action::Rest(at(46), None), "the pause doubled");
-        let state = state.record(&commit('b'), Outcome::Good, at(46));
-        assert_eq!(state.last_good, Some(commit('b')));
+    /// The seconds between attempts, all of which end so.
+    fn gaps(mut state: State, head: &Head, outcome: Outcome, seconds: u64) -> Vec<u64> {
+        let (mut last, mut gaps) = (0, Vec::new());
+        for second in 1..seconds {
+            if let Action::Attempt(commit, _) = state.next(head, at(second)) {
+                gaps.push(second - last);
+                last = second;
+                state = state.record(&commit, outcome, at(second));
+            }
+        }
+        gaps
     }
 
     #[test]
-    fn a_failure_at_a_commit_the_host_is_at_only_slows_the_looks() {
+    fn a_change_that_fails_slows_no_look() {
+        let good = State::new(None).record(&commit('a'), Outcome::Good, at(0));
+        let of_good = gaps(good.clone(), &head('a', Ancestry::Same), Outcome::Failed, 7200);
+        assert!(of_good.len() > 700 && of_good.iter().all(|gap| *gap == 10), "{of_good:?}");
+        let of_head = gaps(good, &head('b', Ancestry::Descends), Outcome::Failed, 7200);
+        assert_eq!(of_head[0], 1, "a new head is not waited for");
+        assert!(of_head.len() > 700 && of_head[1..].iter().all(|gap| *gap == 10), "{of_head:?}");
+    }
+
+    #[test]
+    fn nothing_goes_back_by_itself_after_a_failure() {
+        let state = State::new(Some(commit('a'))).record(&commit('b'), Outcome::Failed, at(0));
+        let b = head('b', Ancestry::Descends);
+        assert_eq!(state.next(&b, at(0)), Action::Rest(at(5), None));
+        assert_eq!(state.next(&b, at(10)), attempt('b', Why::Look));
+        let refused = state.clone().record(&commit('c'), Outcome::Refused, at(11));
+        assert_eq!(refused.next(&head('c', Ancestry::Descends), at(21)), attempt('b', Why::Look));
+        let state = state.record(&commit('b'), Outcome::Good, at(20));
+        assert_eq!(state.last_good, Some(commit('b')));
+        assert_eq!(state.next(&b, at(30)), attempt('b', Why::Look));
+    }
+
+    #[test]
+    fn a_commit_that_cannot_be_read_is_tried_at_growing_pauses_while_looks_go_on() {
+        let state = State::new(None).record(&commit('a'), Outcome::Good, at(0)).record(&commit('b'), Outcome::Unreadable, at(0));
+        let b = head('b', Ancestry::Descends);
+        assert_eq!(state.next(&b, at(1)), Action::Rest(at(6), Some(Keep::Damaged(commit('b')))));
+        assert_eq!(state.next(&b, at(10)), attempt('a', Why::Look));
+        let state = state.record(&commit('a'), Outcome::Good, at(10));
+        assert_eq!(state.next(&b, at(15)), attempt('b', Why::Commit));
+        let mut state = state.record(&commit('b'), Outcome::Unreadable, at(15));
+        let (mut tries, mut looks) = (Vec::new(), 0);
+        for second in 16..7216 {
+            match state.next(&b, at(second)) {
+                Action::Attempt(tried, _) if tried == commit('b') => {
+                    tries.push(second);
+                    state = state.record(&tried, Outcome::Unreadable, at(second));
+                }
+                Action::Attempt(good, Why::Look) => {
+                    looks += 1;
+                    state = state.record(&good, Outcome::Good, at(second));
+                }
+                Action::Attempt(..) | Action::Rest(..) => {}
+            }
+        }
+        assert!(tries.len() < 20, "{tries:?}");
+        assert!(looks > 690, "{looks}");
+    }
+
+    #[test]
+    fn a_last_good_commit_that_cannot_be_read_any_more_is_tried_at_growing_pauses_too() {
+        let unreadable = State::new(Some(commit('a'))).record(&commit('a'), Outcome::Unreadable, at(0));
         let a = head('a', Ancestry::Same);
-        let state = State::new(None).record(&commit('a'), Outcome::Good, at(0)).record(&commit('a'), Outcome::Failed, at(11));
-        assert_eq!(state.next(&a, at(22)), Action::Rest(at(26), None));
-        assert_eq!(state.next(&a, at(26)), attempt('a', Why::Look));
-        let state = state.record(&commit('a'), Outcome::Failed, at(26));
-        assert_eq!(state.next(&a, at(55)), Action::Rest(at(56), None));
-        let state = state.record(&commit('a'), Outcome::Good, at(56));
-        assert_eq!(state.next(&a, at(66)), attempt('a', Why::Look));
+        for state in [unreadable, State::new(None).record(&commit('a'), Outcome::Good, at(0))] {
+            let gaps = gaps(state, &a, Outcome::Unreadable, 7200);
+            assert!(gaps.len() < 20, "{gaps:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{failure::Failure, source::Source};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where barista keeps what it may lose.
 pub(super) const STATE: &str = "/var/lib/barista";
@@ -22,6 +22,11 @@ pub(super) struct SiteArguments {
 }
 
 impl SiteArguments {
+    /// The repository, if these arguments name one.
+    pub fn repository(&self) -> Option<&Path> {
+        self.repo.as_deref()
+    }
+
     /// The place these arguments name.
     pub fn source(&self) -> Source {
         match (&self.repo, &self.site) {

@@ -5,17 +5,29 @@ use super::{
     failure::{Exit, Failure},
     output, source,
 };
+use crate::agent::{
+    last_good,
+    repository::{examine, examine_records},
+    status::Status,
+};
 use crate::boot::{
     dhcp::probe::{Heard, probe},
     table::BootNetwork,
 };
+use crate::deploy::repo::Repo;
 use crate::host::{
     System,
     doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
 };
+use crate::observed::Seen;
 use crate::plan::{self, Prepared};
 use serde::Serialize;
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long answers to a DISCOVER are waited for: dnsmasq pings an address for three seconds before it offers it, and others wait
 /// a second or two.
@@ -47,11 +59,12 @@ pub(super) struct Diagnosis {
 
 /// Runs `doctor`: exit 0 when there is no problem.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    // A repository in a format that libgit2 does not read fails here, with its mend.
-    let site = source::load(&arguments.site.source().read()?)?;
+    let state = &arguments.state.state;
+    let (tree, mut checks) = read_site(&arguments.site, state)?;
+    let site = source::load(&tree)?;
     let prepared = plan::prepare(&site).map_err(Failure::Findings)?;
-    let facts = look(&System::real(), &prepared, &arguments.state.state);
-    let mut checks = vec![Check::ok("site", format!("{} reads and checks", site.name))];
+    let facts = look(&System::real(), &prepared, state);
+    checks.insert(0, Check::ok("site", format!("{} reads and checks", site.name)));
     checks.extend(judge(&facts, &prepared));
     if !arguments.offline {
         checks.extend(ask(&prepared, &facts));
@@ -68,6 +81,42 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         n => format!("{n} problems"),
     });
     Ok(if problems == 0 { Exit::Done } else { Exit::Error })
+}
+
+/// The site's text and how its repository is: the one that is named, else the one that an agent here follows. The copy of the last
+/// good commit stands for a repository that cannot be read.
+fn read_site(arguments: &SiteArguments, state: &Path) -> Result<(source::Text, Vec<Check>), Failure> {
+    let followed = Status::read(state).ok().map(|status| PathBuf::from(status.repository));
+    let repository = arguments.repository().map(Path::to_owned).or(followed);
+    let mut checks = repository.map_or_else(Vec::new, |repository| check_repository(&repository, state));
+    let text = match (arguments.source().read(), last_good::read(state)) {
+        (Ok(text), _) => text,
+        (Err(_), Seen::Present(copy)) if arguments.repository().is_some() => {
+            let what = format!("the site is read from the copy of {}, the last good commit", copy.commit.id.short());
+            checks.push(Check::ok("repository", what));
+            source::Text { revision: copy.revision(), tree: copy.tree }
+        }
+        (Err(failure), _) => return Err(failure),
+    };
+    Ok((text, checks))
+}
+
+fn check_repository(repository: &Path, state: &Path) -> Vec<Check> {
+    let about = "repository";
+    let mut troubles = examine(repository, state);
+    if System::real().kernel.is_root() {
+        troubles.extend(examine_records(state));
+    }
+    let mut checks: Vec<Check> =
+        troubles.into_iter().map(|trouble| Check::new(State::Problem, about, trouble.what, trouble.mend)).collect();
+    if checks.is_empty() {
+        checks.push(Check::ok(about, format!("{} reads, with every file of its branch", repository.display())));
+    }
+    if Repo::open(repository).is_ok_and(|repo| !repo.is_durable()) {
+        let what = format!("{}: a power cut may take pushes back: core.fsync is not all", repository.display());
+        checks.push(Check::new(State::Warning, about, what, format!("run `barista init {}`", repository.display())));
+    }
+    checks
 }
 
 /// Asks on every interface at once who answers DHCP there.

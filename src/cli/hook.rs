@@ -12,9 +12,10 @@ use super::{
     status::{details, render_attempt},
 };
 use crate::agent::{
+    applied,
     converge::{ConvergeError, Errand, on_one_line},
     presence::{self, Presence},
-    status::{AttemptResult, Status},
+    status::{Attempt, AttemptResult, Status},
 };
 use crate::deploy::{
     CommitId,
@@ -95,9 +96,12 @@ fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit
 
 /// Checks a commit that is to be on the followed branch.
 fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Result<Exit, Failure> {
-    let applied = repo.applied().map_err(explain_repo)?;
-    for (older, what) in [(&update.old, "the commit there"), (&applied, "the commit applied last")] {
-        if repo.ancestry(commit, older.as_ref()).map_err(explain_repo)? == Ancestry::Diverged {
+    // A record that cannot be read refuses nothing: the agent looks for itself.
+    let history = applied::read(state).present().cloned().unwrap_or_default();
+    let of_branch = repo.ancestry(commit, update.old.as_ref()).map_err(explain_repo)?;
+    let of_host = repo.ancestry_in(commit, &history).map_err(explain_repo)?;
+    for (ancestry, what) in [(of_branch, "the commit there"), (of_host, "the commit applied last")] {
+        if ancestry == Ancestry::Diverged {
             output::note(format!("refused: {} does not descend from {what}: pull first; to go back, git revert", commit.short()));
             return Ok(Exit::Error);
         }
@@ -138,29 +142,146 @@ fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Durat
         output::note("no agent runs here, so nothing is applied yet: systemctl start barista-agent");
         return Ok(Exit::Partial);
     }
+    let agent = presence::identity(state)?;
     let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if let Some(exit) = result(state, &commit)? {
-            return Ok(exit);
+    loop {
+        // The agent first: what it said before it stopped counts.
+        let presence = match presence::look(state)? {
+            Presence::Running if presence::identity(state)? == agent => AgentSeen::Same,
+            Presence::Running => AgentSeen::Another,
+            Presence::Gone => AgentSeen::Gone,
+        };
+        let head = Repo::open(repository).and_then(|repo| repo.commit_of(&followed)).ok().flatten();
+        let status = Status::read(state)?;
+        match follow(&commit, &status, head.as_ref(), presence) {
+            Following::Ended(last) => return Ok(tell(&last, &status)),
+            Following::Lost(why) => {
+                output::note(why);
+                return Ok(Exit::Partial);
+            }
+            Following::GoesOn(how) if Instant::now() >= deadline => {
+                output::note(format!("{} {how}; barista status tells how it goes", commit.short()));
+                return Ok(Exit::Partial);
+            }
+            Following::GoesOn(_) => thread::sleep(BETWEEN_LOOKS),
         }
-        thread::sleep(BETWEEN_LOOKS);
     }
-    output::note(format!("{} is still being applied; barista status tells how it goes", commit.short()));
-    Ok(Exit::Partial)
 }
 
-/// Tells what came of a commit, if the status document knows.
-fn result(state: &Path, commit: &CommitId) -> Result<Option<Exit>, Failure> {
-    let status = Status::read(state)?;
-    let Some(last) = status.last.filter(|last| last.revision.id == commit.as_str()) else { return Ok(None) };
-    if last.result == AttemptResult::Running {
-        return Ok(None);
+/// The agent, as whoever waits for it finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AgentSeen {
+    /// The one that ran when the wait began.
+    Same,
+    /// Another process.
+    Another,
+    /// None.
+    Gone,
+}
+
+/// How it stands with a pushed commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Following {
+    /// This came of it.
+    Ended(Attempt),
+    /// Nothing that could be waited for will come of it, and why.
+    Lost(String),
+    /// It goes on, and how.
+    GoesOn(&'static str),
+}
+
+/// Decides whether there is anything left to wait for.
+fn follow(commit: &CommitId, status: &Status, head: Option<&CommitId>, agent: AgentSeen) -> Following {
+    let last = status.last.as_ref().filter(|last| last.revision.id == commit.as_str());
+    if let Some(ended) = last.filter(|last| !matches!(last.result, AttemptResult::Running | AttemptResult::Interrupted)) {
+        return Following::Ended(ended.clone());
     }
-    output::note(render_attempt(&last));
-    details(&last).iter().for_each(output::note);
+    let short = commit.short();
+    match (agent, head) {
+        (AgentSeen::Gone, _) => Following::Lost(format!(
+            "the agent has stopped before {short} was applied: systemctl start barista-agent; it goes on when it starts"
+        )),
+        (AgentSeen::Another, _) => {
+            Following::Lost(format!("another agent has taken over before {short} was applied; barista status tells how it goes"))
+        }
+        // An attempt that has begun is carried to its end.
+        (AgentSeen::Same, _) if last.is_some() => Following::GoesOn("is still being applied"),
+        (AgentSeen::Same, Some(head)) if head != commit => Following::Lost(format!(
+            "{short} is superseded: the branch is at {} by now, and that is what is applied; barista status tells how it goes",
+            head.short()
+        )),
+        (AgentSeen::Same, _) => Following::GoesOn("waits for the agent, which is at other work"),
+    }
+}
+
+/// Tells what came of a commit.
+fn tell(last: &Attempt, status: &Status) -> Exit {
+    output::note(render_attempt(last));
+    details(last).iter().for_each(output::note);
     for held in &status.held {
         output::note(format!("held: {}: {}", on_one_line(&held.subject), held.reason));
     }
     let applied = matches!(last.result, AttemptResult::Applied { .. });
-    Ok(Some(if applied && status.held.is_empty() { Exit::Done } else { Exit::Partial }))
+    if applied && status.held.is_empty() { Exit::Done } else { Exit::Partial }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::status::{Agent, VERSION};
+    use jiff::Timestamp;
+
+    fn commit(digit: char) -> CommitId {
+        digit.to_string().repeat(40).parse().expect("hex")
+    }
+
+    fn attempt(digit: char, result: AttemptResult) -> Attempt {
+        let revision = Revision { id: commit(digit).to_string(), subject: String::new() };
+        Attempt { revision, began: Timestamp::UNIX_EPOCH, ended: None, result }
+    }
+
+    fn status(last: Option<Attempt>) -> Status {
+        let at = Timestamp::UNIX_EPOCH;
+        Status {
+            version: VERSION,
+            at,
+            agent: Agent { pid: 1, version: String::new(), since: at },
+            repository: String::new(),
+            branch: None,
+            serving: None,
+            last,
+            waiting: None,
+            held: Vec::new(),
+            troubles: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_as_soon_as_there_is_nothing_to_wait_for() {
+        use AgentSeen::{Another, Gone, Same};
+        let (a, b) = (commit('a'), commit('b'));
+        let lost = |last: Option<Attempt>, head: &CommitId, agent, why: &str| match follow(&a, &status(last), Some(head), agent) {
+            Following::Lost(told) => assert!(told.contains(why), "{told}"),
+            other => panic!("{other:?} where {why:?} was expected"),
+        };
+        let running = || Some(attempt('a', AttemptResult::Running));
+        let of_other = || Some(attempt('b', AttemptResult::Applied { done: 1 }));
+        lost(None, &a, Gone, "has stopped");
+        lost(running(), &a, Gone, "has stopped");
+        lost(running(), &a, Another, "another agent");
+        lost(Some(attempt('a', AttemptResult::Interrupted)), &a, Another, "another agent");
+        lost(None, &b, Same, "is superseded: the branch is at bbbbbbb");
+        lost(of_other(), &b, Same, "is superseded");
+
+        let goes_on = |last, head| follow(&a, &status(last), Some(head), Same);
+        assert_eq!(goes_on(running(), &b), Following::GoesOn("is still being applied"), "what has begun is carried to its end");
+        assert_eq!(goes_on(of_other(), &a), Following::GoesOn("waits for the agent, which is at other work"));
+
+        for result in [AttemptResult::Applied { done: 1 }, AttemptResult::Unreadable { why: String::new() }] {
+            let ended = attempt('a', result);
+            for agent in [Same, Another, Gone] {
+                assert_eq!(follow(&a, &status(Some(ended.clone())), Some(&b), agent), Following::Ended(ended.clone()));
+            }
+        }
+    }
 }

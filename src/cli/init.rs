@@ -4,12 +4,15 @@
 use super::{
     arguments::StateArgument,
     failure::{Exit, Failure},
-    output,
+    output, source,
     units::{self, Place},
 };
+use crate::agent::applied;
 use crate::deploy::{
     Branch,
     init::{Hook, InitError, Initialised, init},
+    repo::Repo,
+    select::History,
 };
 use anyhow::Context as _;
 use std::{
@@ -28,6 +31,9 @@ pub(super) struct Arguments {
     branch: Option<Branch>,
     #[command(flatten)]
     state: StateArgument,
+    /// Have the agent take the branch as it is now, though it does not descend from the commit applied last
+    #[arg(long, conflicts_with_all = ["branch", "systemd"])]
+    accept_history: bool,
     /// Write systemd's units too, below DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "/etc")]
     systemd: Option<PathBuf>,
@@ -41,6 +47,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         repository: absolute(&arguments.repository)?,
         state: absolute(&arguments.state.state)?,
     };
+    if arguments.accept_history {
+        return accept(&place.repository, &place.state);
+    }
     let hook = |name: &'static str| {
         let path = |path: &Path| path.display().to_string();
         Hook { name, argv: vec![path(&place.program), "hook".into(), name.into(), "--state".into(), path(&place.state)] }
@@ -65,6 +74,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     output::note("\nPush a site to it, from the directory that holds site.toml:");
     output::data(&format!("git remote add cafe {shown}\ngit push cafe HEAD:{branch}\n"))?;
     output::note(format!("\nFrom another computer the remote is USER@THIS-HOST:{shown}."));
+    Ok(Exit::Done)
+}
+
+/// Writes down that the branch is taken as it is: after a forced push by hand, or in a repository that was made anew.
+fn accept(repository: &Path, state: &Path) -> Result<Exit, Failure> {
+    let repo = Repo::open(repository).map_err(source::explain)?;
+    let branch = repo.followed().map_err(source::explain)?;
+    let Some(head) = repo.commit_of(&branch).map_err(source::explain)? else {
+        return Err(Failure::hinted(anyhow::anyhow!("{branch} has no commit that could be accepted"), "push one"));
+    };
+    let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
+    let known = applied::read(state).present().cloned().unwrap_or_default();
+    applied::write(state, &History { accepted: Some(head), ..known }).map_err(|error| {
+        Failure::hinted(error, format!("{} is root's: run it with sudo", state.join(applied::PATH).display()))
+    })?;
+    output::note(format!("{branch} is accepted at {} {:?}; the agent applies it", commit.id.short(), commit.subject));
     Ok(Exit::Done)
 }
 

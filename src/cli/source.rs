@@ -81,7 +81,12 @@ pub(super) fn explain(error: RepoError) -> Failure {
         RepoError::NoCommit { .. } => "push a commit, or name one with --rev".to_owned(),
         RepoError::NoBranch(path) => format!("`git -C {} symbolic-ref HEAD refs/heads/main`", path.display()),
         RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
-        RepoError::Git { .. } => return error.into(),
+        RepoError::Git { path, .. } => {
+            format!(
+                "look with `barista doctor --repo {0}`; or move it away, make it anew with `barista init {0}`, and push again",
+                path.display()
+            )
+        }
     };
     Failure::hinted(error, hint)
 }

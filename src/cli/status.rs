@@ -2,7 +2,7 @@
 
 use super::{
     arguments::{JsonArgument, StateArgument},
-    explain::{read_table, read_transcript},
+    explain::read_table,
     failure::{Exit, Failure},
     machine, output,
 };
@@ -12,6 +12,8 @@ use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe
 use crate::boot::dhcp::alarm::find_mode_alarms;
 use crate::boot::explain::unknown_machines;
 use crate::boot::table::FixedTable;
+use crate::host::read_transcript;
+use crate::observed::Seen;
 use jiff::Timestamp;
 use std::{fmt::Write as _, path::Path};
 
@@ -37,6 +39,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         other => other.into(),
     })?;
     let presence = presence::look(state)?;
+    let status = match presence {
+        presence::Presence::Running => status,
+        presence::Presence::Gone => status.of_stopped_agent(),
+    };
     if arguments.json.json {
         output::json(&status)?;
     } else {
@@ -47,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn is_settled(status: &Status) -> bool {
     let applied = status.last.as_ref().is_none_or(|last| matches!(last.result, AttemptResult::Applied { .. }));
-    applied && status.held.is_empty() && status.waiting.is_none()
+    applied && status.held.is_empty() && status.waiting.is_none() && status.troubles.is_empty()
 }
 
 fn render(status: &Status, presence: presence::Presence) -> String {
@@ -80,6 +86,10 @@ fn render(status: &Status, presence: presence::Presence) -> String {
     if let Some(waiting) = &status.waiting {
         line("head", waiting.clone());
     }
+    for trouble in &status.troubles {
+        line("trouble", trouble.what.clone());
+        line("", format!("to mend it: {}", trouble.mend));
+    }
     for held in &status.held {
         line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, moment(held.since)));
     }
@@ -88,7 +98,12 @@ fn render(status: &Status, presence: presence::Presence) -> String {
 
 /// Machines that nobody entered, and networks whose mode does not fit what was heard on them, as far as the transcript knows of any.
 fn strangers(state: &Path) -> Result<String, Failure> {
-    let Some(transcript) = read_transcript(state)? else { return Ok(String::new()) };
+    let transcript = match read_transcript(state) {
+        Seen::Present(transcript) => transcript,
+        Seen::Absent => return Ok(String::new()),
+        // What another user's file says is not needed for all the rest.
+        Seen::Unreadable(why) => return Ok(format!("{:<8}{why}\n", "unseen")),
+    };
     let table = read_table(state)?.map(FixedTable::from);
     let is_known = |mac| table.as_ref().is_some_and(|table| table.machine(mac).is_some());
     let unknown = unknown_machines(&transcript, is_known);
@@ -110,6 +125,8 @@ fn strangers(state: &Path) -> Result<String, Failure> {
 pub(super) fn render_attempt(attempt: &Attempt) -> String {
     let what = match &attempt.result {
         AttemptResult::Running => "is being applied".to_owned(),
+        AttemptResult::Interrupted => "was being applied when the agent stopped".to_owned(),
+        AttemptResult::Unreadable { .. } => "cannot be read".to_owned(),
         AttemptResult::Applied { done: 0 } => "applied; nothing had to change".to_owned(),
         AttemptResult::Applied { done: 1 } => "applied; 1 change done".to_owned(),
         AttemptResult::Applied { done } => format!("applied; {done} changes done"),
@@ -130,7 +147,8 @@ fn moment(at: Timestamp) -> String {
 /// Findings or failures of an attempt, line by line.
 pub(super) fn details(attempt: &Attempt) -> Vec<String> {
     match &attempt.result {
-        AttemptResult::Running | AttemptResult::Applied { .. } => Vec::new(),
+        AttemptResult::Running | AttemptResult::Interrupted | AttemptResult::Applied { .. } => Vec::new(),
+        AttemptResult::Unreadable { why } => vec![why.clone()],
         AttemptResult::Refused { findings } => {
             findings.iter().flat_map(|f| f.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
         }

@@ -49,6 +49,15 @@ impl fmt::Display for CommitId {
     }
 }
 
+/// A commit and the first line of its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its id.
+    pub id: CommitId,
+    /// The first line of its message.
+    pub subject: String,
+}
+
 /// A branch by its short name: `main`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Branch(String);

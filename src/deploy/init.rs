@@ -1,19 +1,25 @@
 //! Makes the repository that a café is pushed to.
 //!
-//! **Invariant:** may be run again at any time; never touches a commit or a branch, and replaces no hook that is not its own.
+//! **Invariant:** may be run again at any time; never touches a commit or a branch, and replaces no hook that is not its own. When
+//! it has ended, what it made survives a power cut, and so does every push that git has taken from then on.
 #![expect(clippy::disallowed_methods, reason = "effect room: makes a git repository with its hooks")]
 
 use super::{Branch, repo::allow_any_owner};
+use crate::host::untrusted::read_untrusted;
+use crate::observed::Seen;
 use git2::{ErrorCode, Repository, RepositoryInitOptions};
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 /// The line by which a hook is known to be ours.
 const MARK: &str = "# Written by `barista init`, which replaces it when it is run again.";
+
+/// A hook is a script of a few lines; a compiled one is larger, and not ours.
+const LARGEST_HOOK: u64 = 1 << 20;
 
 /// A repository that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -88,26 +94,26 @@ pub fn init(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Init
         // A site is text; a push of more than this is a mistake that would fill the host's disk.
         ("receive.maxInputSize", "64m"),
         ("core.logAllRefUpdates", "true"),
+        // Git leaves loose objects and references to the file system's own time; a power cut then leaves them empty (git-config(1)).
+        ("core.fsync", "all"),
+        ("core.fsyncMethod", "fsync"),
     ] {
         config.set_str(key, value).map_err(git)?;
     }
-    // Made here, so that the record written into it by root lies in a directory of whoever owns the repository, and their
-    // own `git gc` can pack it.
-    let records = path.join("refs/barista");
-    fs::create_dir_all(&records).map_err(|source| InitError::Write { path: records, source })?;
     for hook in hooks {
         write_hook(&path.join("hooks"), hook)?;
     }
+    sync(path, found)?;
     Ok(found)
 }
 
 fn write_hook(directory: &Path, hook: &Hook) -> Result<(), InitError> {
     let path = directory.join(hook.name);
     let failed = |source| InitError::Write { path: path.clone(), source };
-    match fs::read(&path) {
-        Ok(there) if !String::from_utf8_lossy(&there).contains(MARK) => return Err(InitError::ForeignHook(path)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(_) | Err(_) => {}
+    match read_untrusted(directory, hook.name, LARGEST_HOOK) {
+        Seen::Present(there) if is_void(&there) || String::from_utf8_lossy(&there).contains(MARK) => {}
+        Seen::Absent => {}
+        Seen::Present(_) | Seen::Unreadable(_) => return Err(InitError::ForeignHook(path)),
     }
     fs::create_dir_all(directory).map_err(failed)?;
     let words: Vec<String> = hook.argv.iter().map(|word| quote(word)).collect();
@@ -115,8 +121,78 @@ fn write_hook(directory: &Path, hook: &Hook) -> Result<(), InitError> {
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
     file.persist(&path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Whether a file is what a power cut leaves of one: nothing, or zeroes.
+fn is_void(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
+}
+
+/// Has the disk keep what was made: libgit2 leaves HEAD and config to the file system's own time. Of a repository that was there,
+/// what lies deeper is git's.
+fn sync(path: &Path, found: Initialised) -> Result<(), InitError> {
+    let depth = match found {
+        Initialised::New => usize::MAX,
+        Initialised::Existing => 1,
+    };
+    sync_below(path, depth)?;
+    sync_below(&path.join("hooks"), 1)?;
+    // The directories above may be new too.
+    path.ancestors().skip(1).take_while(|above| !above.as_os_str().is_empty()).try_for_each(sync_one)
+}
+
+fn sync_below(directory: &Path, depth: usize) -> Result<(), InitError> {
+    let failed = |source| InitError::Write { path: directory.to_owned(), source };
+    if depth > 0 {
+        for entry in fs::read_dir(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_dir() {
+                sync_below(&entry.path(), depth - 1)?;
+            } else if kind.is_file() {
+                sync_one(&entry.path())?;
+            }
+        }
+    }
+    sync_one(directory)
+}
+
+fn sync_one(path: &Path) -> Result<(), InitError> {
+    match fs::File::open(path).and_then(|file| file.sync_all()) {
+        // What this user may not read was not made by this program.
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(InitError::Write { path: path.to_owned(), source: error })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether git runs a hook, and what it would find in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookState {
+    /// It is there and may be run.
+    Runs,
+    /// It is not there.
+    Missing,
+    /// It holds nothing, as a power cut leaves a file that was not synced: git takes that for a hook that agrees.
+    Empty,
+    /// It may not be executed, so git passes it over.
+    NotExecutable,
+}
+
+/// Looks at a hook of a repository, which others may write.
+pub fn look_at_hook(repository: &Path, name: &str) -> HookState {
+    let below = Path::new("hooks").join(name);
+    let mode = fs::symlink_metadata(repository.join(&below)).map(|metadata| (metadata.is_symlink(), metadata.mode()));
+    match (mode, read_untrusted(repository, &below, LARGEST_HOOK)) {
+        (_, Seen::Absent) => HookState::Missing,
+        (_, Seen::Present(bytes)) if is_void(&bytes) => HookState::Empty,
+        (Ok((false, mode)), _) if mode & 0o111 == 0 => HookState::NotExecutable,
+        _ => HookState::Runs,
+    }
 }
 
 /// One word for the shell.

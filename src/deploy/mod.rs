@@ -11,7 +11,7 @@ pub mod select;
 
 mod commit;
 
-pub use commit::{Branch, CommitId};
+pub use commit::{Branch, Commit, CommitId};
 
 use crate::site::{Entry, Tree};
 

@@ -1,10 +1,14 @@
-//! Reads commits of a git repository, and keeps the host's one record in it: which commit was applied last.
+//! Reads commits of a git repository.
 //!
-//! **Invariant:** reads objects and references only: no hook, filter, attribute or submodule of the repository takes effect.
-//! A repository may belong to somebody else, which is the normal case for an agent that runs as root.
+//! **Invariant:** reads objects and references only: no hook, filter, attribute or submodule of the repository takes effect, and
+//! nothing is ever written. A repository may belong to somebody else, which is the normal case for an agent that runs as root.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads git repositories")]
 
-use super::{Branch, CommitId, DEEPEST, Gathered, LARGEST_FILE, TooMuch, join, select::Ancestry, select::Head, too_large};
+use super::{
+    Branch, Commit, CommitId, DEEPEST, Gathered, LARGEST_FILE, TooMuch, join,
+    select::{Ancestry, Head, History},
+    too_large,
+};
 use crate::site::{Entry, Tree};
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 use std::{
@@ -13,8 +17,8 @@ use std::{
     sync::Once,
 };
 
-/// The reference that names the commit applied last.
-pub const APPLIED: &str = "refs/barista/applied";
+/// The reference in which earlier versions of this program recorded the commit applied last.
+const APPLIED: &str = "refs/barista/applied";
 
 /// A repository that cannot be read, or does not hold what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -62,15 +66,6 @@ pub enum RepoError {
     },
 }
 
-/// A commit and the first line of its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Its id.
-    pub id: CommitId,
-    /// The first line of its message.
-    pub subject: String,
-}
-
 /// An open repository.
 pub struct Repo {
     inner: Repository,
@@ -115,14 +110,32 @@ impl Repo {
         target.and_then(|name| name.parse().ok()).ok_or_else(|| RepoError::NoBranch(self.path.clone()))
     }
 
-    /// Where the branch is, and how that stands to the commit applied last.
-    pub fn head(&self, branch: &Branch) -> Result<Head, RepoError> {
-        match self.reference(&branch.reference())? {
+    /// Where the branch is, and how that stands to what was applied.
+    pub fn head(&self, branch: &Branch, history: &History) -> Result<Head, RepoError> {
+        match self.commit_of(branch)? {
             None => Ok(Head::Absent),
             Some(commit) => {
-                let ancestry = self.ancestry(&commit, self.applied()?.as_ref())?;
+                let ancestry = self.ancestry_in(&commit, history)?;
                 Ok(Head::At(commit, ancestry))
             }
+        }
+    }
+
+    /// The commit a branch is at, if it has one.
+    pub fn commit_of(&self, branch: &Branch) -> Result<Option<CommitId>, RepoError> {
+        self.reference(&branch.reference())
+    }
+
+    /// How a commit stands to what was applied. What somebody accepted as it is counts as a descendant, and so does what descends
+    /// from that.
+    pub fn ancestry_in(&self, commit: &CommitId, history: &History) -> Result<Ancestry, RepoError> {
+        let ancestry = self.ancestry(commit, history.applied.as_ref())?;
+        match &history.accepted {
+            Some(accepted) if ancestry == Ancestry::Diverged => match self.ancestry(commit, Some(accepted))? {
+                Ancestry::Same | Ancestry::Descends => Ok(Ancestry::Descends),
+                Ancestry::First | Ancestry::Diverged => Ok(Ancestry::Diverged),
+            },
+            _ => Ok(ancestry),
         }
     }
 
@@ -132,32 +145,42 @@ impl Repo {
         if older == commit {
             return Ok(Ancestry::Same);
         }
-        match self.inner.graph_descendant_of(self.oid(commit)?, self.oid(older)?) {
-            Ok(true) => Ok(Ancestry::Descends),
-            Ok(false) => Ok(Ancestry::Diverged),
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(Ancestry::Diverged),
-            Err(error) => Err(self.error("compare commits", error)),
+        let find = |commit: &CommitId| self.inner.find_commit(self.oid(commit)?).map_err(|e| self.error("read a commit", e));
+        find(commit)?;
+        match find(older) {
+            // It was never here, as in a repository that was made anew. Damage shows itself in another way.
+            Err(RepoError::Git { source, .. }) if source.code() == ErrorCode::NotFound => return Ok(Ancestry::Diverged),
+            found => drop(found?),
+        }
+        let descends = self.inner.graph_descendant_of(self.oid(commit)?, self.oid(older)?);
+        match descends.map_err(|e| self.error("compare commits", e))? {
+            true => Ok(Ancestry::Descends),
+            false => Ok(Ancestry::Diverged),
         }
     }
 
-    /// The commit applied last, if any was.
-    pub fn applied(&self) -> Result<Option<CommitId>, RepoError> {
+    /// The commit applied last by an earlier version of this program, which kept its record in the repository.
+    pub fn applied_by_earlier_version(&self) -> Result<Option<CommitId>, RepoError> {
         self.reference(APPLIED)
     }
 
-    /// Records the commit applied last.
-    pub fn record_applied(&self, commit: &CommitId) -> Result<(), RepoError> {
-        if self.applied()?.as_ref() == Some(commit) {
-            return Ok(());
-        }
-        let recorded = self.inner.reference(APPLIED, self.oid(commit)?, true, "barista: applied");
-        recorded.map(drop).map_err(|e| self.error("record the applied commit", e))
+    /// Whether git writes what is pushed through to the disk before it says that it has it.
+    pub fn is_durable(&self) -> bool {
+        let config = self.inner.config().and_then(|mut config| config.snapshot());
+        config.is_ok_and(|config| config.get_str("core.fsync").is_ok_and(|value| value == "all"))
     }
 
-    /// The commit a revision names, in git's own notation: `main`, `HEAD~1`, `4f2c1e9`.
+    /// The commit a revision names, in git's own notation: `main`, `HEAD~1`, `4f2c1e9`. A name that is a branch's is that branch,
+    /// though git takes a tag of the same name before it (gitrevisions(7)): whoever may push a tag must not change what an
+    /// operator means by `main`.
     pub fn resolve(&self, revision: &str) -> Result<Commit, RepoError> {
         let missing = || RepoError::NoCommit { path: self.path.clone(), revision: revision.to_owned() };
-        let object = self.inner.revparse_single(revision).map_err(|_| missing())?;
+        let (name, rest) = revision.split_at(revision.find(['~', '^', '@', ':']).unwrap_or(revision.len()));
+        let is_special = name == "HEAD" || name.parse::<CommitId>().is_ok();
+        let branch = name.parse::<Branch>().ok().filter(|branch| !is_special && branch.as_str() == name);
+        let branch = branch.filter(|branch| self.inner.refname_to_id(&branch.reference()).is_ok());
+        let meant = branch.map_or_else(|| revision.to_owned(), |branch| branch.reference() + rest);
+        let object = self.inner.revparse_single(&meant).map_err(|_| missing())?;
         let commit = object.peel_to_commit().map_err(|_| missing())?;
         let id = commit.id().to_string().parse().map_err(|_| missing())?;
         let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();

@@ -4,7 +4,17 @@
 //! and a commit that was refused is not tried again.
 
 use super::CommitId;
-use jiff::{SignedDuration, Timestamp};
+use crate::names::Mono;
+use std::time::Duration;
+
+/// What of a branch's history this host has taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// The commit applied last, if any was.
+    pub applied: Option<CommitId>,
+    /// A commit that somebody accepted though it does not descend from that one.
+    pub accepted: Option<CommitId>,
+}
 
 /// How a commit stands to the last good one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +47,10 @@ pub enum Verdict {
     Good,
     /// It has findings: the same text will have them again.
     Refused,
-    /// Something failed; it may not the next time.
-    Failed,
+    /// It was read, and the host is being brought to it: some change failed or is still to do.
+    Unfinished,
+    /// It could not be read; it may be the next time.
+    Unreadable,
 }
 
 /// The last attempt at a commit, and how many there were in a row.
@@ -46,21 +58,21 @@ pub enum Verdict {
 pub struct Tried {
     /// What became of it.
     pub verdict: Verdict,
-    /// How often it failed in a row; 0 after a good attempt.
+    /// How often in a row it could not be read.
     pub failures: u32,
-    /// When.
-    pub at: Timestamp,
+    /// When, by the clock that nobody can set.
+    pub at: Mono,
 }
 
 /// What to do about the head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// Apply it: it is new, or its pause after a failure is over.
+    /// Apply it: it is new, or the pause since it could not be read is over.
     Take(CommitId),
-    /// It is applied.
+    /// It is what the host is at, or is being brought to.
     Settled(CommitId),
-    /// It failed and gets another attempt then.
-    Wait(CommitId, Timestamp),
+    /// It could not be read and gets another attempt then.
+    Wait(CommitId, Mono),
     /// The last good commit stays, and why.
     Keep(Keep),
 }
@@ -75,21 +87,28 @@ pub enum Keep {
     #[error("the repository is unreadable: {0}")]
     Unreadable(String),
     /// The head does not descend from the last good commit.
-    #[error("{} does not descend from the commit applied last; push a commit that does, or reset refs/barista/applied", .0.short())]
+    #[error(
+        "{} does not descend from the commit applied last; push a commit that does, or have it accepted as it is: \
+         barista init --accept-history GITDIR",
+        .0.short()
+    )]
     Diverged(CommitId),
     /// The head was refused.
     #[error("{} was refused", .0.short())]
     Refused(CommitId),
+    /// The head cannot be read and is tried again now and then.
+    #[error("{} cannot be read from the repository; it is tried again now and then", .0.short())]
+    Damaged(CommitId),
 }
 
 /// The pause after the first failure: long enough for a device to settle, short enough for somebody who watches.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The longest pause: an operator who mended the host should not have to restart anything.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Decides what to do about the head; `tried` is the last attempt at that very commit.
-pub fn select(head: &Head, tried: Option<&Tried>, now: Timestamp) -> Selection {
+pub fn select(head: &Head, tried: Option<&Tried>, now: Mono) -> Selection {
     let (commit, ancestry) = match head {
         Head::Absent => return Selection::Keep(Keep::NoCommit),
         Head::Unreadable(why) => return Selection::Keep(Keep::Unreadable(why.clone())),
@@ -100,20 +119,19 @@ pub fn select(head: &Head, tried: Option<&Tried>, now: Timestamp) -> Selection {
     }
     match tried {
         Some(Tried { verdict: Verdict::Refused, .. }) => Selection::Keep(Keep::Refused(commit)),
-        Some(Tried { verdict: Verdict::Failed, failures, at }) => {
-            let again = after_pause(*at, *failures);
+        Some(Tried { verdict: Verdict::Unreadable, failures, at }) => {
+            let again = at.after(pause_after(*failures));
             if again <= now { Selection::Take(commit) } else { Selection::Wait(commit, again) }
         }
-        Some(Tried { verdict: Verdict::Good, .. }) => Selection::Settled(commit),
+        Some(Tried { verdict: Verdict::Good | Verdict::Unfinished, .. }) => Selection::Settled(commit),
         None if *ancestry == Ancestry::Same => Selection::Settled(commit),
         None => Selection::Take(commit),
     }
 }
 
-/// When a commit that failed so often in a row, last at `at`, gets another attempt: pauses double up to ten minutes.
-pub fn after_pause(at: Timestamp, failures: u32) -> Timestamp {
-    let doubled = FIRST_PAUSE.checked_mul(1_i32 << failures.saturating_sub(1).min(10)).unwrap_or(LONGEST_PAUSE);
-    at.checked_add(doubled.min(LONGEST_PAUSE)).unwrap_or(Timestamp::MAX)
+/// How long after so many failures in a row, one at least, something is tried again: 15 s, doubled each time, ten minutes at most.
+pub fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -124,8 +142,8 @@ mod tests {
         digit.to_string().repeat(40).parse().expect("hex")
     }
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).expect("in range")
+    fn at(seconds: u64) -> Mono {
+        Mono::from_millis(seconds * 1000)
     }
 
     fn tried(verdict: Verdict, failures: u32) -> Tried {
@@ -133,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_commit_gets_one_attempt_and_failures_get_pauses() {
+    fn each_commit_gets_one_attempt_and_one_that_cannot_be_read_gets_pauses() {
         use Ancestry::{Descends, Diverged, First, Same};
         let a = commit('a');
         let take = Selection::Take(a.clone());
@@ -145,15 +163,16 @@ mod tests {
             (Descends, None, 0, take.clone()),
             (Same, None, 0, settled.clone()),
             (Diverged, None, 0, Selection::Keep(Keep::Diverged(a.clone()))),
-            (Diverged, Some(tried(Verdict::Failed, 1)), 9999, Selection::Keep(Keep::Diverged(a.clone()))),
-            (Same, Some(tried(Verdict::Good, 0)), 1, settled),
+            (Diverged, Some(tried(Verdict::Unreadable, 1)), 9999, Selection::Keep(Keep::Diverged(a.clone()))),
+            (Same, Some(tried(Verdict::Good, 0)), 1, settled.clone()),
+            (Descends, Some(tried(Verdict::Unfinished, 0)), 1, settled),
             (Descends, Some(tried(Verdict::Refused, 1)), 99_999, refused.clone()),
             (Same, Some(tried(Verdict::Refused, 1)), 99_999, refused),
-            (Descends, Some(tried(Verdict::Failed, 1)), 14, wait(15)),
-            (Descends, Some(tried(Verdict::Failed, 1)), 15, take.clone()),
-            (Descends, Some(tried(Verdict::Failed, 3)), 15, wait(60)),
-            (Same, Some(tried(Verdict::Failed, 4000)), 15, wait(600)),
-            (Same, Some(tried(Verdict::Failed, 4000)), 600, take),
+            (Descends, Some(tried(Verdict::Unreadable, 1)), 14, wait(15)),
+            (Descends, Some(tried(Verdict::Unreadable, 1)), 15, take.clone()),
+            (Descends, Some(tried(Verdict::Unreadable, 3)), 15, wait(60)),
+            (Same, Some(tried(Verdict::Unreadable, 4000)), 15, wait(600)),
+            (Same, Some(tried(Verdict::Unreadable, 4000)), 600, take),
         ] {
             let head = Head::At(a.clone(), ancestry);
             assert_eq!(select(&head, tried.as_ref(), at(now)), expected, "{ancestry:?} {tried:?} at {now}");

@@ -31,7 +31,7 @@ pub use programs::Programs;
 pub use run_dir::RunDir;
 pub use seat::{SeatSeen, observe_seat};
 pub use secrets::read_secrets;
-pub use store::write_atomically;
+pub use store::{write_atomically, write_private};
 pub use system::System;
 pub use transcript::read_transcript;
 

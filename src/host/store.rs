@@ -16,12 +16,17 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// Replaces a file: written beside it, flushed, renamed over it, and the directory flushed too.
 pub fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
-    write_prepared(path, text, |file| file.set_permissions(fs::Permissions::from_mode(FILE_MODE)))
+    write_prepared(path, text.as_bytes(), |file| file.set_permissions(fs::Permissions::from_mode(FILE_MODE)))
+}
+
+/// The same for its owner alone, and any bytes.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_prepared(path, bytes, |file| file.set_permissions(fs::Permissions::from_mode(0o600)))
 }
 
 /// The same for its owner and the group of `like` alone; where that is not there, for its owner alone.
 pub(super) fn write_shared(path: &Path, text: &str, like: &Path) -> io::Result<()> {
-    write_prepared(path, text, |file| {
+    write_prepared(path, text.as_bytes(), |file| {
         let group = fs::metadata(like).map(|metadata| metadata.gid()).ok();
         // The mode last: until the group is right nobody else reads it.
         std::os::unix::fs::fchown(file, None, group)?;
@@ -29,11 +34,11 @@ pub(super) fn write_shared(path: &Path, text: &str, like: &Path) -> io::Result<(
     })
 }
 
-fn write_prepared(path: &Path, text: &str, prepare: impl Fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
+fn write_prepared(path: &Path, bytes: &[u8], prepare: impl Fn(&fs::File) -> io::Result<()>) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     create_directory(directory)?;
     let mut file = tempfile::Builder::new().prefix(".new.").tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     prepare(file.as_file())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -46,7 +51,9 @@ pub fn create_directory(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(directory)?;
-    fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY_MODE))
+    fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY_MODE))?;
+    // Its name in the directory above must be on disk too before a file in it counts as kept.
+    directory.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
 }
 
 #[cfg(test)]

@@ -3,12 +3,16 @@
 use crate::git::{Work, git, text};
 use barista::deploy::{
     CommitId, LARGEST_FILE, directory,
-    init::{Hook, InitError, Initialised, init},
+    init::{Hook, HookState, InitError, Initialised, init, look_at_hook},
     repo::{Repo, RepoError},
-    select::{Ancestry, Head},
+    select::{Ancestry, Head, History},
 };
 use barista::site::{Entry, Tree};
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
 
 fn id(text: &str) -> CommitId {
     text.parse().expect("a commit id")
@@ -66,23 +70,64 @@ fn a_submodule_is_unreadable_and_not_followed() {
     assert!(matches!(&tree.entries["images"], Entry::Unreadable(why) if why.contains("submodule")));
 }
 
+fn applied(commit: &CommitId) -> History {
+    History { applied: Some(commit.clone()), accepted: None }
+}
+
 #[test]
 fn the_head_is_known_by_how_it_stands_to_the_applied_commit() {
     let work = Work::new();
     let repo = Repo::open(&work.tree).unwrap();
     let main = repo.followed().unwrap();
     assert_eq!(main.as_str(), "main");
-    assert_eq!(repo.head(&main).unwrap(), Head::Absent);
+    let none = History::default();
+    assert_eq!(repo.head(&main, &none).unwrap(), Head::Absent);
     let first = id(&work.commit("first"));
-    assert_eq!(repo.head(&main).unwrap(), Head::At(first.clone(), Ancestry::First));
-    repo.record_applied(&first).unwrap();
-    assert_eq!(repo.head(&main).unwrap(), Head::At(first.clone(), Ancestry::Same));
+    assert_eq!(repo.head(&main, &none).unwrap(), Head::At(first.clone(), Ancestry::First));
+    assert_eq!(repo.head(&main, &applied(&first)).unwrap(), Head::At(first.clone(), Ancestry::Same));
     let second = id(&work.commit("second"));
-    assert_eq!(repo.head(&main).unwrap(), Head::At(second.clone(), Ancestry::Descends));
-    repo.record_applied(&second).unwrap();
+    assert_eq!(repo.head(&main, &applied(&first)).unwrap(), Head::At(second.clone(), Ancestry::Descends));
     work.git(&["reset", "-q", "--hard", first.as_str()]);
-    assert_eq!(repo.head(&main).unwrap(), Head::At(first, Ancestry::Diverged));
-    assert_eq!(work.git(&["rev-parse", "refs/barista/applied"]), second.as_str());
+    assert_eq!(repo.head(&main, &applied(&second)).unwrap(), Head::At(first.clone(), Ancestry::Diverged));
+    let elsewhere = id(&"5".repeat(40));
+    assert_eq!(repo.head(&main, &applied(&elsewhere)).unwrap(), Head::At(first.clone(), Ancestry::Diverged));
+
+    // Somebody accepts it as it is, and with it whatever is built on it.
+    let accepted = History { applied: Some(second), accepted: Some(first.clone()) };
+    assert_eq!(repo.head(&main, &accepted).unwrap(), Head::At(first, Ancestry::Descends));
+    let third = id(&work.commit("third"));
+    assert_eq!(repo.head(&main, &accepted).unwrap(), Head::At(third, Ancestry::Descends));
+}
+
+#[test]
+fn a_name_means_the_branch_before_a_tag_of_that_name() {
+    let work = Work::new();
+    let first = work.commit("first");
+    let second = work.commit("second");
+    work.git(&["tag", "main", &first]);
+    work.git(&["tag", "only-a-tag", &first]);
+    work.git(&["update-ref", "refs/heads/topic/x", &first]);
+    work.git(&["tag", "-a", "-m", "a tag of another commit", "topic/x", &second]);
+    let repo = Repo::open(&work.tree).unwrap();
+    let resolved = |revision: &str| repo.resolve(revision).map(|commit| commit.id.to_string()).ok();
+    for (revision, expected) in [
+        ("main", &second),
+        ("main~1", &first),
+        ("main^", &first),
+        ("main@{0}", &second),
+        ("HEAD", &second),
+        ("HEAD~1", &first),
+        ("topic/x", &first),
+        ("only-a-tag", &first),
+        ("refs/tags/main", &first),
+        ("tags/main", &first),
+        ("refs/heads/main", &second),
+        (&first[..9], &first),
+        (&second, &second),
+    ] {
+        assert_eq!(resolved(revision).as_ref(), Some(expected), "{revision}");
+    }
+    assert_eq!(resolved("nothing"), None);
 }
 
 #[test]
@@ -93,7 +138,7 @@ fn a_packed_branch_is_read_as_a_loose_one() {
     work.git(&["gc", "-q"]);
     work.git(&["pack-refs", "--all"]);
     let repo = Repo::open(&work.tree).unwrap();
-    assert_eq!(repo.head(&repo.followed().unwrap()).unwrap(), Head::At(commit.clone(), Ancestry::First));
+    assert_eq!(repo.head(&repo.followed().unwrap(), &History::default()).unwrap(), Head::At(commit.clone(), Ancestry::First));
     assert_eq!(repo.tree(&commit).unwrap().entries.len(), 1);
 }
 
@@ -136,4 +181,56 @@ fn init_may_be_run_again_and_replaces_no_hook_of_anybody_else() {
     fs::write(path.join("hooks/pre-receive"), "#!/bin/sh\nexit 0\n").unwrap();
     assert!(matches!(init(&path, None, &hooks("/bin/true")), Err(InitError::ForeignHook(_))));
     assert!(matches!(init(&work.tree, None, &[]), Err(InitError::NotBare(_))));
+}
+
+#[test]
+fn init_makes_pushes_durable_in_a_new_and_in_an_existing_repository() {
+    let work = Work::new();
+    let path = work.root.path().join("cafe.git");
+    let setting = |key: &str| text(&git(&path, &["config", "--get", key]).stdout).trim().to_owned();
+    init(&path, None, &hooks("/bin/true")).unwrap();
+    assert_eq!((setting("core.fsync"), setting("core.fsyncMethod")), ("all".to_owned(), "fsync".to_owned()));
+    git(&path, &["config", "core.fsync", "none"]);
+    git(&path, &["config", "core.fsyncMethod", "writeout-only"]);
+    assert!(!Repo::open(&path).unwrap().is_durable());
+    init(&path, None, &hooks("/bin/true")).unwrap();
+    assert_eq!((setting("core.fsync"), setting("core.fsyncMethod")), ("all".to_owned(), "fsync".to_owned()));
+    assert!(Repo::open(&path).unwrap().is_durable());
+    assert!(!path.join("refs/barista").exists(), "nothing of ours lies in the repository");
+}
+
+#[test]
+fn a_hook_that_a_power_cut_left_is_seen_and_written_anew() {
+    let work = Work::new();
+    let path = work.root.path().join("cafe.git");
+    init(&path, None, &hooks("/bin/true")).unwrap();
+    let (hook, look) = (path.join("hooks/pre-receive"), || look_at_hook(&path, "pre-receive"));
+    assert_eq!(look(), HookState::Runs);
+    assert_eq!(look_at_hook(&path, "post-receive"), HookState::Missing);
+    for left in ["", "\0\0\0\0\0\0"] {
+        fs::write(&hook, left).unwrap();
+        assert_eq!(look(), HookState::Empty);
+        init(&path, None, &hooks("/bin/true")).unwrap();
+        assert_eq!(look(), HookState::Runs);
+    }
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(look(), HookState::NotExecutable);
+    init(&path, None, &hooks("/bin/true")).unwrap();
+    assert_eq!(look(), HookState::Runs);
+
+    // Who owns the repository may put anything in the hook's place; nobody waits at it.
+    fs::remove_file(&hook).unwrap();
+    nix::unistd::mkfifo(&hook, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(look(), HookState::Runs, "what is not read is not said to be empty");
+    assert!(matches!(init(&path, None, &hooks("/bin/true")), Err(InitError::ForeignHook(_))));
+}
+
+#[test]
+fn a_file_that_is_exchanged_for_another_kind_is_not_opened() {
+    let work = Work::new();
+    work.write("site.toml", "name = \"lucky-cat\"\n");
+    nix::unistd::mkfifo(&work.tree.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let tree = directory::read(&work.tree).unwrap();
+    assert!(matches!(&tree.entries["fifo"], Entry::Unreadable(why) if why.contains("neither a file nor a directory")));
+    assert!(matches!(&tree.entries["site.toml"], Entry::File(_)));
 }

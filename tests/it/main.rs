@@ -1,6 +1,7 @@
 //! The one integration binary: whatever needs the house as a whole, or files beside it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
+mod agent_time;
 mod cafe;
 mod chap;
 mod cli;
@@ -41,3 +42,4 @@ mod serve_process;
 mod serve_tftp;
 mod serve_tftp_peers;
 mod site;
+mod survival;

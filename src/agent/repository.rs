@@ -1,0 +1,88 @@
+//! Looks whether the repository that the agent follows is sound, and says what to do where it is not.
+//!
+//! **Invariant:** changes nothing there: the mend is a person's. What is wrong stops no look at the host.
+
+use super::{applied, attempt::with_causes, last_good, status::Trouble};
+use crate::deploy::{
+    init::{HookState, look_at_hook},
+    repo::{Repo, RepoError},
+};
+use crate::host::untrusted::clean;
+use crate::observed::Seen;
+use std::path::Path;
+
+/// The hooks that `init` writes.
+const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
+
+/// Everything that is wrong with a repository; empty when nothing is.
+pub fn examine(repository: &Path, state: &Path) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    troubles.extend(examine_objects(repository, state).err());
+    troubles.extend(examine_hooks(repository, state));
+    troubles
+}
+
+/// Everything that is wrong with this host's own records of what was applied, which only root reads.
+pub fn examine_records(state: &Path) -> Vec<Trouble> {
+    let unreadable = [unreadable(applied::read(state)), unreadable(last_good::read(state))];
+    let mend = "none is needed: it is written anew as soon as a commit is applied";
+    unreadable.into_iter().flatten().map(|what| Trouble { what, mend: mend.to_owned() }).collect()
+}
+
+/// What to do about a repository that cannot be read.
+pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Trouble {
+    let (shown, init) = (repository.display(), init_command(repository, state));
+    let again = "push the branch again from a clone";
+    let mend = match error {
+        RepoError::Missing(_) => format!("make it anew with `{init}`, and {again}"),
+        RepoError::NoBranch(_) => format!("run `git -C {shown} symbolic-ref HEAD refs/heads/main` with the branch's name"),
+        RepoError::Format { .. } => format!("make another one with `{init}`, and {again}"),
+        RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
+        RepoError::NoCommit { .. } | RepoError::Git { .. } => {
+            format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}")
+        }
+    };
+    Trouble { what: clean(&with_causes(error)), mend }
+}
+
+fn init_command(repository: &Path, state: &Path) -> String {
+    format!("barista init {} --state {}", repository.display(), state.display())
+}
+
+/// Reads the followed branch with every file of its commit.
+fn examine_objects(repository: &Path, state: &Path) -> Result<(), Trouble> {
+    let read = || {
+        let repo = Repo::open(repository)?;
+        let branch = repo.followed()?;
+        match repo.commit_of(&branch)? {
+            Some(commit) => repo.tree(&commit).map(drop),
+            None => Ok(()),
+        }
+    };
+    read().map_err(|error| trouble_of(&error, repository, state))
+}
+
+/// Hooks that are there and do nothing. Without any hook the repository is not meant to have them.
+fn examine_hooks(repository: &Path, state: &Path) -> Vec<Trouble> {
+    let hooks = HOOKS.map(|name| (name, look_at_hook(repository, name)));
+    let is_wanted = hooks.iter().any(|(_, hook)| *hook != HookState::Missing);
+    let trouble = |(name, hook): &(&str, HookState)| {
+        let what = match hook {
+            HookState::Runs => return None,
+            HookState::Missing => "is missing",
+            HookState::Empty => "is empty",
+            HookState::NotExecutable => "is not executable",
+        };
+        let what =
+            format!("{}/hooks/{name} {what}: pushes are taken unchecked, and only the agent checks them", repository.display());
+        Some(Trouble { what, mend: format!("run `{}`", init_command(repository, state)) })
+    };
+    hooks.iter().filter(|_| is_wanted).filter_map(trouble).collect()
+}
+
+fn unreadable<T>(seen: Seen<T>) -> Option<String> {
+    match seen {
+        Seen::Unreadable(why) => Some(why),
+        Seen::Absent | Seen::Present(_) => None,
+    }
+}
