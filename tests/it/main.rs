@@ -23,6 +23,7 @@ mod host_ground;
 mod host_lock;
 mod host_observe;
 mod injection;
+mod interrupt;
 mod layering;
 mod netns;
 mod operator;

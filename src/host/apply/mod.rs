@@ -46,6 +46,10 @@ pub trait Progress {
     fn advance(&mut self, done: u64, total: u64);
     /// The work that began last has ended; of several changes, with the worst that became of one.
     fn end(&mut self, outcome: &Outcome);
+    /// Whether no other step is to begin; asked before each.
+    fn is_told_to_stop(&mut self) -> bool {
+        false
+    }
 }
 
 /// Progress that nobody watches.
@@ -75,6 +79,10 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
     };
     let mut steps = plan.steps.as_slice();
     while let Some(step) = steps.first() {
+        if run.progress.is_told_to_stop() {
+            steps.iter().for_each(|step| run.leave_out(step));
+            break;
+        }
         let start = system.kernel.now();
         let together = run.together(steps);
         match together {
@@ -117,6 +125,19 @@ impl Run<'_> {
             Step::LvmBatch(commands) => self.lvm_batch(commands),
             Step::LvmMany { words, volumes } => self.lvm_many(words, volumes),
             Step::Publish { change, table, otherwise } => self.publish(*change, table, otherwise),
+        }
+    }
+
+    /// Settles the changes of a step that does not begin any more.
+    fn leave_out(&mut self, step: &Step) {
+        let changes: Vec<_> = match step {
+            Step::Ops { change, .. } => vec![*change],
+            Step::LvmBatch(commands) => commands.iter().map(|(change, _)| *change).collect(),
+            Step::LvmMany { volumes, .. } => volumes.iter().map(|(change, _)| *change).collect(),
+            Step::Publish { change, .. } => self.ledger.boot_changes().chain(*change).collect(),
+        };
+        for change in changes {
+            self.ledger.settle(change, Outcome::Skipped("it was told to stop".to_owned()));
         }
     }
 
