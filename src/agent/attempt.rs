@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
+use super::bell::Bell;
 use super::converge::{ConvergeError, Errand, done, lock_within, mishaps, on_one_line};
-use crate::host::{Silent, System};
-use crate::plan::{Plan, Revision, Targets};
+use crate::host::{Progress, System};
+use crate::plan::{ChangeId, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
 use std::{path::Path, time::Duration};
 
@@ -48,15 +49,15 @@ pub(super) enum Ended {
 }
 
 /// Brings the host to a commit of which this is the text.
-pub(super) fn attempt(tree: &Tree, revision: &Revision, system: &System, state: &Path) -> Ended {
+pub(super) fn attempt(tree: &Tree, revision: &Revision, system: &System, state: &Path, bell: &Bell) -> Ended {
     let checked = crate::site::load(tree);
     match checked.site {
         None => Ended::Refused(checked.findings),
-        Some(site) => bring(&site, revision, system, state),
+        Some(site) => bring(&site, revision, system, state, bell),
     }
 }
 
-fn bring(site: &Site, revision: &Revision, system: &System, state: &Path) -> Ended {
+fn bring(site: &Site, revision: &Revision, system: &System, state: &Path, bell: &Bell) -> Ended {
     let targets = Targets::default();
     let errand = Errand { system, state, site, revision, targets: &targets };
     // The first look needs no lock, so that looks do not get in anybody's way.
@@ -83,7 +84,7 @@ fn bring(site: &Site, revision: &Revision, system: &System, state: &Path) -> End
         if !obstacles.is_empty() {
             return Ended::Failed { done: changed, failures: obstacles.iter().map(ToString::to_string).collect() };
         }
-        let applied = errand.carry_out(&proposal, &lock, &mut Silent);
+        let applied = errand.carry_out(&proposal, &lock, &mut UntilStopped(bell));
         changed += done(&applied.report);
         let (failures, skipped) = mishaps(&applied.report);
         skipped.iter().for_each(|skipped| tracing::debug!("left out: {skipped}"));
@@ -94,9 +95,24 @@ fn bring(site: &Site, revision: &Revision, system: &System, state: &Path) -> End
         if after.is_converged() {
             return Ended::Matches { done: changed, after: Box::new(after) };
         }
+        if bell.is_stopping() {
+            break;
+        }
     }
     let rest = after.open().map(|change| format!("{}: is still to do: {}", on_one_line(&change.subject), change.reason));
     Ended::Unfinished { done: changed, rest: rest.collect() }
+}
+
+/// Nobody watches, and an agent that is to stop begins no other step.
+struct UntilStopped<'a>(&'a Bell);
+
+impl Progress for UntilStopped<'_> {
+    fn begin(&mut self, _: Option<ChangeId>, _: &str) {}
+    fn advance(&mut self, _: u64, _: u64) {}
+    fn end(&mut self, _: &Outcome) {}
+    fn is_told_to_stop(&mut self) -> bool {
+        self.0.is_stopping()
+    }
 }
 
 fn give_up(error: ConvergeError) -> Ended {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// A bell with two sounds; clones are the same bell.
+/// Wakes the agent, to look again or to stop; clones wake the same one.
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<(Mutex<Rung>, Condvar)>);
 
@@ -39,6 +39,11 @@ impl Bell {
     pub fn stop(&self) {
         self.lock().stop = Some(());
         self.0.1.notify_all();
+    }
+
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stop.is_some()
     }
 
     /// Waits for a ring, but no longer than this; zero only asks.

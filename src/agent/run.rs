@@ -75,7 +75,7 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
         }
         let head = agent.look();
         match agent.state.next(&head, now()) {
-            Action::Attempt(commit, why) => agent.attempt(&commit, why),
+            Action::Attempt(commit, why) => agent.attempt(&commit, why, bell),
             Action::Rest(until, keep) => {
                 agent.rest(keep);
                 if bell.wait(until.since(now())) == Woken::ToStop {
@@ -227,7 +227,7 @@ impl<'a> Running<'a> {
         read.map(Rc::new).map_err(|error| with_causes(&error))
     }
 
-    fn attempt(&mut self, commit: &CommitId, why: Why) {
+    fn attempt(&mut self, commit: &CommitId, why: Why, bell: &Bell) {
         let began = Timestamp::now();
         let read = self.read(commit);
         let unread = || Revision { id: commit.to_string(), subject: String::new() };
@@ -242,7 +242,7 @@ impl<'a> Running<'a> {
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
             Ok(text) => {
-                let ended = attempt(&text.tree, &revision, self.system, &self.options.state);
+                let ended = attempt(&text.tree, &revision, self.system, &self.options.state, bell);
                 if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
                     self.current = Some(text);
                 }

@@ -9,10 +9,10 @@ use super::{
     plan::{explain, parse_targets},
     progress,
     saved::SavedPlan,
-    source,
+    signals, source,
 };
 use crate::agent::converge::{self, Applied, Errand, Proposal};
-use crate::host::System;
+use crate::host::{Interrupt, System};
 use crate::plan::{Plan, render_text};
 use std::path::PathBuf;
 
@@ -122,7 +122,9 @@ fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> 
         obstacles.iter().for_each(|problem| output::note(format!("not ready: {problem}")));
         return Err(Failure::hinted(anyhow::anyhow!("this host is not ready for the plan, so nothing was changed"), "see above"));
     }
-    let mut progress = progress::Shown::new();
+    let interrupt = Interrupt::default();
+    signals::watch(interrupt.clone());
+    let mut progress = progress::Shown::new(interrupt);
     Ok(errand.carry_out(&fresh, &lock, &mut progress))
 }
 

@@ -22,6 +22,7 @@ mod run;
 mod saved;
 mod schema;
 mod serve;
+mod signals;
 mod source;
 mod status;
 mod units;

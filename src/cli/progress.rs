@@ -1,7 +1,7 @@
 //! What an apply shows while it goes on: a bar on a terminal, and in either case one line for each piece of work that ended.
 
 use super::output;
-use crate::host::Progress;
+use crate::host::{Interrupt, Progress};
 use crate::plan::{ChangeId, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -10,12 +10,13 @@ use std::time::Duration;
 pub(super) struct Shown {
     bar: ProgressBar,
     label: String,
+    interrupt: Interrupt,
 }
 
 impl Shown {
-    /// Nothing has begun.
-    pub fn new() -> Self {
-        Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()), label: String::new() }
+    /// Nothing has begun; the interrupt ends it between two steps.
+    pub fn new(interrupt: Interrupt) -> Self {
+        Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()), label: String::new(), interrupt }
     }
 }
 
@@ -36,6 +37,10 @@ impl Progress for Shown {
             self.bar.set_length(total);
         }
         self.bar.set_position(done);
+    }
+
+    fn is_told_to_stop(&mut self) -> bool {
+        self.interrupt.is_requested()
     }
 
     fn end(&mut self, outcome: &Outcome) {

@@ -4,8 +4,10 @@
 
 mod activity;
 mod apply;
+mod devices_file;
 pub mod doctor;
 pub mod fake;
+mod interrupt;
 mod kernel;
 pub mod lock;
 mod observe;
@@ -22,12 +24,14 @@ pub mod untrusted;
 
 pub use activity::{Look, decide_activity, is_firmware, remember};
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Progress, Silent, apply};
+pub use devices_file::{DevicesFile, devices_file_in_use};
+pub use interrupt::Interrupt;
 pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
 pub use lock::{Lock, LockError, lock};
 pub use observe::{Scope, observe};
 pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
 pub use preflight::{Needs, Problem, preflight};
-pub use programs::Programs;
+pub use programs::{Programs, programs_running};
 pub use run_dir::RunDir;
 pub use seat::{SeatSeen, observe_seat};
 pub use secrets::read_secrets;

@@ -12,13 +12,17 @@ use nix::{
     unistd::Pid,
 };
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
     ops::ControlFlow,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     process::{Child, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +33,15 @@ const SYSTEM_PATHS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long output may follow a program's end: a daemon that LVM leaves behind (dmeventd) can keep the pipe open for good. On a
 /// busy host the threads that read wait for their turn, and what is cut off here would pass for the whole.
 const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// The programs that run now, by process id.
+static RUNNING: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+
+/// The programs that this process has started and that run now: their process ids and command lines.
+pub fn programs_running() -> Vec<(u32, String)> {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.iter().map(|(pid, argv)| (*pid, argv.clone())).collect()
+}
 
 /// Programs of this host, looked up in `PATH`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,10 +69,15 @@ impl Commands for Programs {
             _ => broken(source),
         })?;
         let is_fed = matches!(input, Input::Fed(..));
-        let group = Pid::from_raw(child.id() as i32);
+        let (pid, group) = (child.id(), Pid::from_raw(child.id() as i32));
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, command.argv.join(" "));
         let (events, seen) = channel();
         attend(&mut child, input, &events);
-        thread::spawn(move || events.send(Event::Ended(child.wait())));
+        thread::spawn(move || {
+            let ended = child.wait();
+            RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+            events.send(Event::Ended(ended))
+        });
         let argv = || command.argv.join(" ");
         let error = match collect(&seen, command.deadline, watch) {
             Collected::Output(Ok(output)) if is_fed && output.status == Some(NOT_FOUND) => return Err(missing()),
