@@ -48,17 +48,28 @@ pub(super) enum Ended {
     Locked,
 }
 
-/// Brings the host to a commit of which this is the text.
-pub(super) fn attempt(tree: &Tree, revision: &Revision, system: &System, state: &Path, bell: &Bell) -> Ended {
+/// What an attempt is made with.
+pub(super) struct Means<'a> {
+    /// The host.
+    pub system: &'a System,
+    /// Its state directory.
+    pub state: &'a Path,
+    /// Says when to stop.
+    pub bell: &'a Bell,
+}
+
+/// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change.
+pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let checked = crate::site::load(tree);
     match checked.site {
         None => Ended::Refused(checked.findings),
-        Some(site) => bring(&site, revision, system, state, bell),
+        Some(site) => bring(&site, revision, means, begin),
     }
 }
 
-fn bring(site: &Site, revision: &Revision, system: &System, state: &Path, bell: &Bell) -> Ended {
+fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
+    let Means { system, state, bell } = *means;
     let errand = Errand { system, state, site, revision, targets: &targets };
     // The first look needs no lock, so that looks do not get in anybody's way.
     let first = match errand.propose() {
@@ -73,6 +84,7 @@ fn bring(site: &Site, revision: &Revision, system: &System, state: &Path, bell: 
         Ok(lock) => lock,
         Err(error) => return give_up(error.into()),
     };
+    begin();
     let mut changed = 0;
     let mut after = first.plan;
     for _ in 0..ROUNDS {

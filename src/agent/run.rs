@@ -5,7 +5,7 @@
 
 use super::{
     applied,
-    attempt::{Ended, attempt, with_causes},
+    attempt::{Ended, Means, attempt, with_causes},
     bell::{Bell, Woken},
     last_good::{self, SiteText},
     notify, presence,
@@ -194,10 +194,9 @@ impl<'a> Running<'a> {
     fn take_in_record(&mut self) {
         match applied::read(&self.options.state) {
             Seen::Present(history) if history != self.history => {
-                if history.applied != self.history.applied {
-                    self.state.last_good.clone_from(&history.applied);
-                }
-                self.history = history;
+                let applied = history.applied.or_else(|| self.history.applied.clone());
+                self.state.last_good.clone_from(&applied);
+                self.history = History { applied, accepted: history.accepted };
             }
             Seen::Present(_) | Seen::Absent | Seen::Unreadable(_) => {}
         }
@@ -233,7 +232,12 @@ impl<'a> Running<'a> {
         let unread = || Revision { id: commit.to_string(), subject: String::new() };
         let revision = read.as_ref().map_or_else(|_| unread(), |text| text.revision());
         let running = Attempt { revision: revision.clone(), began, ended: None, result: AttemptResult::Running };
-        if why != Why::Look && read.is_ok() {
+        let is_waiting = self
+            .status
+            .last
+            .as_ref()
+            .is_some_and(|last| (last.result == AttemptResult::Waiting, &last.revision) == (true, &revision));
+        if why != Why::Look && read.is_ok() && !is_waiting {
             tracing::info!("applying {}", describe(&revision));
             notify::status(&format!("applying {}", describe(&revision)));
             self.set_last(why, running.clone());
@@ -242,7 +246,13 @@ impl<'a> Running<'a> {
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
             Ok(text) => {
-                let ended = attempt(&text.tree, &revision, self.system, &self.options.state, bell);
+                let means = Means { system: self.system, state: &self.options.state, bell };
+                let ended = attempt(&text.tree, &revision, &means, &mut || {
+                    if is_waiting && why != Why::Look {
+                        self.set_last(why, running.clone());
+                        self.publish();
+                    }
+                });
                 if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
                     self.current = Some(text);
                 }
@@ -261,6 +271,9 @@ impl<'a> Running<'a> {
         let result = match ended {
             Ended::Locked => {
                 self.say(commit, vec!["waits: somebody else is applying".to_owned()]);
+                if why != Why::Look {
+                    self.set_last(why, Attempt { result: AttemptResult::Waiting, ..running });
+                }
                 return;
             }
             Ended::Matches { done, after } => {
@@ -360,25 +373,32 @@ impl<'a> Running<'a> {
     }
 }
 
-/// What this host has applied, by its own record. Where that does not read, it is what is kept of the last good commit; where there
-/// is none, an earlier version of this program may have left one in the repository.
+/// What this host has applied: the commit whose text it keeps, which is written before the record; without it, what the record says.
+/// Where there is no record, an earlier version of this program may have left one in the repository.
 fn known_history(options: &Options, good: Option<&SiteText>) -> History {
-    let of_copy = || good.map(|good| good.commit.id.clone());
-    let applied = match applied::read(&options.state) {
-        Seen::Present(history) => return history,
-        Seen::Unreadable(why) => {
-            tracing::warn!("{why}; the copy of the last good commit stands for it");
-            of_copy()
-        }
-        Seen::Absent => of_copy().or_else(|| {
+    let record = applied::read(&options.state);
+    if let Seen::Unreadable(why) = &record {
+        tracing::warn!("{why}; the copy of the last good commit stands for it");
+    }
+    let known = record.present().cloned().unwrap_or_default();
+    let applied = match (good, &record) {
+        (Some(good), _) => Some(good.commit.id.clone()),
+        (None, Seen::Absent) => {
             let found = Repo::open(&options.repo).and_then(|repo| repo.applied_by_earlier_version());
             found.unwrap_or_else(|error| {
                 tracing::debug!("no earlier record of what was applied: {}", with_causes(&error));
                 None
             })
-        }),
+        }
+        (None, _) => known.applied.clone(),
     };
-    History { applied, accepted: None }
+    let history = History { applied, ..known };
+    if good.is_some()
+        && let Err(error) = applied::write(&options.state, &history)
+    {
+        tracing::warn!("{} cannot be written: {error}", options.state.join(applied::PATH).display());
+    }
+    history
 }
 
 fn outcome(ended: &Ended) -> Outcome {

@@ -104,6 +104,8 @@ pub struct Attempt {
 pub enum AttemptResult {
     /// It goes on.
     Running,
+    /// It waits for whoever else is applying on this host.
+    Waiting,
     /// The agent stopped while it went on.
     Interrupted,
     /// The host matches the commit, but for what is held.
@@ -220,7 +222,8 @@ impl Status {
     /// What the document of an agent that has stopped says: nothing is being applied any more.
     #[must_use]
     pub fn of_stopped_agent(mut self) -> Self {
-        if let Some(last) = self.last.as_mut().filter(|last| last.result == AttemptResult::Running) {
+        let is_open = |last: &&mut Attempt| matches!(last.result, AttemptResult::Running | AttemptResult::Waiting);
+        if let Some(last) = self.last.as_mut().filter(is_open) {
             last.result = AttemptResult::Interrupted;
         }
         self

@@ -193,7 +193,9 @@ enum Following {
 /// Decides whether there is anything left to wait for.
 fn follow(commit: &CommitId, status: &Status, head: Option<&CommitId>, agent: AgentSeen) -> Following {
     let last = status.last.as_ref().filter(|last| last.revision.id == commit.as_str());
-    if let Some(ended) = last.filter(|last| !matches!(last.result, AttemptResult::Running | AttemptResult::Interrupted)) {
+    let is_running = last.is_some_and(|last| last.result == AttemptResult::Running);
+    let is_open = |last: &Attempt| is_running || matches!(last.result, AttemptResult::Waiting | AttemptResult::Interrupted);
+    if let Some(ended) = last.filter(|last| !is_open(last)) {
         return Following::Ended(ended.clone());
     }
     let short = commit.short();
@@ -205,7 +207,7 @@ fn follow(commit: &CommitId, status: &Status, head: Option<&CommitId>, agent: Ag
             Following::Lost(format!("another agent has taken over before {short} was applied; barista status tells how it goes"))
         }
         // An attempt that has begun is carried to its end.
-        (AgentSeen::Same, _) if last.is_some() => Following::GoesOn("is still being applied"),
+        (AgentSeen::Same, _) if is_running => Following::GoesOn("is still being applied"),
         (AgentSeen::Same, Some(head)) if head != commit => Following::Lost(format!(
             "{short} is superseded: the branch is at {} by now, and that is what is applied; barista status tells how it goes",
             head.short()
@@ -272,6 +274,7 @@ mod tests {
         lost(Some(attempt('a', AttemptResult::Interrupted)), &a, Another, "another agent");
         lost(None, &b, Same, "is superseded: the branch is at bbbbbbb");
         lost(of_other(), &b, Same, "is superseded");
+        lost(Some(attempt('a', AttemptResult::Waiting)), &b, Same, "is superseded");
 
         let goes_on = |last, head| follow(&a, &status(last), Some(head), Same);
         assert_eq!(goes_on(running(), &b), Following::GoesOn("is still being applied"), "what has begun is carried to its end");

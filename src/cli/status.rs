@@ -125,6 +125,7 @@ fn strangers(state: &Path) -> Result<String, Failure> {
 pub(super) fn render_attempt(attempt: &Attempt) -> String {
     let what = match &attempt.result {
         AttemptResult::Running => "is being applied".to_owned(),
+        AttemptResult::Waiting => "waits: somebody else is applying on this host".to_owned(),
         AttemptResult::Interrupted => "was being applied when the agent stopped".to_owned(),
         AttemptResult::Unreadable { .. } => "cannot be read".to_owned(),
         AttemptResult::Applied { done: 0 } => "applied; nothing had to change".to_owned(),
@@ -147,7 +148,9 @@ fn moment(at: Timestamp) -> String {
 /// Findings or failures of an attempt, line by line.
 pub(super) fn details(attempt: &Attempt) -> Vec<String> {
     match &attempt.result {
-        AttemptResult::Running | AttemptResult::Interrupted | AttemptResult::Applied { .. } => Vec::new(),
+        AttemptResult::Running | AttemptResult::Waiting | AttemptResult::Interrupted | AttemptResult::Applied { .. } => {
+            Vec::new()
+        }
         AttemptResult::Unreadable { why } => vec![why.clone()],
         AttemptResult::Refused { findings } => {
             findings.iter().flat_map(|f| f.to_string().lines().map(str::to_owned).collect::<Vec<_>>()).collect()

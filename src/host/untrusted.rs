@@ -4,7 +4,6 @@
 //! end in the place of the file it expects. **Invariant:** below the trusted directory no link is followed; nothing but a regular
 //! file is opened for reading, and no more of it is read than the limit; text is cleaned of control characters before it is shown
 //! (tests in this file).
-#![expect(clippy::disallowed_methods, reason = "effect room: opens files that others may write")]
 
 use crate::observed::Seen;
 use rustix::{
@@ -140,6 +139,7 @@ fn read_at_most(file: &OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make what must be refused")]
 mod tests {
     use super::*;
     use std::{

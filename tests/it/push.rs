@@ -2,7 +2,11 @@
 
 use crate::cafe::Cafe;
 use crate::git::{git, text};
-use std::fs;
+use barista::host::{RunDir, lock::lock_in};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn a_commit_with_findings_never_reaches_the_branch() {
@@ -136,4 +140,54 @@ fn agent_and_serve_in_one_process_end_together_and_in_order() {
     let ended = cafe.barista(&["run", "--repo", cafe.repository.to_str().unwrap()]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(text(&ended.stderr).contains("error: the service cannot keep its files"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn whoever_waits_for_an_agent_that_is_killed_is_told_at_once() {
+    let cafe = Cafe::with_repository();
+    let agent = cafe.agent();
+    // The agent waits for the host's lock, so that the push stays unapplied.
+    let lock = lock_in(&RunDir::new(cafe.work.root.path().join("run"))).unwrap();
+    let commit = cafe.work.commit("open the café");
+    let begun = Instant::now();
+    let told = thread::scope(|scope| {
+        let pushing = scope.spawn(|| cafe.push("HEAD:main"));
+        cafe.status_when("the agent has seen the commit", |status| status["last"]["result"] == "waiting");
+        let status = text(&cafe.barista(&["status"]).stdout);
+        assert!(status.contains("waits: somebody else is applying") && !status.contains("is being applied"), "{status}");
+        drop(agent);
+        pushing.join().unwrap().1
+    });
+    assert!(told.contains("the agent has stopped before") && told.contains("systemctl start barista-agent"), "{told}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "nobody waits for a dead agent to the end");
+    let status = text(&cafe.barista(&["status"]).stdout);
+    assert!(status.contains("was being applied when the agent stopped") && !status.contains("is being applied"), "{status}");
+
+    // The next agent knows that it is another one's attempt, and makes its own.
+    drop(lock);
+    let _agent = cafe.agent();
+    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == commit.as_str());
+}
+
+#[test]
+fn whoever_waits_for_a_commit_that_is_superseded_is_told_at_once() {
+    let cafe = Cafe::with_repository();
+    let _agent = cafe.agent();
+    let lock = lock_in(&RunDir::new(cafe.work.root.path().join("run"))).unwrap();
+    let first = cafe.work.commit("open the café");
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let pushing = scope.spawn(|| cafe.push("HEAD:main"));
+        cafe.status_when("the agent has seen the commit", |status| status["last"]["revision"]["id"] == first.as_str());
+        cafe.seats(2);
+        let second = cafe.work.commit("add pc02");
+        let behind = scope.spawn(|| cafe.push("HEAD:main"));
+        cafe.status_when("the agent has seen the second", |status| status["last"]["revision"]["id"] == second.as_str());
+        let (went, told) = pushing.join().unwrap();
+        assert!(went && told.contains("is superseded: the branch is at"), "{told}");
+        drop(lock);
+        let (went, told) = behind.join().unwrap();
+        assert!(went && told.contains("\"add pc02\" applied; "), "{told}");
+    });
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
