@@ -17,4 +17,5 @@ pub mod status;
 pub mod step;
 
 mod attempt;
+mod memory;
 mod watch;

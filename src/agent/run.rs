@@ -4,10 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the agent's clock and its process id")]
 
 use super::{
-    applied,
     attempt::{Ended, Means, attempt, with_causes},
     bell::{Bell, Woken},
-    last_good::{self, SiteText},
+    memory::{Memory, Recorded},
     notify, presence,
     repository::{examine, examine_records, trouble_of},
     status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
@@ -17,14 +16,13 @@ use super::{
 use crate::deploy::{
     CommitId,
     repo::{Repo, RepoError},
-    select::{Head, History, Keep},
+    select::{Head, Keep},
 };
 use crate::host::System;
 use crate::names::Mono;
-use crate::observed::Seen;
 use crate::plan::Revision;
 use jiff::Timestamp;
-use std::{collections::BTreeMap, io, path::PathBuf, process, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process, time::Duration};
 
 /// How often the watch is armed anew: one on a directory that was replaced stays silent for ever.
 const REARM: Duration = Duration::from_secs(30);
@@ -59,7 +57,7 @@ pub enum AgentError {
 pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentError> {
     let _present = presence::claim(&options.state, &*system.kernel)?;
     let mut agent = Running::new(options, system);
-    if agent.good.is_none() {
+    if !agent.memory.has_text() {
         // Nothing was ever applied here, so there is nothing to go on with.
         Repo::open(&options.repo)?;
     }
@@ -102,13 +100,7 @@ struct Running<'a> {
     options: &'a Options,
     system: &'a System,
     state: State,
-    /// The host's record of what was applied, as it was read or written last.
-    history: History,
-    /// The text of the last good commit, and of the commit that the host is being brought to: what was read once is not read again.
-    good: Option<Rc<SiteText>>,
-    current: Option<Rc<SiteText>>,
-    /// The commit whose text lies in the state directory.
-    kept: Option<CommitId>,
+    memory: Memory<'a>,
     /// When the repository is examined again, and what the last look at its branch was.
     examine: Mono,
     reading: Reading,
@@ -135,19 +127,12 @@ impl<'a> Running<'a> {
             held: earlier.map(|status| status.held).unwrap_or_default(),
             troubles: Vec::new(),
         };
-        let good = match last_good::read(&options.state) {
-            Seen::Present(text) => Some(Rc::new(text)),
-            Seen::Absent | Seen::Unreadable(_) => None,
-        };
-        let history = known_history(options, good.as_deref());
+        let memory = Memory::new(&options.repo, &options.state);
         Self {
             options,
             system,
-            state: State::new(history.applied.clone()),
-            history,
-            kept: good.as_ref().map(|good| good.commit.id.clone()),
-            good,
-            current: None,
+            state: State::new(memory.history().applied.clone()),
+            memory,
             examine: Mono::BOOT,
             reading: Reading::Fine,
             said: BTreeMap::new(),
@@ -158,12 +143,13 @@ impl<'a> Running<'a> {
 
     /// Looks at the branch.
     fn look(&mut self) -> Head {
-        self.take_in_record();
+        self.memory.take_in_record();
+        self.state.last_good.clone_from(&self.memory.history().applied);
         let now = Mono::from(self.system.kernel.boottime());
         let looked = Repo::open(&self.options.repo).and_then(|repo| {
             let branch = repo.followed()?;
             self.status.branch = Some(branch.to_string());
-            repo.head(&branch, &self.history)
+            repo.head(&branch, self.memory.history())
         });
         let reading = if looked.is_ok() { Reading::Fine } else { Reading::Broken };
         // Damage, and its mend, show themselves at once.
@@ -187,19 +173,7 @@ impl<'a> Running<'a> {
             tracing::warn!("{}; to mend it: {}", trouble.what, trouble.mend);
         }
         self.status.troubles = troubles;
-        self.kept = last_good::read(state).present().map(|text| text.commit.id.clone());
-    }
-
-    /// Takes in what a person has written into the record since.
-    fn take_in_record(&mut self) {
-        match applied::read(&self.options.state) {
-            Seen::Present(history) if history != self.history => {
-                let applied = history.applied.or_else(|| self.history.applied.clone());
-                self.state.last_good.clone_from(&applied);
-                self.history = History { applied, accepted: history.accepted };
-            }
-            Seen::Present(_) | Seen::Absent | Seen::Unreadable(_) => {}
-        }
+        self.memory.look_what_is_kept();
     }
 
     fn rest(&mut self, keep: Option<Keep>) {
@@ -213,22 +187,9 @@ impl<'a> Running<'a> {
         self.publish();
     }
 
-    /// The text of a commit: what was read of it once, else from the repository.
-    fn read(&self, commit: &CommitId) -> Result<Rc<SiteText>, String> {
-        let known = [&self.good, &self.current].into_iter().flatten().find(|text| text.commit.id == *commit);
-        if let Some(text) = known {
-            return Ok(Rc::clone(text));
-        }
-        let read = Repo::open(&self.options.repo).and_then(|repo| {
-            let tree = repo.tree(commit)?;
-            Ok(SiteText { commit: repo.resolve(commit.as_str())?, tree })
-        });
-        read.map(Rc::new).map_err(|error| with_causes(&error))
-    }
-
     fn attempt(&mut self, commit: &CommitId, why: Why, bell: &Bell) {
         let began = Timestamp::now();
-        let read = self.read(commit);
+        let read = self.memory.read(commit);
         let unread = || Revision { id: commit.to_string(), subject: String::new() };
         let revision = read.as_ref().map_or_else(|_| unread(), |text| text.revision());
         let running = Attempt { revision: revision.clone(), began, ended: None, result: AttemptResult::Running };
@@ -254,7 +215,7 @@ impl<'a> Running<'a> {
                     }
                 });
                 if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
-                    self.current = Some(text);
+                    self.memory.set_current(text);
                 }
                 ended
             }
@@ -277,8 +238,13 @@ impl<'a> Running<'a> {
                 return;
             }
             Ended::Matches { done, after } => {
-                match self.record(commit) {
-                    Ok(()) => drop(self.said.remove(commit)),
+                match self.memory.record(commit) {
+                    Ok(recorded) => {
+                        self.said.remove(commit);
+                        if recorded == Recorded::Anew {
+                            self.examine = Mono::BOOT;
+                        }
+                    }
                     Err(error) => self.say(commit, vec![format!("is applied and cannot be recorded: {error}")]),
                 }
                 self.status.waiting = None;
@@ -341,25 +307,6 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Records the commit that the host is at, and keeps its text; the text first.
-    fn record(&mut self, commit: &CommitId) -> io::Result<()> {
-        let state = &self.options.state;
-        if let Some(text) = self.current.clone().filter(|text| text.commit.id == *commit) {
-            if self.kept.as_ref() != Some(commit) {
-                last_good::write(state, &text)?;
-                self.kept = Some(commit.clone());
-                self.examine = Mono::BOOT;
-            }
-            self.good = Some(text);
-        }
-        // What a person accepted meanwhile stands until it is applied.
-        if applied::read(state).present().is_some_and(|history| history.applied.as_ref() == Some(commit)) {
-            return Ok(());
-        }
-        self.history = History { applied: Some(commit.clone()), accepted: None };
-        applied::write(state, &self.history)
-    }
-
     /// Writes the status document when it says something new.
     fn publish(&mut self) {
         if self.written.as_ref() == Some(&self.status) {
@@ -371,34 +318,6 @@ impl<'a> Running<'a> {
             Err(error) => tracing::warn!("{}", with_causes(&error)),
         }
     }
-}
-
-/// What this host has applied: the commit whose text it keeps, which is written before the record; without it, what the record says.
-/// Where there is no record, an earlier version of this program may have left one in the repository.
-fn known_history(options: &Options, good: Option<&SiteText>) -> History {
-    let record = applied::read(&options.state);
-    if let Seen::Unreadable(why) = &record {
-        tracing::warn!("{why}; the copy of the last good commit stands for it");
-    }
-    let known = record.present().cloned().unwrap_or_default();
-    let applied = match (good, &record) {
-        (Some(good), _) => Some(good.commit.id.clone()),
-        (None, Seen::Absent) => {
-            let found = Repo::open(&options.repo).and_then(|repo| repo.applied_by_earlier_version());
-            found.unwrap_or_else(|error| {
-                tracing::debug!("no earlier record of what was applied: {}", with_causes(&error));
-                None
-            })
-        }
-        (None, _) => known.applied.clone(),
-    };
-    let history = History { applied, ..known };
-    if good.is_some()
-        && let Err(error) = applied::write(&options.state, &history)
-    {
-        tracing::warn!("{} cannot be written: {error}", options.state.join(applied::PATH).display());
-    }
-    history
 }
 
 fn outcome(ended: &Ended) -> Outcome {

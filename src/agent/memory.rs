@@ -1,0 +1,181 @@
+//! What the agent knows of what was applied: the host's record, and the text of the commits that matter.
+//!
+//! **Invariant:** the text of a good commit is on disk before the record names it; what was read of a commit once is never asked of
+//! the repository again.
+
+use super::{
+    applied,
+    attempt::with_causes,
+    last_good::{self, SiteText},
+};
+use crate::deploy::{CommitId, repo::Repo, select::History};
+use crate::observed::Seen;
+use std::{io, path::Path, rc::Rc};
+
+/// What is known of what was applied.
+pub(super) struct Memory<'a> {
+    repository: &'a Path,
+    state: &'a Path,
+    /// The record, as it was read or written last.
+    history: History,
+    /// The text of the last good commit.
+    good: Option<Rc<SiteText>>,
+    /// The text of the commit that the host is being brought to.
+    current: Option<Rc<SiteText>>,
+    /// The commit whose text lies in the state directory.
+    kept: Option<CommitId>,
+}
+
+/// Whether something was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// The text of the commit was.
+    Anew,
+    /// It was there.
+    Already,
+}
+
+impl<'a> Memory<'a> {
+    /// What earlier agents left.
+    pub fn new(repository: &'a Path, state: &'a Path) -> Self {
+        let good = last_good::read(state).present().cloned().map(Rc::new);
+        let kept = good.as_ref().map(|good| good.commit.id.clone());
+        let history = known_history(repository, state, kept.as_ref());
+        Self { repository, state, history, good, current: None, kept }
+    }
+
+    /// The record.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Whether the last good commit's text is there.
+    pub fn has_text(&self) -> bool {
+        self.good.is_some()
+    }
+
+    /// Takes in what a person has written into the record since.
+    pub fn take_in_record(&mut self) {
+        match applied::read(self.state) {
+            Seen::Present(History { applied, accepted }) => {
+                let applied = applied.or_else(|| self.history.applied.clone());
+                self.history = History { applied, accepted };
+            }
+            Seen::Absent | Seen::Unreadable(_) => {}
+        }
+    }
+
+    /// Looks which text the state directory still has: somebody may have removed or damaged it.
+    pub fn look_what_is_kept(&mut self) {
+        self.kept = last_good::read(self.state).present().map(|text| text.commit.id.clone());
+    }
+
+    /// The text of a commit.
+    pub fn read(&self, commit: &CommitId) -> Result<Rc<SiteText>, String> {
+        let known = [&self.good, &self.current].into_iter().flatten().find(|text| text.commit.id == *commit);
+        if let Some(text) = known {
+            return Ok(Rc::clone(text));
+        }
+        let read = Repo::open(self.repository).and_then(|repo| {
+            let tree = repo.tree(commit)?;
+            Ok(SiteText { commit: repo.resolve(commit.as_str())?, tree })
+        });
+        read.map(Rc::new).map_err(|error| with_causes(&error))
+    }
+
+    /// The host is being brought to this.
+    pub fn set_current(&mut self, text: Rc<SiteText>) {
+        self.current = Some(text);
+    }
+
+    /// Records the commit that the host is at, and keeps its text; the text first.
+    pub fn record(&mut self, commit: &CommitId) -> io::Result<Recorded> {
+        let mut recorded = Recorded::Already;
+        if let Some(text) = self.current.clone().filter(|text| text.commit.id == *commit) {
+            if self.kept.as_ref() != Some(commit) {
+                last_good::write(self.state, &text)?;
+                self.kept = Some(commit.clone());
+                recorded = Recorded::Anew;
+            }
+            self.good = Some(text);
+        }
+        // What a person accepted meanwhile stands until it is applied.
+        if applied::read(self.state).present().is_none_or(|history| history.applied.as_ref() != Some(commit)) {
+            self.history = History { applied: Some(commit.clone()), accepted: None };
+            applied::write(self.state, &self.history)?;
+        }
+        Ok(recorded)
+    }
+}
+
+/// What this host has applied: the commit whose text it keeps, which is written before the record; without it, what the record says.
+/// Where there is no record, an earlier version of this program may have left one in the repository.
+fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>) -> History {
+    let record = applied::read(state);
+    if let Seen::Unreadable(why) = &record {
+        tracing::warn!("{why}; the copy of the last good commit stands for it");
+    }
+    let known = record.present().cloned().unwrap_or_default();
+    let applied = match (kept, &record) {
+        (Some(kept), _) => Some(kept.clone()),
+        (None, Seen::Absent) => {
+            let found = Repo::open(repository).and_then(|repo| repo.applied_by_earlier_version());
+            found.unwrap_or_else(|error| {
+                tracing::debug!("no earlier record of what was applied: {}", with_causes(&error));
+                None
+            })
+        }
+        (None, _) => known.applied.clone(),
+    };
+    let history = History { applied, ..known };
+    if kept.is_some()
+        && let Err(error) = applied::write(state, &history)
+    {
+        tracing::warn!("{} cannot be written: {error}", state.join(applied::PATH).display());
+    }
+    history
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write files")]
+mod tests {
+    use super::*;
+    use crate::{deploy::Commit, site::Tree};
+
+    fn text(digit: char) -> SiteText {
+        let commit = Commit { id: digit.to_string().repeat(40).parse().expect("hex"), subject: String::new() };
+        SiteText { commit, tree: Tree::default() }
+    }
+
+    #[test]
+    fn a_cut_between_text_and_record_leaves_the_newer_commit() {
+        let root = tempfile::tempdir().expect("a directory");
+        let state = root.path();
+        let [old, new] = ['a', 'b'].map(text);
+        applied::write(state, &History { applied: Some(old.commit.id.clone()), accepted: None }).expect("written");
+        last_good::write(state, &new).expect("written");
+        let memory = Memory::new(Path::new("/nonexistent"), state);
+        assert_eq!(memory.history().applied, Some(new.commit.id.clone()));
+        assert_eq!(memory.read(&new.commit.id).expect("is kept").commit, new.commit);
+        assert!(memory.read(&old.commit.id).is_err());
+        assert_eq!(applied::read(state).present(), Some(memory.history()));
+    }
+
+    #[test]
+    fn what_is_accepted_stands_until_a_commit_is_applied() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [old, new] = ['a', 'b'].map(text);
+        let (old_id, new_id) = (old.commit.id.clone(), new.commit.id.clone());
+        let mut memory = Memory::new(Path::new("/nonexistent"), root.path());
+        memory.set_current(Rc::new(old));
+        assert_eq!(memory.record(&old_id).expect("written"), Recorded::Anew);
+        let accepted = History { applied: Some(old_id.clone()), accepted: Some(new_id.clone()) };
+        applied::write(root.path(), &accepted).expect("written");
+        assert_eq!(memory.record(&old_id).expect("written"), Recorded::Already, "a look at the old one");
+        memory.take_in_record();
+        assert_eq!(memory.history(), &accepted);
+        memory.set_current(Rc::new(new));
+        memory.record(&new_id).expect("written");
+        assert_eq!(applied::read(root.path()).present(), Some(&History { applied: Some(new_id), accepted: None }));
+    }
+}
