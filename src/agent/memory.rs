@@ -8,7 +8,12 @@ use super::{
     attempt::with_causes,
     last_good::{self, SiteText},
 };
-use crate::deploy::{CommitId, repo::Repo, select::History};
+use crate::deploy::{
+    CommitId,
+    patience::{FOR_FILES, FOR_REFERENCES, within},
+    repo::Repo,
+    select::History,
+};
 use crate::observed::Seen;
 use std::{io, path::Path, rc::Rc};
 
@@ -76,9 +81,11 @@ impl<'a> Memory<'a> {
         if let Some(text) = known {
             return Ok(Rc::clone(text));
         }
-        let read = Repo::open(self.repository).and_then(|repo| {
-            let tree = repo.tree(commit)?;
-            Ok(SiteText { commit: repo.resolve(commit.as_str())?, tree })
+        let (path, id) = (self.repository.to_owned(), commit.clone());
+        let read = within(self.repository, FOR_FILES, move || {
+            let repo = Repo::open(&path)?;
+            let tree = repo.tree(&id)?;
+            Ok(SiteText { commit: repo.resolve(id.as_str())?, tree })
         });
         read.map(Rc::new).map_err(|error| with_causes(&error))
     }
@@ -119,7 +126,9 @@ fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>) -> Hi
     let applied = match (kept, &record) {
         (Some(kept), _) => Some(kept.clone()),
         (None, Seen::Absent) => {
-            let found = Repo::open(repository).and_then(|repo| repo.applied_by_earlier_version());
+            let path = repository.to_owned();
+            let read = move || Repo::open(&path)?.applied_by_earlier_version();
+            let found = within(repository, FOR_REFERENCES, read);
             found.unwrap_or_else(|error| {
                 tracing::debug!("no earlier record of what was applied: {}", with_causes(&error));
                 None

@@ -5,6 +5,7 @@
 use super::{applied, attempt::with_causes, last_good, status::Trouble};
 use crate::deploy::{
     init::{HookState, look_at_hook},
+    patience::{FOR_FILES, FOR_REFERENCES, within},
     repo::{Repo, RepoError},
 };
 use crate::host::untrusted::clean;
@@ -37,6 +38,9 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Trouble
         RepoError::Missing(_) => format!("make it anew with `{init}`, and {again}"),
         RepoError::NoBranch(_) => format!("run `git -C {shown} symbolic-ref HEAD refs/heads/main` with the branch's name"),
         RepoError::Format { .. } => format!("make another one with `{init}`, and {again}"),
+        RepoError::Late(_) => {
+            format!("look for the file (find {shown} ! -type f ! -type d) and remove it, or make another with `{init}`")
+        }
         RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
         RepoError::NoCommit { .. } | RepoError::Git { .. } => {
             format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}")
@@ -51,15 +55,17 @@ fn init_command(repository: &Path, state: &Path) -> String {
 
 /// Reads the followed branch with every file of its commit.
 fn examine_objects(repository: &Path, state: &Path) -> Result<(), Trouble> {
-    let read = || {
-        let repo = Repo::open(repository)?;
-        let branch = repo.followed()?;
-        match repo.commit_of(&branch)? {
-            Some(commit) => repo.tree(&commit).map(drop),
-            None => Ok(()),
-        }
+    let path = repository.to_owned();
+    let head = move || {
+        let repo = Repo::open(&path)?;
+        repo.commit_of(&repo.followed()?)
     };
-    read().map_err(|error| trouble_of(&error, repository, state))
+    let path = repository.to_owned();
+    let read = within(repository, FOR_REFERENCES, head).and_then(|head| match head {
+        Some(commit) => within(repository, FOR_FILES, move || Repo::open(&path)?.tree(&commit).map(drop)),
+        None => Ok(()),
+    });
+    read.map_err(|error| trouble_of(&error, repository, state))
 }
 
 /// Hooks that are there and do nothing. Without any hook the repository is not meant to have them.

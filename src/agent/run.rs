@@ -15,6 +15,7 @@ use super::{
 };
 use crate::deploy::{
     CommitId,
+    patience::{FOR_REFERENCES, within},
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
@@ -59,7 +60,8 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
     let mut agent = Running::new(options, system);
     if !agent.memory.has_text() {
         // Nothing was ever applied here, so there is nothing to go on with.
-        Repo::open(&options.repo)?;
+        let path = options.repo.clone();
+        within(&options.repo, FOR_REFERENCES, move || Repo::open(&path).map(drop))?;
     }
     agent.publish();
     notify::ready("looking");
@@ -146,10 +148,16 @@ impl<'a> Running<'a> {
         self.memory.take_in_record();
         self.state.last_good.clone_from(&self.memory.history().applied);
         let now = Mono::from(self.system.kernel.boottime());
-        let looked = Repo::open(&self.options.repo).and_then(|repo| {
+        let (path, history) = (self.options.repo.clone(), self.memory.history().clone());
+        let looked = within(&self.options.repo, FOR_REFERENCES, move || {
+            let repo = Repo::open(&path)?;
             let branch = repo.followed()?;
+            let head = repo.head(&branch, &history)?;
+            Ok((branch, head))
+        });
+        let looked = looked.map(|(branch, head)| {
             self.status.branch = Some(branch.to_string());
-            repo.head(&branch, self.memory.history())
+            head
         });
         let reading = if looked.is_ok() { Reading::Fine } else { Reading::Broken };
         // Damage, and its mend, show themselves at once.

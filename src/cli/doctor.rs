@@ -109,9 +109,10 @@ fn check_repository(repository: &Path, state: &Path) -> Vec<Check> {
     }
     let mut checks: Vec<Check> =
         troubles.into_iter().map(|trouble| Check::new(State::Problem, about, trouble.what, trouble.mend)).collect();
-    if checks.is_empty() {
-        checks.push(Check::ok(about, format!("{} reads, with every file of its branch", repository.display())));
+    if !checks.is_empty() {
+        return checks;
     }
+    checks.push(Check::ok(about, format!("{} reads, with every file of its branch", repository.display())));
     if Repo::open(repository).is_ok_and(|repo| !repo.is_durable()) {
         let what = format!("{}: a power cut may take pushes back: core.fsync is not all", repository.display());
         checks.push(Check::new(State::Warning, about, what, format!("run `barista init {}`", repository.display())));

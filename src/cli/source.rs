@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use crate::deploy::{
     directory,
+    patience::{FOR_FILES, within},
     repo::{Repo, RepoError},
 };
 use crate::plan::Revision;
@@ -44,9 +45,14 @@ impl Source {
                 Ok(Text { tree, revision: Revision { id: "uncommitted".to_owned(), subject: String::new() } })
             }
             Self::Commit { repo, revision } => {
-                let repo = Repo::open(repo).map_err(explain)?;
-                let commit = repo.resolve(revision).map_err(explain)?;
-                let tree = repo.tree(&commit.id).map_err(explain)?;
+                let (path, revision) = (repo.clone(), revision.clone());
+                let read = within(repo, FOR_FILES, move || {
+                    let repo = Repo::open(&path)?;
+                    let commit = repo.resolve(&revision)?;
+                    let tree = repo.tree(&commit.id)?;
+                    Ok((commit, tree))
+                });
+                let (commit, tree) = read.map_err(explain)?;
                 Ok(Text { tree, revision: Revision { id: commit.id.to_string(), subject: commit.subject } })
             }
         }
@@ -80,6 +86,7 @@ pub(super) fn explain(error: RepoError) -> Failure {
         }
         RepoError::NoCommit { .. } => "push a commit, or name one with --rev".to_owned(),
         RepoError::NoBranch(path) => format!("`git -C {} symbolic-ref HEAD refs/heads/main`", path.display()),
+        RepoError::Late(path) => format!("look for the file: find {} ! -type f ! -type d", path.display()),
         RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
         RepoError::Git { path, .. } => {
             format!(

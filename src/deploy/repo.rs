@@ -53,6 +53,9 @@ pub enum RepoError {
         /// The bound.
         reason: TooMuch,
     },
+    /// It was not read to its end in time: some file of it blocks.
+    #[error("{} blocks whoever reads it: some file of it is a FIFO, or its disk hangs", .0.display())]
+    Late(PathBuf),
     /// Anything else.
     #[error("cannot {doing} of {}", path.display())]
     Git {

@@ -3,7 +3,10 @@
 use crate::cafe::{Agent, Cafe};
 use crate::git::{git, text};
 use serde_json::Value;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A café at its first commit, and its agent.
 fn open() -> (Cafe, Agent, String) {
@@ -42,9 +45,14 @@ fn empty_blob(cafe: &Cafe, commit: &str, path: &str) {
     fs::write(&object, "").unwrap();
 }
 
+fn fifo(path: &Path) {
+    fs::remove_file(path).unwrap();
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
 #[test]
 fn the_cafe_goes_on_while_its_repository_is_damaged_or_gone_and_takes_the_next_push() {
-    let damages: [(&str, Damage, &str, &str); 6] = [
+    let damages: [(&str, Damage, &str, &str); 7] = [
         (
             "the branch is empty",
             |cafe, _| fs::write(cafe.repository.join("refs/heads/main"), "").unwrap(),
@@ -54,6 +62,12 @@ fn the_cafe_goes_on_while_its_repository_is_damaged_or_gone_and_takes_the_next_p
         ("the branch is garbage", |cafe, _| fs::write(cafe.repository.join("refs/heads/main"), "\0\0").unwrap(), "main", "push"),
         ("a blob is empty", |cafe, commit| empty_blob(cafe, commit, "machines/row-a.toml"), "read a file", "barista init"),
         ("HEAD is empty", |cafe, _| fs::write(cafe.repository.join("HEAD"), "").unwrap(), "cafe.git", "barista init"),
+        (
+            "the branch is a FIFO",
+            |cafe, _| fifo(&cafe.repository.join("refs/heads/main")),
+            "blocks whoever reads it",
+            "! -type f",
+        ),
         ("no object is left", |cafe, _| fs::remove_dir_all(cafe.repository.join("objects")).unwrap(), "cafe.git", "barista init"),
         ("it is deleted", |cafe, _| fs::remove_dir_all(&cafe.repository).unwrap(), "is not a git repository", "barista init"),
     ];
