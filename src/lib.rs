@@ -22,7 +22,7 @@
 //! | [`plan`] | pure: desired against observed; gates, order, operations, text | boot's pure half, observed |
 //! | [`host`] | effects: the ports to LVM and configfs, observing, applying; fakes with the kernel's rules | plan |
 //! | [`boot`], serving half | effects: DHCP, TFTP and HTTP from the published table alone | boot's pure half |
-//! | [`deploy`] | effects: trees from commits and directories, the hooks; pure: which commit | site, plan |
+//! | [`deploy`] | effects: trees from commits and directories, the hooks; pure: which commit | site, `host::untrusted` |
 //! | [`agent`] | pure: the state machine; effects: its loop, the status document | host, deploy, serving half |
 //! | [`cli`] | one file per subcommand, errors with hints, output streams | everything |
 //!
@@ -30,7 +30,10 @@
 //!
 //! # What is deliberately absent
 //!
-//! - **A state file.** What exists is read from LVM and configfs each time; ownership is a mark on the object itself.
+//! - **A state file.** What exists is read from LVM and configfs each time; ownership is a mark on the object itself. Which commit
+//!   was applied last, and its text, are kept for the day the repository is damaged, and say nothing of what exists.
+//! - **A write into a directory that others may write.** The repository is only read; what others wrote is opened by
+//!   [`host::untrusted`] alone.
 //! - **A decision outside [`plan`].** Apply interprets steps; verification is the planner run again.
 //! - **A way to change what is not ours.** Nothing without our mark reaches a step.
 //! - **A clock, randomness, a file or a socket in a pure room.** `clippy.toml` fences them; each effect room opens the fence once.

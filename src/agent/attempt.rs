@@ -4,7 +4,7 @@
 
 use super::bell::Bell;
 use super::converge::{ConvergeError, Errand, done, lock_within, mishaps, on_one_line};
-use crate::host::{Progress, System};
+use crate::host::{Progress, RunDir, System};
 use crate::plan::{ChangeId, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
 use std::{path::Path, time::Duration};
@@ -54,6 +54,8 @@ pub(super) struct Means<'a> {
     pub system: &'a System,
     /// Its state directory.
     pub state: &'a Path,
+    /// Where the host's lock lies.
+    pub run_dir: &'a RunDir,
     /// Says when to stop.
     pub bell: &'a Bell,
 }
@@ -69,7 +71,7 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, bell } = *means;
+    let Means { system, state, run_dir, bell } = *means;
     let errand = Errand { system, state, site, revision, targets: &targets };
     // The first look needs no lock, so that looks do not get in anybody's way.
     let first = match errand.propose() {
@@ -80,7 +82,7 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
     if first.plan.is_converged() {
         return Ended::Matches { done: 0, after: Box::new(first.plan) };
     }
-    let lock = match lock_within(state, PATIENCE) {
+    let lock = match lock_within(run_dir, PATIENCE) {
         Ok(lock) => lock,
         Err(error) => return give_up(error.into()),
     };
@@ -143,4 +145,60 @@ fn failed(why: &str) -> Ended {
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make and remove files")]
+mod tests {
+    use super::*;
+    use crate::host::{Kernel, fake::FakeHost};
+    use crate::site::Entry;
+    use jiff::Timestamp;
+    use std::{fs, path::PathBuf, sync::Arc};
+
+    /// A host on which somebody takes the boot table away before each look.
+    struct Undone(FakeHost, PathBuf);
+
+    impl Kernel for Undone {
+        fn now(&self) -> Timestamp {
+            drop(fs::remove_file(&self.1));
+            self.0.now()
+        }
+        fn uptime(&self) -> Duration {
+            self.0.uptime()
+        }
+        fn boot_id(&self) -> String {
+            self.0.boot_id()
+        }
+        fn has_configfs(&self) -> bool {
+            self.0.has_configfs()
+        }
+        fn is_root(&self) -> bool {
+            self.0.is_root()
+        }
+    }
+
+    #[test]
+    fn what_is_still_to_do_though_nothing_failed_is_no_failure() {
+        let files = [
+            ("site.toml", "name = \"cat\"\n[server]\naddress = \"192.168.1.2\"\n"),
+            ("network/lan.toml", "interface = \"lan0\"\nmode = \"off\"\nsubnet = \"192.168.1.0/24\"\n"),
+            ("images/local.toml", "kind = \"local\"\n"),
+            ("machines/a.toml", "[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:01\"\nboot = [\"local\"]\n"),
+        ];
+        let entries = files.map(|(path, text)| (path.to_owned(), Entry::File(text.as_bytes().to_vec()))).into();
+        let root = tempfile::tempdir().expect("a directory");
+        let host = FakeHost::new();
+        let undone = Undone(host.clone(), root.path().join(crate::boot::table::PATH));
+        let system = System { kernel: Arc::new(undone), ..host.system() };
+        let (bell, mut begun) = (Bell::default(), 0);
+        let run_dir = RunDir::new(root.path().join("run"));
+        let means = Means { system: &system, state: root.path(), run_dir: &run_dir, bell: &bell };
+        let revision = Revision { id: "a".repeat(40), subject: String::new() };
+        match attempt(&Tree { entries }, &revision, &means, &mut || begun += 1) {
+            Ended::Unfinished { done, rest } => assert!(done > 0 && rest[0].contains("is still to do"), "{done} {rest:?}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(begun, 1);
+    }
 }

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
 
 use crate::desired::Source;
-use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Lock, LockError, Needs, Problem, Progress, Scope, System};
+use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System};
 use crate::observed::Observation;
 use crate::plan::{self, Op, Outcome, Plan, Prepared, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
@@ -155,11 +155,11 @@ pub fn on_one_line(subject: &plan::Subject) -> String {
     subject.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Takes the host's lock, waiting this long for whoever has it.
-pub fn lock_within(state: &Path, patience: Duration) -> Result<Lock, LockError> {
+/// Takes the host's lock, which lies in the run directory, waiting this long for whoever has it.
+pub fn lock_within(run_dir: &RunDir, patience: Duration) -> Result<Lock, LockError> {
     let deadline = Instant::now() + patience;
     loop {
-        match host::lock(state) {
+        match host::lock::lock_in(run_dir) {
             Err(LockError::Held { .. }) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
             other => return other,
         }

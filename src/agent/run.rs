@@ -19,7 +19,7 @@ use crate::deploy::{
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
-use crate::host::System;
+use crate::host::{RunDir, System};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
@@ -41,6 +41,8 @@ pub struct Options {
     pub repo: PathBuf,
     /// The state directory.
     pub state: PathBuf,
+    /// The run directory.
+    pub run_dir: RunDir,
 }
 
 /// Why the agent cannot begin.
@@ -169,7 +171,7 @@ impl<'a> Running<'a> {
     }
 
     fn examine_repository(&mut self, error: Option<&RepoError>) {
-        let Options { repo, state } = self.options;
+        let Options { repo, state, .. } = self.options;
         let mut troubles = examine(repo, state);
         let records = examine_records(state);
         // The branch is compared with commits further back than the examination reads.
@@ -215,7 +217,7 @@ impl<'a> Running<'a> {
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
             Ok(text) => {
-                let means = Means { system: self.system, state: &self.options.state, bell };
+                let means = Means { system: self.system, state: &self.options.state, run_dir: &self.options.run_dir, bell };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
                         self.set_last(why, running.clone());

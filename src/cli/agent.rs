@@ -9,7 +9,7 @@ use crate::agent::{
     bell::Bell,
     run::{self, AgentError, Options},
 };
-use crate::host::System;
+use crate::host::{RunDir, System};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,7 +42,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The agent's loop, which blocks, in a thread of its own.
 #[expect(clippy::disallowed_methods, reason = "effect: the agent's thread")]
 pub(super) async fn start(arguments: &Arguments, stop: &Bell) -> Result<Exit, Failure> {
-    let options = Options { repo: arguments.repo.clone(), state: arguments.state.state.clone() };
+    let state = arguments.state.state.clone();
+    let options = Options { repo: arguments.repo.clone(), run_dir: RunDir::of_process(&state), state };
     let stop = stop.clone();
     let ended = tokio::task::spawn_blocking(move || run::run(&options, &System::real(), &stop)).await;
     match ended.map_err(|fault| anyhow::anyhow!("the agent's loop broke down: {fault}"))? {

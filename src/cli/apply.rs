@@ -12,7 +12,7 @@ use super::{
     signals, source,
 };
 use crate::agent::converge::{self, Applied, Errand, Proposal};
-use crate::host::{Interrupt, System};
+use crate::host::{Interrupt, RunDir, System};
 use crate::plan::{Plan, render_text};
 use std::path::PathBuf;
 
@@ -110,7 +110,8 @@ fn consent(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Carries the plan out under the host's lock, if it is still the plan.
 fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> {
-    let lock = converge::lock_within(errand.state, converge::PATIENCE).map_err(|error| explain(error.into()))?;
+    let lock =
+        converge::lock_within(&RunDir::of_process(errand.state), converge::PATIENCE).map_err(|error| explain(error.into()))?;
     let fresh = errand.propose().map_err(explain)?;
     if !converge::is_same_work(&fresh.plan, &shown.plan) {
         let error = anyhow::anyhow!("the host changed while the plan was shown, so nothing was changed");

@@ -79,6 +79,9 @@ pub(super) fn explain(error: converge::ConvergeError) -> Failure {
         ConvergeError::Lock(LockError::Held { .. }) => {
             Failure::hinted(error, "another apply is going on; `barista status` shows what the agent does")
         }
-        ConvergeError::Lock(_) => Failure::hinted(error, "--state must be a directory this user can write"),
+        ConvergeError::Lock(_) => Failure::hinted(
+            error,
+            "/run/barista (or what BARISTA_RUN names) must be root's alone; whoever is not root needs a --state that he can write",
+        ),
     }
 }
