@@ -3,7 +3,7 @@
 //! **Invariant:** nothing else in the house starts a program or touches configfs, so a fake of these is a whole host. They are
 //! shared with worker threads, because some effects block in the kernel and must be left behind.
 
-use super::Lock;
+use super::{Lock, lvm_config};
 use jiff::Timestamp;
 use std::{io, ops::ControlFlow, time::Duration};
 
@@ -109,18 +109,40 @@ impl Command {
 /// Sees output as it comes, and may have the program stopped for a reason.
 pub type Watch<'a> = dyn FnMut(&str) -> ControlFlow<String> + 'a;
 
+/// How a program did not come to its own end.
+#[derive(Debug)]
+pub enum Ended {
+    /// There is none of that name in `PATH`.
+    Missing,
+    /// It was killed at its deadline.
+    Late,
+    /// It was killed because its watcher said so, and why.
+    Stopped(String),
+    /// It could not be started, or its pipes broke.
+    Io(io::Error),
+}
+
 /// Runs programs.
 pub trait Commands: Send + Sync {
-    /// Runs a program to its end; any exit status is an `Ok`.
-    fn run(&self, command: &Command) -> Result<Output, CommandError>;
+    /// Starts a program with exactly these words and sees it to its end; any exit status is an `Ok`. Hands on standard output as it
+    /// comes; what breaks out of `watch` kills the program.
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended>;
 
-    /// The same, and hands on standard output as it comes; what breaks out of `watch` kills the program.
+    /// Runs a program to its end; any exit status is an `Ok`.
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        self.run_watched(command, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// The same, watched as [`Self::execute`] says. LVM's commands get [our settings](lvm_config), of which no error speaks.
     fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
-        let output = self.run(command)?;
-        match watch(&output.stdout) {
-            ControlFlow::Continue(()) => Ok(output),
-            ControlFlow::Break(reason) => Err(CommandError::Stopped { argv: command.argv.join(" "), reason }),
-        }
+        let program = || command.argv.first().cloned().unwrap_or_default();
+        let argv = || command.argv.join(" ");
+        self.execute(&lvm_config::with_settings(command), watch).map_err(|ended| match ended {
+            Ended::Missing => CommandError::Missing { program: program() },
+            Ended::Late => CommandError::Deadline { argv: argv(), seconds: command.deadline.as_secs() },
+            Ended::Stopped(reason) => CommandError::Stopped { argv: argv(), reason },
+            Ended::Io(source) => CommandError::Io { program: program(), source },
+        })
     }
 
     /// Runs a program to its end; any exit status but 0 is an error.

@@ -4,7 +4,8 @@
 //! what it started ends with it.
 #![expect(clippy::disallowed_methods, reason = "effect room: the one place that starts programs")]
 
-use super::ports::{Command, CommandError, Commands, Output, Watch};
+use super::lvm_config;
+use super::ports::{Command, Commands, Ended, Output, Watch};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -38,37 +39,34 @@ enum Event {
 }
 
 impl Commands for Programs {
-    fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        self.run_watched(command, &mut |_| ControlFlow::Continue(()))
-    }
-
-    fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
-        let program = command.argv.first().cloned().unwrap_or_default();
-        let broken = |source| CommandError::Io { program: program.clone(), source };
-        let mut child = start(command).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => CommandError::Missing { program: program.clone() },
-            _ => broken(source),
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
+        let mut child = start(command).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ended::Missing,
+            _ => Ended::Io(error),
         })?;
         let group = Pid::from_raw(child.id() as i32);
         let (events, seen) = channel();
         attend(&mut child, command.stdin.clone(), &events);
         thread::spawn(move || events.send(Event::Ended(child.wait())));
-        let argv = || command.argv.join(" ");
-        let error = match collect(&seen, command.deadline, watch) {
-            Collected::Output(output) => return output.map_err(broken),
-            Collected::Late => CommandError::Deadline { argv: argv(), seconds: command.deadline.as_secs() },
-            Collected::Stopped(reason) => CommandError::Stopped { argv: argv(), reason },
+        let ended = match collect(&seen, command.deadline, watch) {
+            Collected::Output(output) => return output.map_err(Ended::Io),
+            Collected::Late => Ended::Late,
+            Collected::Stopped(reason) => Ended::Stopped(reason),
         };
         // Fails only when the group has just ended by itself, which is what is wanted.
         let _ = killpg(group, Signal::SIGKILL);
-        Err(error)
+        Err(ended)
     }
 }
 
 fn start(command: &Command) -> io::Result<Child> {
     let path = std::env::var("PATH").unwrap_or_default();
     let (program, arguments) = command.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    std::process::Command::new(program)
+    let mut starting = std::process::Command::new(program);
+    for variable in lvm_config::UNSET {
+        starting.env_remove(variable);
+    }
+    starting
         .args(arguments)
         .env("PATH", format!("{path}:{SYSTEM_PATHS}"))
         .env("LC_ALL", "C")
@@ -144,6 +142,7 @@ fn collect(seen: &Receiver<Event>, deadline: Duration, watch: &mut Watch<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::CommandError;
 
     fn run(argv: &[&str], stdin: &str, millis: u64) -> Result<Output, CommandError> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();

@@ -4,7 +4,7 @@ use crate::room::cafe;
 use barista::{
     agent::converge::{ConvergeError, Errand},
     deploy::directory,
-    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Lock, Output, System, fake::FakeHost},
+    host::{Command, Commands, ConfigFs, Ended, Kernel, Kind, Lock, Output, System, Watch, fake::FakeHost},
     plan::{Revision, Targets},
     site,
 };
@@ -15,7 +15,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 struct Untouchable;
 
 impl Commands for Untouchable {
-    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+    fn execute(&self, command: &Command, _: &mut Watch<'_>) -> Result<Output, Ended> {
         panic!("{:?} was run", command.argv)
     }
 }

@@ -46,6 +46,7 @@ fn stand_on(ground: Ground, test: &impl Fn(&Ground)) {
     ground.clear();
     if let Some(fake) = &ground.fake {
         assert_eq!(fake.crashes(), Vec::<String>::new(), "a real kernel would have crashed");
+        assert_eq!(fake.bare_lvm_commands(), Vec::<String>::new(), "a host's lvm.conf would have had its say");
     }
 }
 

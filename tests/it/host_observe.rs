@@ -266,3 +266,14 @@ fn sources_are_measured_and_those_that_lead_elsewhere_refused() {
     assert!(reason(seen["directory.raw"].clone()).contains("is not a regular file"));
     assert_eq!(seen["missing.raw"], Seen::Absent);
 }
+
+#[test]
+fn what_lvm_conf_says_of_output_changes_nothing_that_is_seen() {
+    let host = host();
+    export_ours(&host);
+    let plain = look(&host).vg;
+    assert!(plain.present().is_some_and(|vg| vg.lvs.len() == 2));
+    host.write_odd_lvm_conf();
+    assert_eq!(look(&host).vg, plain);
+    assert_eq!(host.bare_lvm_commands(), Vec::<String>::new());
+}

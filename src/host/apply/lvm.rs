@@ -192,7 +192,8 @@ fn complaints(stderr: &str, commands: usize) -> Vec<String> {
 }
 
 fn mentions_mark(line: &str, number: usize) -> bool {
-    let after = line.split_once(MARK).map(|(_, after)| after);
+    // From the end: what a host puts before its messages may begin with the mark and a digit.
+    let after = line.rsplit_once(MARK).map(|(_, after)| after);
     after.is_some_and(|after| after.split(|c: char| !c.is_ascii_digit()).next() == Some(&number.to_string()))
 }
 

@@ -62,6 +62,9 @@ struct World {
     forbidden: BTreeMap<String, Errno>,
     missing_programs: BTreeSet<String>,
     answers: BTreeMap<String, super::Output>,
+    /// LVM's commands that did not carry our settings.
+    bare_lvm: Vec<String>,
+    has_odd_lvm_conf: bool,
     now: Timestamp,
     booted: Timestamp,
     boots: u32,
@@ -106,6 +109,8 @@ impl FakeHost {
             forbidden: BTreeMap::new(),
             missing_programs: BTreeSet::new(),
             answers: BTreeMap::new(),
+            bare_lvm: Vec::new(),
+            has_odd_lvm_conf: false,
             now,
             booted: now - SignedDuration::from_hours(24),
             boots: 1,
@@ -315,6 +320,16 @@ impl FakeHost {
     /// Makes a program answer this from now on, whatever it is asked.
     pub fn answer(&self, program: &str, output: super::Output) {
         self.world().answers.insert(program.to_owned(), output);
+    }
+
+    /// LVM's commands so far that did not carry the settings which make its output the same on every host.
+    pub fn bare_lvm_commands(&self) -> Vec<String> {
+        self.world().bare_lvm.clone()
+    }
+
+    /// Writes an lvm.conf that changes what LVM prints.
+    pub fn write_odd_lvm_conf(&self) {
+        self.world().has_odd_lvm_conf = true;
     }
 
     /// Unmounts configfs.

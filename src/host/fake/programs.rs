@@ -5,8 +5,8 @@
 
 use super::lvm::{Lvm, Refusal};
 use super::{FakeHost, Lio, World, lvm_commands, lvm_reports};
-use crate::host::{Command, CommandError, Commands, Output};
-use std::fs;
+use crate::host::{Command, Commands, Ended, Output, Watch, lvm_config};
+use std::{fs, ops::ControlFlow};
 
 /// LVM's commands by their own names.
 const LVM: [&str; 7] = ["lvcreate", "lvremove", "lvchange", "lvrename", "lvextend", "lvs", "vgs"];
@@ -16,27 +16,34 @@ const QCOW2_BACKING: usize = 8;
 const QCOW2_SIZE: usize = 24;
 
 impl Commands for FakeHost {
-    fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        let mut world = self.world();
-        let (program, words) = command.argv.split_first().ok_or(CommandError::Missing { program: String::new() })?;
-        if world.missing_programs.contains(program) {
-            return Err(CommandError::Missing { program: program.clone() });
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
+        let output = run(&mut self.world(), command)?;
+        match watch(&output.stdout) {
+            ControlFlow::Continue(()) => Ok(output),
+            ControlFlow::Break(reason) => Err(Ended::Stopped(reason)),
         }
-        if let Some(answer) = world.answers.get(program) {
-            return Ok(answer.clone());
-        }
-        let output = match program.as_str() {
-            "lvm" => run_lvm(&mut world, words, &command.stdin),
-            name if LVM.contains(&name) => run_lvm_command(&mut world, name, words),
-            "qemu-img" => from_result(run_qemu_img(&mut world, words)),
-            "blkdiscard" => from_result(run_on_device(&mut world, "blkdiscard", words)),
-            "blockdev" => from_result(run_on_device(&mut world, "blockdev", words)),
-            "modprobe" => from_result(run_modprobe(&mut world, words)),
-            "dmsetup" => said("thin-pool        v1.22.0\nthin             v1.22.0\n"),
-            _ => return Err(CommandError::Missing { program: program.clone() }),
-        };
-        Ok(output)
     }
+}
+
+fn run(world: &mut World, command: &Command) -> Result<Output, Ended> {
+    let (program, words) = command.argv.split_first().ok_or(Ended::Missing)?;
+    if world.missing_programs.contains(program) {
+        return Err(Ended::Missing);
+    }
+    if let Some(answer) = world.answers.get(program) {
+        return Ok(answer.clone());
+    }
+    let output = match program.as_str() {
+        "lvm" => run_lvm(world, words, &command.stdin),
+        name if LVM.contains(&name) => run_lvm_command(world, name, words),
+        "qemu-img" => from_result(run_qemu_img(world, words)),
+        "blkdiscard" => from_result(run_on_device(world, "blkdiscard", words)),
+        "blockdev" => from_result(run_on_device(world, "blockdev", words)),
+        "modprobe" => from_result(run_modprobe(world, words)),
+        "dmsetup" => said("thin-pool        v1.22.0\nthin             v1.22.0\n"),
+        _ => return Err(Ended::Missing),
+    };
+    Ok(output)
 }
 
 fn said(stdout: &str) -> Output {
@@ -58,7 +65,7 @@ fn run_lvm(world: &mut World, words: &[String], stdin: &[u8]) -> Output {
         None => {
             let (mut stdout, mut stderr) = (String::new(), String::new());
             for line in String::from_utf8_lossy(stdin).lines() {
-                let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+                let words = split_words(line);
                 let Some((first, rest)) = words.split_first() else { continue };
                 let output = run_lvm_command(world, first, rest);
                 stdout.push_str(&output.stdout);
@@ -69,9 +76,31 @@ fn run_lvm(world: &mut World, words: &[String], stdin: &[u8]) -> Output {
     }
 }
 
+/// Words of a line of the lvm shell; what stands within single quotes is one.
+fn split_words(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate();
+    let words = parts.flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+    words.map(str::to_owned).collect()
+}
+
+/// Whether a command carries what makes LVM's output the same on every host; those that do not are remembered.
+fn has_settings(world: &mut World, command: &str, words: &[String]) -> bool {
+    let ours = [lvm_config::settings(), lvm_config::shell_settings()];
+    let has = words.windows(2).any(|pair| pair[0] == "--config" && ours.contains(&pair[1]));
+    if !has {
+        world.bare_lvm.push(format!("{command} {}", words.join(" ")));
+    }
+    has
+}
+
 fn run_lvm_command(world: &mut World, command: &str, words: &[String]) -> Output {
+    let has_settings = !LVM.contains(&command) || has_settings(world, command, words);
     if ["lvs", "vgs"].contains(&command) {
-        let (stdout, refusal) = lvm_reports::report(&world.lvm, command, words);
+        let (mut stdout, refusal) = lvm_reports::report(&world.lvm, command, words);
+        if world.has_odd_lvm_conf && !has_settings {
+            // Of `list_item_separator` and `prefixes`.
+            stdout = stdout.replace(',', "|").replace(": \"", ": \"LVM2_");
+        }
         let (status, stderr) = refusal.unwrap_or((0, String::new()));
         return Output { status: Some(status), stdout, stderr: format!("  {stderr}\n") };
     }
