@@ -22,7 +22,7 @@ pub use activity::{Look, decide_activity, is_firmware, remember};
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Progress, Silent, apply};
 pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
 pub use lock::{Lock, LockError, lock};
-pub use observe::{Scope, observe};
+pub use observe::{Depth, Scope, observe, observe_to};
 pub use ports::{Command, CommandError, Commands, ConfigFs, Ended, Kernel, Kind, Output, Watch};
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;

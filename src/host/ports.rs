@@ -4,6 +4,7 @@
 //! shared with worker threads, because some effects block in the kernel and must be left behind.
 
 use super::{Lock, lvm_config};
+use crate::observed::{DiskIo, Seen};
 use jiff::Timestamp;
 use std::{io, ops::ControlFlow, time::Duration};
 
@@ -162,6 +163,8 @@ pub trait Kernel: Send + Sync {
     fn boot_id(&self) -> String;
     /// Whether a filesystem of type configfs is mounted at `/sys/kernel/config`.
     fn has_configfs(&self) -> bool;
+    /// What a disk has done since the kernel made it, by its major and minor number.
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo>;
     /// Whether this process runs as root.
     fn is_root(&self) -> bool;
 }

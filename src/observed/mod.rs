@@ -5,6 +5,7 @@
 mod attributes;
 mod configfs_text;
 mod lio;
+pub mod lio_attributes;
 mod lvm;
 mod lvm_report;
 mod qemu_report;
@@ -13,10 +14,10 @@ mod thin_transaction;
 
 pub use attributes::Attributes;
 pub use configfs_text::{
-    BACKSTORE_ATTRIBUTES, TPG_ATTRIBUTES, TextError, parse_counter, parse_device, parse_flag, parse_lun_directory,
+    TextError, parse_counter, parse_device, parse_disk_writes, parse_flag, parse_lun_directory, parse_port_group,
     parse_portal_directory, parse_session, parse_tpg_directory, parse_unit_serial,
 };
-pub use lio::{Acl, Backstore, Lio, LoginSeen, MappedLun, Session, Target, Tpg, TpgLun};
+pub use lio::{Acl, Backstore, DiskIo, Lio, LoginSeen, MappedLun, Session, Target, Tpg, TpgLun};
 pub use lvm::{Hundredths, Lv, LvKind, Vg};
 pub use lvm_report::{LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, lvs, parse_data_percent, parse_lvs, parse_vg};
 pub use qemu_report::{DiskFileError, parse_disk_size};

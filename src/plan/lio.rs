@@ -25,11 +25,11 @@ fn tpg_attributes(login: Login) -> [(&'static str, &'static str); 2] {
         Login::Open => "0",
         Login::Chap => "1",
     };
-    [("authentication", authentication), ("demo_mode_discovery", "0")]
+    [("attrib/authentication", authentication), ("attrib/demo_mode_discovery", "0")]
 }
 
 /// What the kernel gives a new portal group, and must stay: only the one ACL logs in.
-const TPG_DEFAULTS: [(&str, &str); 1] = [("generate_node_acls", "0")];
+const TPG_DEFAULTS: [(&str, &str); 1] = [("attrib/generate_node_acls", "0")];
 
 /// What must be there before anything is exported: the modules, and the fabric's directory, which no module makes by itself.
 pub(super) fn kernel_ops() -> Vec<Op> {
@@ -97,7 +97,7 @@ pub(super) fn is_our_hba(path: &str) -> bool {
 
 /// Attributes of a backstore: with them a seat's discards return space to the pool.
 fn backstore_attributes(discards: bool) -> &'static [(&'static str, &'static str)] {
-    if discards { &[("emulate_tpu", "1"), ("emulate_tpws", "1")] } else { &[] }
+    if discards { &[("attrib/emulate_tpu", "1"), ("attrib/emulate_tpws", "1")] } else { &[] }
 }
 
 /// Whether a backstore shows this volume in every respect that we set.
@@ -132,7 +132,7 @@ pub(super) fn backstore_ops(context: &Context<'_>, path: &str, wanted: &desired:
         write(at("wwn/vpd_unit_serial"), wanted.serial.clone()),
     ];
     ops.extend(INQUIRY.iter().map(|(name, value)| write(at(&format!("wwn/{name}")), *value)));
-    ops.extend(backstore_attributes(discards).iter().map(|(name, value)| write(at(&format!("attrib/{name}")), *value)));
+    ops.extend(backstore_attributes(discards).iter().map(|(name, value)| write(at(name), *value)));
     ops
 }
 
@@ -176,7 +176,7 @@ pub(super) fn target_difference(
     if let Some((name, value)) =
         tpg_attributes(wanted.login).iter().chain(&TPG_DEFAULTS).find(|(name, value)| tpg.attributes.get(name) != Some(*value))
     {
-        return Some(format!("its {name} should be {value}"));
+        return Some(format!("its {} should be {value}", name.trim_start_matches("attrib/")));
     }
     (!tpg.enabled).then(|| "it is disabled".to_owned())
 }
@@ -192,7 +192,7 @@ pub(super) fn target_ops(
     let acl = format!("{tpg}/acls/{}", wanted.initiator);
     let mut ops = vec![mkdir(format!("iscsi/{name}")), mkdir(tpg.clone())];
     let attributes = tpg_attributes(wanted.login);
-    ops.extend(attributes.iter().map(|(attribute, value)| write(format!("{tpg}/attrib/{attribute}"), *value)));
+    ops.extend(attributes.iter().map(|(attribute, value)| write(format!("{tpg}/{attribute}"), *value)));
     for (lun, backstore) in &wanted.luns {
         let path = paths.get(&backstore.name).expect("every backstore of a target that is built stays or is built before it");
         ops.push(mkdir(format!("{tpg}/lun/lun_{lun}")));

@@ -5,6 +5,7 @@ use barista::{
     agent::converge::{ConvergeError, Errand},
     deploy::directory,
     host::{Command, Commands, ConfigFs, Ended, Kernel, Kind, Lock, Output, System, Watch, fake::FakeHost},
+    observed::{DiskIo, Seen},
     plan::{Revision, Targets},
     site,
 };
@@ -32,6 +33,9 @@ impl Kernel for Untouchable {
     }
     fn has_configfs(&self) -> bool {
         panic!("the kernel was asked for configfs")
+    }
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo> {
+        panic!("disk {device:?} was looked at")
     }
     fn is_root(&self) -> bool {
         false

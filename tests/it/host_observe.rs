@@ -1,7 +1,7 @@
 //! Observing a host: what is present, what is absent, what is unreadable.
 
 use barista::host::fake::FakeHost;
-use barista::host::{Command, ConfigFs, Output, Scope, observe, remember};
+use barista::host::{Command, ConfigFs, Depth, Output, Scope, observe, observe_to, remember};
 use barista::observed::{Observation, Seen};
 use barista::site::SourceFormat;
 use nix::errno::Errno;
@@ -175,14 +175,14 @@ fn a_seat_is_read_whole_and_a_neighbour_at_a_glance() {
     assert!(disk.enabled && lv.open && disk.device.is_some());
     assert_eq!((disk.device, disk.alias.as_str(), disk.serial.as_str(), disk.commands), (lv.device, "a mark", "serial", 1));
     assert_eq!(
-        (disk.inquiry.each_ref().map(String::as_str), disk.attributes.get("emulate_tpu").expect("it is read")),
+        (disk.inquiry.each_ref().map(String::as_str), disk.attributes.get("attrib/emulate_tpu").expect("it is read")),
         (["LIO-ORG", "IBLOCK", "4.0"], "0")
     );
     let theirs = &lio.backstores["iblock_3/theirs"];
     assert!(theirs.enabled && theirs.device.is_some() && theirs.serial.is_empty() && theirs.attributes.is_empty());
     let target = &lio.targets[TARGET];
     let tpg = &target.tpgs[&1];
-    assert_eq!((target.sessions, tpg.enabled, tpg.attributes.get("authentication").expect("it is read")), (1, true, "0"));
+    assert_eq!((target.sessions, tpg.enabled, tpg.attributes.get("attrib/authentication").expect("it is read")), (1, true, "0"));
     let link = tpg.luns.values().next().expect("one LUN").link.clone();
     assert_eq!(link, Some(("disk".into(), "iblock_100000/lucky-cat.pc01.win11".into())));
     assert_eq!(tpg.portals.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1:3260"]);
@@ -276,4 +276,46 @@ fn what_lvm_conf_says_of_output_changes_nothing_that_is_seen() {
     host.write_odd_lvm_conf();
     assert_eq!(look(&host).vg, plain);
     assert_eq!(host.bare_lvm_commands(), Vec::<String>::new());
+}
+
+#[test]
+fn a_quick_look_sees_what_moves_and_takes_the_rest_from_the_look_before() {
+    let host = host();
+    export_ours(&host);
+    let state = tempfile::tempdir().expect("a directory");
+    let whole = observe(&host.system(), &scope(state.path()));
+    let reads_whole = host.reads();
+    host.login(TARGET, INITIATOR).expect("logs in");
+    host.write(TARGET, INITIATOR, 0, 4096).expect("writes");
+    ConfigFs::write(&host, "core/iblock_100000/lucky-cat.pc01.win11/attrib/emulate_caw", "0").expect("written");
+    let before = whole.lio.present().expect("is there");
+    let quick = observe_to(&host.system(), &scope(state.path()), Depth::Quick(before));
+    let reads_quick = host.reads() - reads_whole;
+    assert!(reads_quick * 4 < reads_whole, "{reads_quick} after {reads_whole}");
+    let seen = quick.lio.present().expect("is there");
+    let disk = |lio: &barista::observed::Lio| lio.backstores["iblock_100000/lucky-cat.pc01.win11"].clone();
+    assert_eq!(disk(seen).attributes, disk(before).attributes, "nobody looked");
+    assert_eq!((disk(seen).commands, disk(before).commands), (1, 0));
+    let tpg = &seen.targets[TARGET].tpgs[&1];
+    assert!(tpg.acls[INITIATOR].session.present().is_some());
+    assert_eq!(tpg.luns.values().next().expect("one LUN").commands, Seen::Present(1));
+    let after = look(&host).lio;
+    assert_eq!(disk(after.present().expect("is there")).attributes.get("attrib/emulate_caw"), Some("0"));
+}
+
+#[test]
+fn a_quick_look_reads_whole_what_was_not_there_before_or_is_another_now() {
+    let host = host();
+    let state = tempfile::tempdir().expect("a directory");
+    let before = observe(&host.system(), &scope(state.path())).lio;
+    export_ours(&host);
+    let quick = observe_to(&host.system(), &scope(state.path()), Depth::Quick(before.present().expect("is there"))).lio;
+    assert_eq!(quick, look(&host).lio);
+    for path in ["acls/iqn.2026-11.example.lucky-cat:pc01/lun_0/map", "lun/lun_0/disk"] {
+        host.unlink(&format!("iscsi/{TARGET}/tpgt_1/{path}")).expect("unlinked");
+    }
+    host.rmdir("core/iblock_100000/lucky-cat.pc01.win11").expect("removed");
+    host.mkdir("core/iblock_100000/lucky-cat.pc01.win11").expect("made");
+    let quick = observe_to(&host.system(), &scope(state.path()), Depth::Quick(quick.present().expect("is there"))).lio;
+    assert_eq!(quick, look(&host).lio, "a backstore without its device is not the one of before");
 }

@@ -5,6 +5,7 @@ mod cafe;
 mod chap;
 mod cli;
 mod contract;
+mod contract_attributes;
 mod contract_lvm;
 mod contract_sessions;
 mod converge;

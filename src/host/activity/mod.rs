@@ -141,7 +141,11 @@ mod tests {
         };
         let luns = [(Lun(0), MappedLun { commands, ..MappedLun::default() })].into();
         let tpg = Tpg {
-            acls: [("iqn.2026-11.x:pc01".to_owned(), Acl { luns, session, login: LoginSeen::Unknown })].into(),
+            acls: [(
+                "iqn.2026-11.x:pc01".to_owned(),
+                Acl { luns, session, login: LoginSeen::Unknown, attributes: Default::default() },
+            )]
+            .into(),
             ..Tpg::default()
         };
         let target = Target { tpgs: [(1, tpg)].into(), sessions: 0 };

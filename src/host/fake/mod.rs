@@ -64,6 +64,8 @@ struct World {
     answers: BTreeMap<String, super::Output>,
     /// LVM's commands that did not carry our settings.
     bare_lvm: Vec<String>,
+    /// How often an attribute or a link was read.
+    reads: u64,
     has_odd_lvm_conf: bool,
     now: Timestamp,
     booted: Timestamp,
@@ -110,6 +112,7 @@ impl FakeHost {
             missing_programs: BTreeSet::new(),
             answers: BTreeMap::new(),
             bare_lvm: Vec::new(),
+            reads: 0,
             has_odd_lvm_conf: false,
             now,
             booted: now - SignedDuration::from_hours(24),
@@ -153,6 +156,7 @@ impl FakeHost {
             skip: false,
             content: Content::default(),
             mapped: 0,
+            io: None,
             is_pending: false,
         };
         let mut world = self.world();
@@ -196,8 +200,20 @@ impl FakeHost {
         let [user, secret] = pair;
         // A value that begins with NULL clears the field.
         let lacks = |text: &str| text.is_empty() || text.starts_with("NULL");
-        if value("attrib/authentication")? == "1" && (lacks(&user?) || lacks(&secret?)) {
+        let asks = match value(&format!("acls/{initiator}/attrib/authentication"))?.as_str() {
+            "-1" => value("attrib/authentication")?,
+            own => own.to_owned(),
+        };
+        if asks == "1" && (lacks(&user?) || lacks(&secret?)) {
             return Err(format!("{initiator} has no CHAP secret and {target} asks for one"));
+        }
+        for digest in ["param/HeaderDigest", "param/DataDigest"] {
+            if !value(digest)?.contains("None") {
+                return Err(format!("{target} insists on a {digest}"));
+            }
+        }
+        if lio.read(&format!("{tpg}/acls/{initiator}/auth/authenticate_target")) == Ok("1".into()) {
+            return Err(format!("{target} insists on being asked for its own secret"));
         }
         lio.sessions.push(lio::Session { target: target.into(), initiator, isid: isid.into(), address: address.into() });
         Ok(())
@@ -226,9 +242,14 @@ impl FakeHost {
         let mapped = format!("iscsi/{target}/tpgt_1/acls/{initiator}/lun_{lun}");
         let (_, tpg_lun) = lio.tree.link_in(&mapped).filter(|_| lio.is_mapped(&mapped)).ok_or("no such LUN")?;
         let (_, backstore) = lio.tree.link_in(&tpg_lun).ok_or("the LUN has no backstore")?;
-        for counter in
-            [format!("{mapped}/statistics/scsi_auth_intr/num_cmds"), format!("{backstore}/statistics/scsi_lu/num_cmds")]
-        {
+        if !lio.is_accessible(&tpg_lun, &backstore) {
+            return Err("the disk is not accessible by this port".into());
+        }
+        for counter in [
+            format!("{mapped}/statistics/scsi_auth_intr/num_cmds"),
+            format!("{tpg_lun}/statistics/scsi_tgt_port/in_cmds"),
+            format!("{backstore}/statistics/scsi_lu/num_cmds"),
+        ] {
             let count = lio.tree.value(&counter).ok().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0) + 1;
             lio.tree.set(&counter, &count.to_string()).map_err(|errno| errno.to_string())?;
         }
@@ -262,6 +283,11 @@ impl FakeHost {
     /// Writes that would have crashed a real kernel.
     pub fn crashes(&self) -> Vec<String> {
         self.world().lio.as_ref().map(|lio| lio.crashes.clone()).unwrap_or_default()
+    }
+
+    /// How often configfs was read so far.
+    pub fn reads(&self) -> u64 {
+        self.world().reads
     }
 
     /// Makes the n-th effect from now, counted from 1, fail.

@@ -6,6 +6,7 @@ use super::lio::Lio;
 use super::tree::Node;
 use super::{FakeHost, World};
 use crate::host::{ConfigFs, Kernel, Kind, Lock};
+use crate::observed::{DiskIo, Seen};
 use jiff::Timestamp;
 use nix::errno::Errno;
 use std::{io, sync::PoisonError, time::Duration};
@@ -42,9 +43,12 @@ impl ConfigFs for FakeHost {
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
-        if let Some(errno) = self.world().forbidden.get(path) {
+        let mut world = self.world();
+        world.reads += 1;
+        if let Some(errno) = world.forbidden.get(path) {
             return Err((*errno).into());
         }
+        drop(world);
         self.lio(|lio| lio.read(path))
     }
 
@@ -103,6 +107,12 @@ impl Kernel for FakeHost {
 
     fn has_configfs(&self) -> bool {
         self.world().has_configfs
+    }
+
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo> {
+        let world = self.world();
+        let lv = world.lvm.by_number(device).and_then(|(vg, name)| world.lvm.lv(&vg, &name)?.io);
+        lv.map_or(Seen::Absent, Seen::Present)
     }
 
     fn is_root(&self) -> bool {

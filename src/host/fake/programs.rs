@@ -145,6 +145,7 @@ fn run_on_device(world: &mut World, program: &str, words: &[String]) -> Result<S
             return Err((1, format!("blkdiscard: cannot open {path}: Permission denied")));
         }
         (lv.mapped, lv.content) = (0, super::Content::default());
+        lv.count(lv.size);
     }
     Ok(String::new())
 }

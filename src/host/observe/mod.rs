@@ -8,6 +8,7 @@ mod lio;
 mod lvm;
 
 pub(super) use files::{read_disk_size, resolve_in_store};
+pub use lio::Depth;
 pub(super) use lio::read_target_now;
 
 use super::{System, activity, read_secrets};
@@ -75,8 +76,13 @@ impl Scope {
     }
 }
 
-/// Looks at the host once.
+/// Looks at everything once.
 pub fn observe(system: &System, scope: &Scope) -> Observation {
+    observe_to(system, scope, Depth::Whole)
+}
+
+/// Looks at the host once, at configfs as deep as said.
+pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observation {
     let then = activity::load(&scope.state);
     let secrets = match &scope.chap_secrets {
         None => Seen::Absent,
@@ -84,7 +90,7 @@ pub fn observe(system: &System, scope: &Scope) -> Observation {
     };
     let known = secrets.present().cloned().unwrap_or_default();
     let (vg, mut lio) = match (&scope.vg, &scope.iqn_prefix) {
-        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix, known)),
+        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix, known, depth)),
         _ => (Seen::Absent, Seen::Absent),
     };
     let at = system.kernel.now();
