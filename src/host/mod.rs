@@ -6,6 +6,7 @@ mod activity;
 mod apply;
 pub mod doctor;
 pub mod fake;
+mod image;
 mod kernel;
 mod lock;
 mod lvm_config;
@@ -20,10 +21,13 @@ mod system;
 
 pub use activity::{Look, decide_activity, is_firmware, remember};
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Progress, Silent, apply};
+pub use image::{BlockDevices, FillError, FillRequest, Filled, VolumeState, fill};
 pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
 pub use lock::{Lock, LockError, lock};
 pub use observe::{Depth, Scope, observe, observe_to};
-pub use ports::{Command, CommandError, Commands, ConfigFs, Ended, Kernel, Kind, Output, Watch};
+pub use ports::{
+    BLOCK, Command, CommandError, Commands, ConfigFs, Disks, Ended, FillDisk, FillSource, Kernel, Kind, Output, Watch,
+};
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::Programs;
 pub use seat::{SeatSeen, observe_seat};

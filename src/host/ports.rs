@@ -153,6 +153,33 @@ pub trait Commands: Send + Sync {
     }
 }
 
+/// Filling writes whole blocks of this size at multiples of it, from memory at a multiple of it, as `O_DIRECT` wants; no disk has
+/// larger sectors.
+pub const BLOCK: usize = 4096;
+
+/// What a disk is filled from, for messages and for fakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FillSource<'a> {
+    /// The file's path in the site.
+    pub path: &'a str,
+    /// How many bytes will be written at most, without what pads the last block.
+    pub size: u64,
+}
+
+/// Opens disks for filling.
+pub trait Disks: Send + Sync {
+    /// Opens a disk that nobody else holds. What is not written of it stays as it is.
+    fn open_for_fill(&self, device: &str, source: &FillSource<'_>) -> io::Result<Box<dyn FillDisk>>;
+}
+
+/// A disk that is being filled.
+pub trait FillDisk: Send {
+    /// Writes whole blocks.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Flushes everything to the disk and lets go of it; until then nothing is known to be written.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
 /// Facts about the running kernel and this process.
 pub trait Kernel: Send + Sync {
     /// The time.

@@ -27,7 +27,10 @@ pub use thin_transaction::{NewestVolume, TRANSACTION_FIELDS, parse_newest_volume
 use crate::names::{Bytes, MachineName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What looking at something gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,71 @@ pub struct SourceFile {
     pub allocated: Bytes,
     /// The size of the disk in it; the same for raw files.
     pub disk_size: Seen<Bytes>,
+    /// Which file it is, and when it changed last.
+    pub stamp: FileStamp,
+    /// Whether it is whole, as far as one look can tell.
+    pub settled: Settled,
+}
+
+impl SourceFile {
+    /// Whether it is whole, by this look and an earlier one so long before: where the kernel cannot tell who writes, a file that did
+    /// not change from one look to another counts as whole, whatever the clocks say.
+    pub fn settled_since(&self, before: &Self, apart: Duration) -> Settled {
+        match self.settled {
+            Settled::Changed if self.stamp == before.stamp && apart >= BETWEEN_LOOKS => Settled::Yes,
+            settled => settled,
+        }
+    }
+}
+
+/// How far apart two looks at a file must be to tell that nobody writes it.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+/// One file in one state: two that are equal held the same bytes, as far as the file system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileStamp {
+    /// Its file system.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+    /// Its size.
+    pub size: Bytes,
+    /// When its content was last changed, which anybody can set.
+    pub modified: Timestamp,
+    /// When anything about it was last changed, which nobody can set but by the clock.
+    pub status_changed: Timestamp,
+}
+
+impl FileStamp {
+    /// When it was last changed, however it says so.
+    pub fn changed(&self) -> Timestamp {
+        self.modified.max(self.status_changed)
+    }
+}
+
+/// Who has a file open for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Writers {
+    /// Nobody.
+    None,
+    /// Somebody.
+    Some,
+    /// This file system cannot tell.
+    Unknown,
+}
+
+/// Whether a file is whole, or still being copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settled {
+    /// Nobody writes it.
+    Yes,
+    /// Somebody has it open for writing.
+    BeingWritten,
+    /// It changed a moment ago, and nobody can tell whether more comes.
+    Changed,
 }
 
 /// What is known of one machine's comings and goings; empty when nothing is.

@@ -4,7 +4,10 @@ use crate::room::cafe;
 use barista::{
     agent::converge::{ConvergeError, Errand},
     deploy::directory,
-    host::{Command, Commands, ConfigFs, Ended, Kernel, Kind, Lock, Output, System, Watch, fake::FakeHost},
+    host::{
+        Command, Commands, ConfigFs, Disks, Ended, FillDisk, FillSource, Kernel, Kind, Lock, Output, System, Watch,
+        fake::FakeHost,
+    },
     observed::{DiskIo, Seen},
     plan::{Revision, Targets},
     site,
@@ -18,6 +21,12 @@ struct Untouchable;
 impl Commands for Untouchable {
     fn execute(&self, command: &Command, _: &mut Watch<'_>) -> Result<Output, Ended> {
         panic!("{:?} was run", command.argv)
+    }
+}
+
+impl Disks for Untouchable {
+    fn open_for_fill(&self, device: &str, _: &FillSource<'_>) -> io::Result<Box<dyn FillDisk>> {
+        panic!("{device} was opened")
     }
 }
 
@@ -77,7 +86,8 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("site-example");
     let site = site::load(&directory::read(&example).unwrap()).site.expect("the example is a site");
     let untouchable = Arc::new(Untouchable);
-    let system = System { commands: untouchable.clone(), configfs: untouchable.clone(), kernel: untouchable };
+    let system =
+        System { commands: untouchable.clone(), configfs: untouchable.clone(), disks: untouchable.clone(), kernel: untouchable };
     let revision = Revision { id: "uncommitted".to_owned(), subject: String::new() };
     let errand = Errand {
         system: &system,

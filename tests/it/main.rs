@@ -17,6 +17,7 @@ mod dhcp_load;
 mod dhcp_wires;
 mod doctor;
 mod export;
+mod fill;
 mod git;
 mod host_apply;
 mod host_ground;

@@ -18,6 +18,8 @@ const METADATA_COST: u64 = 390;
 pub struct Content {
     /// The file it, or what it is a snapshot of, was filled from.
     pub file: Option<String>,
+    /// The SHA-256 of that file, by what was written or, where qemu-img wrote, by what it read.
+    pub sha256: Option<String>,
     /// Writes that are in it, its ancestors' too.
     pub writes: u64,
 }

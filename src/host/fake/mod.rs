@@ -4,6 +4,7 @@
 //! runs against it and against them. Every change is one effect; a test can make any of them fail, or be the last one.
 
 mod arguments;
+mod disks;
 mod groups;
 mod lio;
 mod lvm;
@@ -127,9 +128,14 @@ impl FakeHost {
         self.shared.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The three ports, all of them this host.
+    /// The four ports, all of them this host.
     pub fn system(&self) -> System {
-        System { commands: Arc::new(self.clone()), configfs: Arc::new(self.clone()), kernel: Arc::new(self.clone()) }
+        System {
+            commands: Arc::new(self.clone()),
+            configfs: Arc::new(self.clone()),
+            disks: Arc::new(self.clone()),
+            kernel: Arc::new(self.clone()),
+        }
     }
 
     /// Adds an empty volume group with `bytes` of space and a metadata area for about ten thousand volumes.

@@ -6,6 +6,7 @@
 use super::lvm::{Lvm, Refusal};
 use super::{FakeHost, Lio, World, lvm_commands, lvm_reports};
 use crate::host::{Command, Commands, Ended, Output, Watch, lvm_config};
+use sha2::Digest;
 use std::{fs, ops::ControlFlow};
 
 /// LVM's commands by their own names.
@@ -14,6 +15,9 @@ const LVM: [&str; 7] = ["lvcreate", "lvremove", "lvchange", "lvrename", "lvexten
 /// Where a qcow2 header says so: the offset of the backing file's name, and the size of the disk (qemu `docs/interop/qcow2.rst`).
 const QCOW2_BACKING: usize = 8;
 const QCOW2_SIZE: usize = 24;
+/// The number of entries of its first table, and where that begins.
+const QCOW2_TABLE_SIZE: usize = 36;
+const QCOW2_TABLE: usize = 40;
 
 impl Commands for FakeHost {
     fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
@@ -156,6 +160,7 @@ fn run_qemu_img(world: &mut World, words: &[String]) -> Result<String, Refusal> 
     let format = after("-f").unwrap_or_default();
     let at = words.iter().position(|word| word == "--").ok_or((1, "this fake wants --".to_owned()))?;
     match (words.first().map(String::as_str), &words[at + 1..]) {
+        (Some("check"), [file]) => check_disk(file, &format),
         (Some("info"), [file]) => {
             let (size, backing) = read_disk(file, &format)?;
             let backing = if backing { r#", "backing-filename": "/a/backing/file""# } else { "" };
@@ -178,12 +183,33 @@ fn run_qemu_img(world: &mut World, words: &[String]) -> Result<String, Refusal> 
                 // What lay under the file's holes shows through.
                 lv.content.writes += 1;
             } else {
-                lv.content = super::Content { file: Some(file.clone()), writes: 0 };
+                let bytes = fs::read(file).map_err(|error| (1, error.to_string()))?;
+                // Of a file that is handed over by its descriptor.
+                let name = fs::read_link(file).map_or(file.clone(), |name| name.display().to_string());
+                let sha256 = sha2::Sha256::digest(&bytes).iter().map(|octet| format!("{octet:02x}")).collect();
+                lv.content = super::Content { file: Some(name), sha256: Some(sha256), writes: 0 };
             }
             lv.mapped = size.min(fs::metadata(file).map_or(0, |metadata| metadata.len()));
             Ok("    (0.00/100%)\r    (100.00/100%)\r\n".into())
         }
         _ => Err((1, "qemu-img: unknown command".into())),
+    }
+}
+
+/// Of `qemu-img check`: whether a qcow2 file reaches to the end of its first table, and where it lacks one, nothing.
+fn check_disk(file: &str, format: &str) -> Result<String, Refusal> {
+    read_disk(file, format)?;
+    if format == "raw" {
+        return Err((63, "qemu-img: This image format does not support checks".into()));
+    }
+    let bytes = fs::read(file).map_err(|error| (1, error.to_string()))?;
+    let entries = bytes.get(QCOW2_TABLE_SIZE..).and_then(|rest| Some(u32::from_be_bytes(rest.get(..4)?.try_into().ok()?)));
+    let start = bytes.get(QCOW2_TABLE..).and_then(|rest| Some(u64::from_be_bytes(rest.get(..8)?.try_into().ok()?)));
+    match (start, entries) {
+        (Some(start), Some(entries)) if start + u64::from(entries) * 8 > bytes.len() as u64 => {
+            Err((2, "ERROR: counting reference for region exceeding the end of the file by one cluster or more".into()))
+        }
+        _ => Ok("No errors were found on the image.\n".into()),
     }
 }
 

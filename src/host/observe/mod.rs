@@ -7,7 +7,6 @@ mod files;
 mod lio;
 mod lvm;
 
-pub(super) use files::{read_disk_size, resolve_in_store};
 pub use lio::Depth;
 pub(super) use lio::read_target_now;
 
