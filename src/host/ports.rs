@@ -134,7 +134,7 @@ pub trait Commands: Send + Sync {
         self.run_watched(command, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// The same, watched as [`Self::execute`] says. LVM's commands get [our settings](lvm_config), of which no error speaks.
+    /// The same, watched as [`Self::execute`] says. LVM's commands get the settings of `lvm_config`, of which no error speaks.
     fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
         let program = || command.argv.first().cloned().unwrap_or_default();
         let argv = || command.argv.join(" ");

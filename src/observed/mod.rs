@@ -190,3 +190,32 @@ pub struct Activity {
     /// When its I/O counters were last seen to move.
     pub counters_moved: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_did_not_change_from_look_to_look_is_whole_unless_somebody_writes_it() {
+        let stamp = FileStamp {
+            device: 1,
+            inode: 2,
+            size: Bytes(3),
+            modified: Timestamp::UNIX_EPOCH,
+            status_changed: Timestamp::UNIX_EPOCH,
+        };
+        let seen = |settled, size| SourceFile {
+            size: Bytes(size),
+            allocated: Bytes(size),
+            disk_size: Seen::Present(Bytes(size)),
+            stamp: FileStamp { size: Bytes(size), ..stamp },
+            settled,
+        };
+        let (before, long, short) = (seen(Settled::Changed, 3), Duration::from_secs(5), Duration::from_secs(4));
+        assert_eq!(seen(Settled::Changed, 3).settled_since(&before, long), Settled::Yes);
+        assert_eq!(seen(Settled::Changed, 3).settled_since(&before, short), Settled::Changed);
+        assert_eq!(seen(Settled::Changed, 4).settled_since(&before, long), Settled::Changed);
+        assert_eq!(seen(Settled::BeingWritten, 3).settled_since(&before, long), Settled::BeingWritten);
+        assert_eq!(seen(Settled::Yes, 4).settled_since(&before, short), Settled::Yes);
+    }
+}

@@ -2,7 +2,7 @@
 
 use barista::host::fake::FakeHost;
 use barista::host::{Command, ConfigFs, Depth, Output, Scope, observe, observe_to, remember};
-use barista::observed::{Observation, Seen};
+use barista::observed::{Observation, Seen, Settled};
 use barista::site::SourceFormat;
 use nix::errno::Errno;
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
@@ -260,6 +260,12 @@ fn sources_are_measured_and_those_that_lead_elsewhere_refused() {
     let disk = |name: &str| seen[name].present().expect("is there").disk_size.clone();
     assert_eq!(disk("plain.raw").present().map(|size| size.0), Some(1 << 20));
     assert_eq!(disk("whole.qcow2").present().map(|size| size.0), Some(64 << 30));
+    assert_eq!(seen["plain.raw"].present().map(|file| file.settled), Some(Settled::Yes));
+    let writer = fs::OpenOptions::new().append(true).open(store.join("plain.raw")).expect("opens");
+    let sources = [("plain.raw".to_owned(), SourceFormat::Raw)].into();
+    let meanwhile = observe(&host.system(), &Scope { sources, ..scope(state.path()) }).sources;
+    assert_eq!(meanwhile["plain.raw"].present().map(|file| file.settled), Some(Settled::BeingWritten));
+    drop(writer);
     assert!(reason(disk("backed.qcow2")).contains("has a backing file"));
     assert!(reason(disk("named-wrong.qcow2")).contains("named-wrong.qcow2"));
     assert!(reason(seen["out.raw"].clone()).contains("leads out of"));

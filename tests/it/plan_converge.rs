@@ -333,7 +333,7 @@ fn a_pool_below_its_reserve_takes_no_new_seat_and_still_resets_the_old_ones() {
     room.settle(&cafe(1));
     room.use_seat(&cafe(1), ALPHA, PC01);
     room.host.fill_pool("cafe", "seat.pc01.beta.a", 64 << 20);
-    room.host.fill_pool("cafe", "seat.pc01.games.a", 44 << 20);
+    room.host.fill_pool("cafe", "seat.pc01.games.a", 56 << 20);
     let (plan, _) = room.apply(&cafe(2));
     assert!(text(&plan).contains("! volume  cafe/seat.pc02.alpha.a"), "{}", text(&plan));
     assert!(text(&plan).contains("the site reserves 10%"), "{}", text(&plan));

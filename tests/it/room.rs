@@ -24,12 +24,12 @@ pub struct Room {
 }
 
 impl Room {
-    /// A host with an empty volume group `cafe` of a tebibyte, and sources `alpha.raw`, `beta.raw`, `games.raw` of 4 MiB.
+    /// A host with an empty volume group `cafe` of a tebibyte, and sources `alpha.raw`, `beta.raw`, `games.raw` of 256 KiB.
     pub fn new() -> Self {
         let room = Self { host: FakeHost::new(), state: tempfile::tempdir().expect("a directory") };
         room.host.add_vg("cafe", 1 << 40);
         for source in ["alpha.raw", "beta.raw", "games.raw"] {
-            room.source(source, &vec![7; 4 << 20]);
+            room.source(source, &vec![7; 256 << 10]);
         }
         room
     }

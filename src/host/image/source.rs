@@ -7,7 +7,11 @@
 use crate::names::Bytes;
 use crate::observed::{FileStamp, Settled, Writers};
 use jiff::Timestamp;
-use nix::{fcntl::OFlag, libc, sys::statfs};
+use nix::{
+    fcntl::OFlag,
+    libc,
+    sys::statfs::{FsType, NFS_SUPER_MAGIC, fstatfs},
+};
 use std::{
     fs, io,
     os::{
@@ -23,7 +27,7 @@ use std::{
 const QUIET: Duration = Duration::from_secs(10);
 
 /// File systems whose server answers for a lease, which then says nothing about other clients (`statfs(2)`: NFS, SMB, CIFS).
-const REMOTE: [i64; 3] = [0x6969, 0xfe53_4d42, 0xff53_4d42];
+const REMOTE: [FsType; 3] = [NFS_SUPER_MAGIC, FsType(0xfe53_4d42), FsType(0xff53_4d42)];
 
 /// `F_SETSIG` of `asm-generic/fcntl.h`, which the libc crate does not have for every C library.
 const F_SETSIG: libc::c_int = 10;
@@ -122,7 +126,7 @@ pub(in crate::host) fn resolve_in_store(store: &Path, path: &str) -> io::Result<
 /// Takes a read lease, which the kernel gives only while nobody has the file open for writing, nor mapped so (fcntl(2), "Leases").
 #[expect(unsafe_code, reason = "no crate of ours has F_SETLEASE; the descriptor is open and both arguments are numbers")]
 fn take_lease(file: &fs::File) -> Writers {
-    let is_remote = statfs::fstatfs(file).map_or(true, |of| REMOTE.contains(&(of.filesystem_type().0 as i64)));
+    let is_remote = fstatfs(file).map_or(true, |of| REMOTE.contains(&of.filesystem_type()));
     if is_remote {
         return Writers::Unknown;
     }

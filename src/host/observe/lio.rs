@@ -253,9 +253,19 @@ fn read_port(tree: &Tree<'_>, path: &str, seen: &mut TpgLun, before: Option<&Tpg
     };
     seen.attributes = match before.filter(|before| before.link == seen.link) {
         Some(before) => before.attributes.clone(),
-        None => tree.parsed(&format!("{path}/alua_tg_pt_gp"), parse_port_group)?,
+        None => read_port_group(tree, &format!("{path}/alua_tg_pt_gp"))?,
     };
     Ok(())
+}
+
+/// A LUN that is in no group, and a kernel without groups, say nothing.
+fn read_port_group(tree: &Tree<'_>, path: &str) -> Read<Attributes> {
+    match tree.configfs.read(path) {
+        Ok(text) if text.is_empty() => Ok(Attributes::default()),
+        Ok(text) => parse_port_group(&text).map_err(|error| unreadable(path, &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Attributes::default()),
+        Err(error) => Err(unreadable(path, &error)),
+    }
 }
 
 fn read_acl(tree: &Tree<'_>, path: &str, before: Option<&Acl>) -> Read<Acl> {
