@@ -4,6 +4,7 @@
 //! from that table alone; [`explain`] and [`export`] turn what is there into words, for people and for other servers.
 //! **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
 
+pub mod assignment;
 pub mod chap;
 mod compile;
 pub mod dhcp;
