@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** pure; every machine has its script, and every template that fails is reported, not the first alone.
 
-use super::ipxe::{Scripts, TemplateError};
-use super::table::{BootMachine, BootNetwork, BootTable, VERSION};
-use crate::desired::{Desired, EntryKind, Network, Room};
+use super::ipxe::{Scripts, TemplateError, attached};
+use super::table::{BootDisk, BootMachine, BootNetwork, BootTable, VERSION, Way};
+use crate::desired::{Desired, EntryKind, Network, Reset, Room, Seat};
+use crate::names::{ImageName, Lun};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table that `serve` needs for this site, or every template that does not render.
@@ -39,6 +40,7 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
                     firmware: seat.firmware,
                     default: default.image.to_string(),
                     script,
+                    disks: disks(seat, desired),
                     loader: seat.loader.clone(),
                     pxe: seat.pxe,
                     options: seat.options.clone(),
@@ -49,6 +51,25 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
         }
     }
     if errors.is_empty() { Ok(table) } else { Err(errors.into_iter().collect()) }
+}
+
+/// The disks that a machine's script attaches. What is reset at every boot is assigned to each; any other is the same for every
+/// boot, and has its target once there is one.
+fn disks(seat: &Seat, desired: &Desired) -> BTreeMap<ImageName, BootDisk> {
+    let mut disks = BTreeMap::new();
+    for entry in &seat.entries {
+        let (Some(image), Some(attachment)) = (attached(seat, entry), entry.kind.attachment()) else { continue };
+        let reset = desired.storage.as_ref().and_then(|storage| {
+            let target = storage.targets.get(&attachment.target)?;
+            Some(storage.clones.get(&target.luns.get(&Lun(0))?.volume)?.reset)
+        });
+        let way = match reset {
+            Some(Reset::EveryBoot) => Way::Assigned,
+            Some(Reset::OnUpdate | Reset::Never) | None => Way::Fixed,
+        };
+        disks.insert(image.clone(), BootDisk { target: None, way });
+    }
+    disks
 }
 
 fn boot_network(network: &Network) -> BootNetwork {

@@ -267,6 +267,7 @@ fn machine(script: &str) -> BootMachine {
         firmware: None,
         default: "win11".into(),
         script: script.into(),
+        disks: BTreeMap::new(),
         loader: None,
         pxe: None,
         options: DhcpOptions::default(),

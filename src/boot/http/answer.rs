@@ -57,7 +57,7 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
                 Some((name, machine)) => (
                     EventKind::Script { machine: Some(name.clone()), default: Some(machine.default.clone()) },
                     format!("gave the script of {name}, default {}", machine.default),
-                    chap::script_for(name, machine, &served.secrets, peer),
+                    chap::script_for(name, machine, machine.script.clone(), &served.secrets, peer),
                 ),
                 None => {
                     let kind = EventKind::Script { machine: None, default: None };

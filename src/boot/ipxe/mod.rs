@@ -4,9 +4,12 @@
 //! **Invariant:** pure; a template that names something unknown, runs too long or yields no script is an error, never an
 //! empty line.
 
+pub mod markers;
+
+use self::markers::{target_marker, wait_marker};
 use super::chap::MARKER;
 use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
-use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
+use crate::names::{ImageName, Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 use std::{collections::BTreeMap, net::Ipv4Addr};
@@ -70,7 +73,8 @@ struct EntryContext<'a> {
     title: &'a str,
     key: Option<MenuKey>,
     kind: &'static str,
-    target: Option<&'a str>,
+    wait: Option<String>,
+    target: Option<String>,
     root_path: Option<String>,
     disks: Vec<DiskContext>,
     kernel: Option<String>,
@@ -119,7 +123,7 @@ impl<'a> Scripts<'a> {
                     Login::Chap => Some(MARKER),
                 },
             },
-            entries: seat.entries.iter().map(|entry| self.entry(entry)).collect(),
+            entries: seat.entries.iter().map(|entry| self.entry(seat, entry)).collect(),
             timeout_ms: seat.menu_timeout.duration().as_millis() as u64,
         };
         self.render("machine.ipxe", page)
@@ -130,16 +134,19 @@ impl<'a> Scripts<'a> {
         self.render("unknown.ipxe", UnknownPage { site: self.site, base: &self.base })
     }
 
-    fn entry<'e>(&self, entry: &'e Entry) -> EntryContext<'e> {
-        let attachment = entry.kind.attachment();
+    fn entry<'e>(&self, seat: &'e Seat, entry: &'e Entry) -> EntryContext<'e> {
+        let image = attached(seat, entry);
+        let attached = entry.kind.attachment().zip(image.map(target_marker));
+        let attached = attached.as_ref().map(|(attachment, target)| (*attachment, target.as_str()));
         let mut shown = EntryContext {
             name: entry.image.as_str(),
             title: &entry.title,
             key: entry.key,
             kind: "local",
-            target: attachment.map(|attachment| attachment.target.as_str()),
-            root_path: attachment.map(|attachment| root_path(attachment, Lun(0))),
-            disks: attachment.map_or_else(Vec::new, disks),
+            wait: image.map(wait_marker),
+            target: attached.map(|(_, target)| target.to_owned()),
+            root_path: attached.map(|(attachment, target)| root_path(attachment, target, Lun(0))),
+            disks: attached.map_or_else(Vec::new, |(attachment, target)| disks(attachment, target)),
             kernel: None,
             initrd: Vec::new(),
             args: None,
@@ -172,14 +179,27 @@ impl<'a> Scripts<'a> {
     }
 }
 
+/// The image whose disk an entry attaches: its own, or for a kernel that of the entry it is attached by.
+pub fn attached<'a>(seat: &'a Seat, entry: &'a Entry) -> Option<&'a ImageName> {
+    let target = &entry.kind.attachment()?.target;
+    if matches!(entry.kind, EntryKind::Disk(_)) {
+        return Some(&entry.image);
+    }
+    // A site has an entry for each disk that a kernel attaches.
+    seat.entries.iter().find_map(|other| match &other.kind {
+        EntryKind::Disk(own) if own.target == *target => Some(&other.image),
+        _ => None,
+    })
+}
+
 /// Drives are numbered from 0x80, the first that a BIOS boots (INT 13h).
-fn disks(attachment: &Attachment) -> Vec<DiskContext> {
-    let disk = |lun: &Lun| DiskContext { drive: format!("{:#x}", 0x80 + lun.0), root_path: root_path(attachment, *lun) };
+fn disks(attachment: &Attachment, target: &str) -> Vec<DiskContext> {
+    let disk = |lun: &Lun| DiskContext { drive: format!("{:#x}", 0x80 + lun.0), root_path: root_path(attachment, target, *lun) };
     attachment.luns.iter().map(disk).collect()
 }
 
 /// RFC 4173 §5: `iscsi:<server>:<protocol>:<port>:<LUN>:<target>`; empty is TCP and LUN 0, and the LUN is in hex.
-fn root_path(Attachment { target, portal, .. }: &Attachment, lun: Lun) -> String {
+fn root_path(Attachment { portal, .. }: &Attachment, target: &str, lun: Lun) -> String {
     let lun = if lun.0 == 0 { String::new() } else { format!("{:x}", lun.0) };
     format!("iscsi:{}::{}:{lun}:{target}", portal.0.ip(), portal.0.port())
 }
