@@ -6,6 +6,7 @@
 
 pub mod assignment;
 pub mod chap;
+pub mod claims;
 mod compile;
 pub mod dhcp;
 pub mod explain;

@@ -1,7 +1,7 @@
 //! `barista agent`: keeps this host at the followed branch.
 
 use super::{
-    arguments::StateArgument,
+    arguments::{RunArgument, StateArgument},
     failure::{Exit, Failure},
     source::explain,
 };
@@ -21,6 +21,8 @@ pub(super) struct Arguments {
     pub repo: PathBuf,
     #[command(flatten)]
     pub state: StateArgument,
+    #[command(flatten)]
+    pub run: RunArgument,
 }
 
 /// Runs `agent` until it is told to stop.
