@@ -31,6 +31,8 @@ mod push;
 mod room;
 mod schemas;
 mod serve;
+mod serve_assign;
+mod serve_assign_limits;
 mod serve_fuzz;
 mod serve_http;
 mod serve_http_limits;
