@@ -1,6 +1,7 @@
 //! The one integration binary: whatever needs the house as a whole, or files beside it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
+mod boot_table;
 mod cafe;
 mod chap;
 mod cli;
@@ -32,6 +33,7 @@ mod room;
 mod schemas;
 mod serve;
 mod serve_assign;
+mod serve_assign_dhcp;
 mod serve_assign_limits;
 mod serve_fuzz;
 mod serve_http;

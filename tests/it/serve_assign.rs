@@ -17,6 +17,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     os::unix::net::{UnixListener, UnixStream},
+    path::Path,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -34,8 +35,9 @@ pub type Behaviour = dyn Fn(&Request, &mut UnixStream) + Send + Sync;
 pub struct FakeAgent(Arc<Mutex<Vec<Request>>>);
 
 impl FakeAgent {
-    pub fn listen(service: &Service, behaviour: impl Fn(&Request, &mut UnixStream) + Send + Sync + 'static) -> Self {
-        let run = service.state.path().join(RUN);
+    /// Listens in the run directory of this state directory.
+    pub fn listen(state: &Path, behaviour: impl Fn(&Request, &mut UnixStream) + Send + Sync + 'static) -> Self {
+        let run = state.join(RUN);
         fs::create_dir_all(&run).expect("it is made");
         let listener = UnixListener::bind(run.join(SOCKET)).expect("it listens");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -115,7 +117,7 @@ pub fn own_path(script: &str, mac: &str, uuid: &str) -> String {
     let chain = script.lines().find(|line| line.starts_with("chain ")).expect("a chain");
     assert!(chain.starts_with("chain --replace --autofree --timeout "), "{chain}");
     let url = chain.split(' ').find(|word| word.starts_with("http://")).expect("an address");
-    let path = url.strip_prefix("http://127.0.0.1:8080").expect("ours");
+    let path = &url[url.find("/machines/").expect("a path")..];
     path.replace("${netX/mac:hexraw}", &mac.replace(':', "")).replace("${uuid}", uuid)
 }
 
@@ -139,7 +141,7 @@ fn is_sent_back(script: &str) -> bool {
 #[test]
 fn a_boot_is_given_the_disk_that_the_agent_assigns_and_the_agent_hears_what_serve_knows() {
     let service = service();
-    let agent = FakeAgent::listen(&service, answers(assigned()));
+    let agent = FakeAgent::listen(service.state.path(), answers(assigned()));
     let uuid = "4c4c4544-0042-4a10-8051-b3c04f564432";
     let path = begin(service.http, PC01, uuid);
     let expected = format!("#!ipxe\nsanhook {TARGET}\nsanhook {KEPT}\nexit\n:failed\n");
@@ -171,7 +173,7 @@ fn a_boot_is_given_the_disk_that_the_agent_assigns_and_the_agent_hears_what_serv
 #[test]
 fn each_fetch_of_the_first_script_begins_another_boot_and_each_card_has_its_own() {
     let service = service();
-    let agent = FakeAgent::listen(&service, answers(assigned()));
+    let agent = FakeAgent::listen(service.state.path(), answers(assigned()));
     let paths = [begin(service.http, PC01, ""), begin(service.http, SECOND_CARD, ""), begin(service.http, PC01, "")];
     paths.iter().for_each(|path| drop(text(service.http, path)));
     // A menu that was left open: its script was fetched long ago, and what fails in it begins anew.
@@ -187,7 +189,7 @@ fn each_fetch_of_the_first_script_begins_another_boot_and_each_card_has_its_own(
 #[test]
 fn nothing_is_assigned_without_a_get_and_the_number_of_a_boot_that_is_known() {
     let service = service();
-    let agent = FakeAgent::listen(&service, answers(assigned()));
+    let agent = FakeAgent::listen(service.state.path(), answers(assigned()));
     let known = begin(service.http, PC01, "");
     for path in [
         "/machines/88aedd0508fa/boot.ipxe",
@@ -241,7 +243,7 @@ fn who_waits_or_is_refused_is_told_why_and_asks_again() {
     ] {
         let service = service();
         let retry = assignment.retry();
-        FakeAgent::listen(&service, answers(assignment));
+        FakeAgent::listen(service.state.path(), answers(assignment));
         let script = text(service.http, &begin(service.http, PC01, ""));
         let asks_again = format!(
             "#!ipxe\necho\necho pc01 {words}\necho Asking again in {retry} seconds.\nsleep {retry} ||\ndhcp netX ||\n\
@@ -261,7 +263,7 @@ fn who_waits_or_is_refused_is_told_why_and_asks_again() {
 fn without_an_answer(behaviour: Option<Box<Behaviour>>) -> (String, Duration) {
     let service = service();
     if let Some(behaviour) = behaviour {
-        FakeAgent::listen(&service, behaviour);
+        FakeAgent::listen(service.state.path(), behaviour);
     }
     let path = begin(service.http, PC01, "");
     let begun = Instant::now();
@@ -302,7 +304,7 @@ fn an_agent_that_is_not_there_or_answers_nothing_that_reads_makes_assigned_entri
 #[test]
 fn a_silent_agent_is_waited_for_no_longer_than_the_budget_and_keeps_nobody_else_waiting() {
     let service = service();
-    let agent = FakeAgent::listen(&service, |_, stream| drop(stream.read(&mut [0])));
+    let agent = FakeAgent::listen(service.state.path(), |_, stream| drop(stream.read(&mut [0])));
     let (http, path) = (service.http, begin(service.http, PC01, ""));
     let begun = Instant::now();
     let slow = thread::spawn(move || text(http, &path));
@@ -320,7 +322,7 @@ fn a_silent_agent_is_waited_for_no_longer_than_the_budget_and_keeps_nobody_else_
 #[test]
 fn a_table_that_changed_since_sends_the_machine_back() {
     let service = service();
-    FakeAgent::listen(&service, |_, stream| {
+    FakeAgent::listen(service.state.path(), |_, stream| {
         stream.write_all(b"{\"version\":1,\"again\":{\"code\":\"generation\"}}\n").expect("it is sent");
     });
     let script = text(service.http, &begin(service.http, PC01, ""));
@@ -334,7 +336,7 @@ fn a_script_that_another_address_fetches_is_no_fetch_of_the_machine() {
     let mut reserved = assigning(&service);
     reserved.machines.values_mut().for_each(|machine| machine.ip = Some([127, 0, 0, 1].into()));
     publish(service.state.path(), &reserved);
-    let agent = FakeAgent::listen(&service, answers(assigned()));
+    let agent = FakeAgent::listen(service.state.path(), answers(assigned()));
     let path = own_path(&get_from("127.0.0.9", service.http, "/boot.ipxe"), PC01, "");
     let generation = Generation::of(&reserved.render());
     service.until("the reservation is served", || async {

@@ -65,7 +65,7 @@ fn a_room_of_two_hundred_that_starts_at_once_is_answered_and_the_agent_is_not_ov
     let service = served(200);
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (running, highest, give) = (now.clone(), most.clone(), answers(assigned()));
-    let agent = FakeAgent::listen(&service, move |request, stream| {
+    let agent = FakeAgent::listen(service.state.path(), move |request, stream| {
         highest.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         thread::sleep(Duration::from_millis(300));
         running.fetch_sub(1, Ordering::SeqCst);
@@ -86,7 +86,7 @@ fn a_room_of_two_hundred_that_starts_at_once_is_answered_and_the_agent_is_not_ov
 #[test]
 fn one_machine_and_one_address_take_only_their_share() {
     let service = served(40);
-    let agent = FakeAgent::listen(&service, |_, stream| drop(std::io::Read::read(stream, &mut [0])));
+    let agent = FakeAgent::listen(service.state.path(), |_, stream| drop(std::io::Read::read(stream, &mut [0])));
     // One machine from twenty addresses, twenty machines from one, and a machine of its own between them.
     let flood = (0..20).map(|n| (0, format!("127.0.2.{}", n + 1))).chain((1..21).map(|n| (n, "127.0.3.1".to_owned())));
     let scripts = boot(&service, flood.chain([(30, "127.0.4.1".to_owned())]));

@@ -12,7 +12,7 @@ pub(super) const FOREIGN_KEPT: usize = 4;
 /// Makes room in a machine's events for the next one.
 pub(super) fn shorten(events: &mut Vec<Event>, next: &EventKind) {
     match next {
-        EventKind::Waiting { .. } | EventKind::Refused { .. } => shorten_wait(events, next),
+        EventKind::Waiting { .. } | EventKind::Refused { .. } | EventKind::SentBack { .. } => shorten_wait(events, next),
         EventKind::ForeignFetch { .. } => {
             let foreign = |event: &Event| matches!(event.kind, EventKind::ForeignFetch { .. });
             if events.iter().filter(|event| foreign(event)).count() >= FOREIGN_KEPT
@@ -43,7 +43,8 @@ fn is_asking_again(kind: &EventKind) -> bool {
         | EventKind::Script { .. }
         | EventKind::Assigned { .. }
         | EventKind::Waiting { .. }
-        | EventKind::Refused { .. } => true,
+        | EventKind::Refused { .. }
+        | EventKind::SentBack { .. } => true,
         _ => false,
     }
 }
