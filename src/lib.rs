@@ -21,7 +21,7 @@
 //! | [`boot`], pure half | pure: scripts from templates, the boot table, the transcript | desired |
 //! | [`plan`] | pure: desired against observed; gates, order, operations, text | boot's pure half, observed |
 //! | [`host`] | effects: the ports to LVM and configfs, observing, applying; fakes with the kernel's rules | plan |
-//! | [`boot`], serving half | effects: DHCP, TFTP and HTTP from the published table alone | boot's pure half |
+//! | [`boot`], serving half | effects: DHCP, TFTP and HTTP from the published table, and disks as the agent assigns them | boot's pure half |
 //! | [`deploy`] | effects: trees from commits and directories, the hooks; pure: which commit | site, plan |
 //! | [`agent`] | pure: the state machine; effects: its loop, the status document | host, deploy, serving half |
 //! | [`cli`] | one file per subcommand, errors with hints, output streams | everything |

@@ -190,7 +190,7 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
         tracing::warn!("{damage}; reserved addresses are not concerned");
     }
     let recorder = Arc::new(Recorder::open(&state).map_err(failed)?);
-    let boots = Arc::new(Boots::open().map_err(failed)?);
+    let boots = Arc::new(Boots::open());
     let agent = Arc::new(Agent::new(&run));
     let mut source = TableSource::new(&state);
     let mut stop = pin!(stop);

@@ -1,7 +1,8 @@
 //! The boot table: everything `serve` needs to answer every booting machine, in one document.
 //!
 //! Apply publishes it whole and `serve` swaps it whole, so no machine is ever answered from half of an old and half of a
-//! new site. **Invariant:** pure data; complete, so that serving never waits on git, LVM or the agent.
+//! new site. **Invariant:** pure data; complete but for the disks that are assigned to each boot, so that serving never waits on git
+//! or LVM, and on the agent for nothing else.
 
 use crate::desired::{Firmware, Loading, NetworkMode, PxeStrategy};
 use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, NetworkName, SiteName};

@@ -115,7 +115,7 @@ async fn ask(name: &MachineName, machine: &BootMachine, source: Source<'_>, aske
         budget: u64::try_from(BUDGET.as_millis()).unwrap_or(u64::MAX),
     };
     source.busy.touch_for(BUDGET);
-    let entries = match source.agent.ask(&request).await.map(|answer| answer.decided) {
+    let entries = match source.agent.ask(&request, reservation(source, machine.ip)).await.map(|answer| answer.decided) {
         Ok(Decided::Entries(entries)) => entries,
         Ok(Decided::Again { .. }) => return Told::Again("the table has changed since"),
         Err(error) => {

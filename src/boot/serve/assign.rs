@@ -5,7 +5,10 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: connects to the agent's socket")]
 
 use crate::{
-    boot::assignment::{Answer, DocumentError, LONGEST, Request, SOCKET},
+    boot::{
+        assignment::{Answer, DocumentError, LONGEST, Request, SOCKET},
+        transcript::Reservation,
+    },
     names::MachineName,
 };
 use std::{
@@ -28,6 +31,10 @@ pub const BUDGET: Duration = Duration::from_secs(3);
 const MOST: usize = 64;
 /// Questions at once for one machine: it has two cards, or it was reset while it asked.
 const MOST_FOR_A_MACHINE: usize = 2;
+/// And so many of them for addresses that are not that machine's, though it has one: whoever fetches another's script leaves it a turn.
+const MOST_OF_OTHERS_FOR_A_MACHINE: usize = 1;
+/// Questions at once for such addresses, of all machines.
+const MOST_OF_OTHERS: usize = MOST / 2;
 /// Questions at once for one address: some machines behind one that translates theirs.
 const MOST_FOR_AN_ADDRESS: usize = 8;
 
@@ -43,7 +50,9 @@ pub struct Agent {
 #[derive(Debug, Default)]
 struct Asking {
     all: usize,
+    others: usize,
     machines: BTreeMap<MachineName, usize>,
+    others_for: BTreeMap<MachineName, usize>,
     peers: BTreeMap<IpAddr, usize>,
 }
 
@@ -53,6 +62,7 @@ struct Turn {
     asking: Arc<Mutex<Asking>>,
     machine: MachineName,
     peer: IpAddr,
+    reservation: Reservation,
 }
 
 /// Why there is no answer.
@@ -95,9 +105,9 @@ impl Agent {
         Self { socket: run.join(SOCKET), asking: Arc::default(), said: Mutex::default() }
     }
 
-    /// Asks, and waits for the answer as long as [`BUDGET`].
-    pub async fn ask(&self, request: &Request) -> Result<Answer, AskError> {
-        let _turn = Turn::take(&self.asking, &request.machine, request.peer).ok_or(AskError::TooMany)?;
+    /// Asks for somebody of whose address the site says this, and waits for the answer as long as [`BUDGET`].
+    pub async fn ask(&self, request: &Request, reservation: Reservation) -> Result<Answer, AskError> {
+        let _turn = Turn::take(&self.asking, &request.machine, request.peer, reservation).ok_or(AskError::TooMany)?;
         let asked = timeout(BUDGET, self.exchange(request)).await;
         let answered = asked.unwrap_or_else(|_| Err(AskError::Silent { socket: self.socket.clone(), budget: BUDGET }));
         self.say(answered.as_ref().err());
@@ -142,17 +152,23 @@ impl Agent {
 }
 
 impl Turn {
-    fn take(asking: &Arc<Mutex<Asking>>, machine: &MachineName, peer: IpAddr) -> Option<Self> {
+    fn take(asking: &Arc<Mutex<Asking>>, machine: &MachineName, peer: IpAddr, reservation: Reservation) -> Option<Self> {
         let mut under_way = lock(asking);
-        let of_machine = under_way.machines.get(machine).copied().unwrap_or(0);
+        let of = |counted: &BTreeMap<MachineName, usize>| counted.get(machine).copied().unwrap_or(0);
         let of_peer = under_way.peers.get(&peer).copied().unwrap_or(0);
-        if under_way.all >= MOST || of_machine >= MOST_FOR_A_MACHINE || of_peer >= MOST_FOR_AN_ADDRESS {
+        let is_full = under_way.all >= MOST || of(&under_way.machines) >= MOST_FOR_A_MACHINE || of_peer >= MOST_FOR_AN_ADDRESS;
+        let has_others = under_way.others >= MOST_OF_OTHERS || of(&under_way.others_for) >= MOST_OF_OTHERS_FOR_A_MACHINE;
+        if is_full || reservation == Reservation::Other && has_others {
             return None;
         }
         under_way.all += 1;
-        under_way.machines.insert(machine.clone(), of_machine + 1);
-        under_way.peers.insert(peer, of_peer + 1);
-        Some(Self { asking: asking.clone(), machine: machine.clone(), peer })
+        *under_way.machines.entry(machine.clone()).or_default() += 1;
+        *under_way.peers.entry(peer).or_default() += 1;
+        if reservation == Reservation::Other {
+            under_way.others += 1;
+            *under_way.others_for.entry(machine.clone()).or_default() += 1;
+        }
+        Some(Self { asking: asking.clone(), machine: machine.clone(), peer, reservation })
     }
 }
 
@@ -162,6 +178,10 @@ impl Drop for Turn {
         under_way.all -= 1;
         leave(&mut under_way.machines, &self.machine);
         leave(&mut under_way.peers, &self.peer);
+        if self.reservation == Reservation::Other {
+            under_way.others -= 1;
+            leave(&mut under_way.others_for, &self.machine);
+        }
     }
 }
 
@@ -181,7 +201,25 @@ mod tests {
     use super::*;
 
     fn take(asking: &Arc<Mutex<Asking>>, machine: usize, peer: u8) -> Option<Turn> {
-        Turn::take(asking, &format!("pc{machine}").parse().expect("a machine"), IpAddr::from([10, 0, 0, peer]))
+        take_as(asking, machine, peer, Reservation::Own)
+    }
+
+    fn take_as(asking: &Arc<Mutex<Asking>>, machine: usize, peer: u8, reservation: Reservation) -> Option<Turn> {
+        Turn::take(asking, &format!("pc{machine}").parse().expect("a machine"), IpAddr::from([10, 0, 0, peer]), reservation)
+    }
+
+    #[test]
+    fn whoever_fetches_the_scripts_of_others_leaves_each_machine_its_turn() {
+        let asking = Arc::default();
+        let other = |machine, peer| take_as(&asking, machine, peer, Reservation::Other);
+        let one = other(1, 1).expect("a turn");
+        assert!(other(1, 2).is_none() && take(&asking, 1, 3).is_some(), "the other turn is the machine's own");
+        let many: Vec<_> = (2..100).filter_map(|n| other(n, n as u8)).collect();
+        assert_eq!(many.len(), MOST_OF_OTHERS - 1);
+        assert!(take(&asking, 99, 200).is_some());
+        drop((one, many));
+        let asking = lock(&asking);
+        assert!(asking.all == 0 && asking.others == 0 && asking.others_for.is_empty(), "{asking:?}");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Recorder {
 /// What has happened since the last write.
 #[derive(Default)]
 struct Waiting {
+    /// The machines of the site, where there are others since.
+    known: Option<BTreeSet<MacAddr>>,
     changes: Vec<Change>,
     lost: usize,
 }
@@ -137,8 +139,7 @@ impl Recorder {
     pub fn know(&self, table: &FixedTable) {
         let known: BTreeSet<MacAddr> = table.machines.values().flat_map(|machine| machine.macs.iter().copied()).collect();
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known.clone();
-        // Whatever waits, this does not get lost.
-        lock(&self.waiting).changes.push(Box::new(move |transcript| transcript.know(known)));
+        lock(&self.waiting).known = Some(known);
     }
 
     /// Records an event of a machine that was heard there, and the address that DHCP shows it with.
@@ -189,13 +190,15 @@ impl Recorder {
 
     /// Makes the changes that wait, and writes the transcript if it changed and is due.
     pub async fn flush(&self, flush: Flush) {
-        let Waiting { changes, lost } = std::mem::take(&mut *lock(&self.waiting));
+        let Waiting { known, changes, lost } = std::mem::take(&mut *lock(&self.waiting));
         if lost > 0 {
             tracing::warn!(lost, "more happened in a second than is written down");
         }
         let (kept, path) = (self.kept.clone(), self.path.clone());
         let written = tokio::task::spawn_blocking(move || {
             let mut kept = lock(&kept);
+            // Who is of the site is nothing that happened: it is not written by itself.
+            known.into_iter().for_each(|known| kept.transcript.know(known));
             if changes.is_empty() && kept.on_disk == OnDisk::Current {
                 return Ok(());
             }
@@ -251,6 +254,25 @@ fn world_readable() -> std::fs::Permissions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_leaves_room_for_what_machines_of_the_site_do() {
+        let state = tempfile::tempdir().expect("a directory");
+        let recorder = Recorder::open(state.path()).expect("it opens");
+        let mac =
+            |n: u32| MacAddr::from_octets([&[2, 0][..], &n.to_be_bytes()].concat().try_into().expect("six")).expect("unicast");
+        *recorder.known.write().expect("whole") = [mac(0)].into();
+        let record = |n: u32| {
+            let happening = Happening { service: "dhcp", kind: EventKind::Other, what: String::new() };
+            recorder.record(mac(n), Source::Interface("lan0".into()), None, happening);
+        };
+        (1..WAITING as u32 * 2).for_each(record);
+        assert_eq!(lock(&recorder.waiting).changes.len(), WAITING_OF_STRANGERS);
+        record(0);
+        recorder.flush(Flush::Last).await;
+        let written = Transcript::parse(&fs::read_to_string(state.path().join(PATH)).expect("a file")).expect("it reads");
+        assert!(written.machines.contains_key(&mac(0)));
+    }
 
     #[tokio::test]
     async fn what_is_not_due_waits_for_a_later_write_or_the_last() {
