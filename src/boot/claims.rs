@@ -95,7 +95,9 @@ impl Heard {
 impl HeardOf {
     fn note_fetch(&mut self, at: Stamp, peer: IpAddr, reserved: Option<Ipv4Addr>) {
         if !self.fetches.contains_key(&peer) && self.fetches.len() >= MOST_PEERS {
-            let is_own = |peer: &IpAddr| reserved.is_some_and(|own| *peer == own);
+            // What is reserved for the machine, or was offered to it.
+            let offered: Vec<Ipv4Addr> = self.discovers.iter().filter_map(|discover| discover.address).collect();
+            let is_own = |peer: &IpAddr| reserved.iter().chain(&offered).any(|own| *peer == *own);
             let others = self.fetches.iter().filter(|(peer, _)| !is_own(peer));
             let oldest = others.min_by_key(|(_, stamps)| stamps.back().copied()).map(|(peer, _)| *peer);
             oldest.map(|peer| self.fetches.remove(&peer));
@@ -216,7 +218,11 @@ mod tests {
         let mut heard = Heard::default();
         heard.issue(nonce(7), fetch(5, 1));
         heard.note_fetch(&table, &name("pc01"), fetch(6, 1));
-        (2..500).for_each(|n| heard.note_fetch(&table, &name("pc01"), fetch(u64::from(n) + 10, n)));
+        heard.note_discover(&table, &name("pc01"), Discover { at: Stamp(1), address: Some(Ipv4Addr::new(10, 0, 1, 1)) });
+        heard.note_fetch(&table, &name("pc01"), fetch(6, 257));
+        (2..200).for_each(|n| heard.note_fetch(&table, &name("pc01"), fetch(u64::from(n) + 10, n)));
+        let leased = heard.claims(&name("pc01"), nonce(7), peer(257), "x", Stamp(1000)).expect("a boot that is known");
+        assert_eq!(leased.fetches, [fetch(6, 257)]);
         let claims = heard.claims(&name("pc01"), nonce(7), peer(1), "x", Stamp(1000)).expect("a boot that is known");
         assert_eq!((claims.fetches, heard.machines[&name("pc01")].fetches.len()), (vec![fetch(6, 1)], MOST_PEERS));
     }

@@ -126,7 +126,16 @@ impl<'a> Scripts<'a> {
             entries: seat.entries.iter().map(|entry| self.entry(seat, entry)).collect(),
             timeout_ms: seat.menu_timeout.duration().as_millis() as u64,
         };
-        self.render("machine.ipxe", page)
+        let script = self.render("machine.ipxe", page)?;
+        // The commands of a wait go there, and iPXE ends a script whose label is not there.
+        let mut waits = seat.entries.iter().filter_map(|entry| attached(seat, entry)).map(wait_marker);
+        let is_led_nowhere = waits.any(|wait| script.lines().any(|line| line.trim() == wait));
+        if is_led_nowhere && !script.lines().any(|line| line.trim_end() == ":failed") {
+            let message =
+                "the script may have to wait for a disk, and has no label \":failed\" to go to when that fails".to_owned();
+            return Err(TemplateError { file: "templates/machine.ipxe".to_owned(), line: 0, message });
+        }
+        Ok(script)
     }
 
     /// The script of a machine that the site does not know.

@@ -170,6 +170,10 @@ fn a_site_template_may_name_the_wait_and_the_target() {
     let script = render(&[("machine.ipxe", own)], &seat(vec![disk("win11")], 5)).expect("renders");
     let path = "iscsi:192.168.1.2::3260::%target:win11%";
     assert_eq!(script, format!("#!ipxe\n%wait:win11% %target:win11% {path} {path}\n"));
+    let waits = "#!ipxe\n{{ entries[0].wait }}\nsanboot {{ entries[0].root_path }}\n";
+    let error = render(&[("machine.ipxe", waits)], &seat(vec![disk("win11")], 5)).expect_err("its wait leads nowhere");
+    assert!(error.message.contains("no label \":failed\""), "{error}");
+    assert!(render(&[("machine.ipxe", &format!("{waits}:failed\nshell\n"))], &seat(vec![disk("win11")], 5)).is_ok());
 }
 
 /// Every `goto` leads to a label that is there once.
