@@ -3,7 +3,7 @@
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
 use super::bell::Bell;
-use super::converge::{ConvergeError, Errand, done, lock_within, mishaps, on_one_line};
+use super::converge::{ConvergeError, Errand, Observer, done, lock_within, mishaps, on_one_line};
 use crate::host::{Progress, RunDir, System};
 use crate::plan::{ChangeId, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
@@ -58,6 +58,8 @@ pub(super) struct Means<'a> {
     pub run_dir: &'a RunDir,
     /// Says when to stop.
     pub bell: &'a Bell,
+    /// Who looks at the host.
+    pub observer: Observer<'a>,
 }
 
 /// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change.
@@ -71,14 +73,13 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, run_dir, bell } = *means;
-    let errand = Errand { system, state, site, revision, targets: &targets };
+    let Means { system, state, run_dir, bell, observer } = *means;
+    let errand = Errand { system, state, site, revision, targets: &targets, observer };
     // The first look needs no lock, so that looks do not get in anybody's way.
     let first = match errand.propose() {
         Ok(proposal) => proposal,
         Err(error) => return give_up(error),
     };
-    first.remember(state);
     if first.plan.is_converged() {
         return Ended::Matches { done: 0, after: Box::new(first.plan) };
     }
@@ -152,6 +153,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::host::{Kernel, fake::FakeHost};
+    use crate::observed::{DiskIo, Seen};
     use crate::site::Entry;
     use jiff::Timestamp;
     use std::{fs, path::PathBuf, sync::Arc};
@@ -164,8 +166,14 @@ mod tests {
             drop(fs::remove_file(&self.1));
             self.0.now()
         }
-        fn uptime(&self) -> Duration {
-            self.0.uptime()
+        fn boottime(&self) -> Duration {
+            self.0.boottime()
+        }
+        fn has_carrier(&self, interface: &str) -> bool {
+            self.0.has_carrier(interface)
+        }
+        fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo> {
+            self.0.disk_io(device)
         }
         fn boot_id(&self) -> String {
             self.0.boot_id()
@@ -193,7 +201,7 @@ mod tests {
         let system = System { kernel: Arc::new(undone), ..host.system() };
         let (bell, mut begun) = (Bell::default(), 0);
         let run_dir = RunDir::new(root.path().join("run"));
-        let means = Means { system: &system, state: root.path(), run_dir: &run_dir, bell: &bell };
+        let means = Means { system: &system, state: root.path(), run_dir: &run_dir, bell: &bell, observer: Observer::Visitor };
         let revision = Revision { id: "a".repeat(40), subject: String::new() };
         match attempt(&Tree { entries }, &revision, &means, &mut || begun += 1) {
             Ended::Unfinished { done, rest } => assert!(done > 0 && rest[0].contains("is still to do"), "{done} {rest:?}"),

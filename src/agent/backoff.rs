@@ -46,7 +46,7 @@ impl Backoff {
     /// minutes at most.
     pub fn record_failure(&mut self, key: &str, now: Mono) {
         let failures = self.failures(key).saturating_add(1);
-        self.entries.insert(key.to_owned(), Entry { failures, next: now.after(pause_after(failures)) });
+        self.entries.insert(key.to_owned(), Entry { failures, next: now + pause_after(failures) });
         if self.entries.len() > MOST {
             let first = self.entries.iter().min_by_key(|(_, entry)| entry.next).map(|(key, _)| key.clone());
             self.entries.retain(|key, _| Some(key) != first.as_ref());

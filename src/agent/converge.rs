@@ -3,14 +3,21 @@
 //! **Invariant:** the proof is the planner itself, run on a fresh look at the host; nothing is applied without the host's lock.
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
 
+use super::assign::Assigner;
+use super::occupancy::{self, OccupancyMemory};
 use crate::desired::Source;
-use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System};
+use crate::host::commands::{Commands, Entry};
+use crate::host::{
+    self, ApplyContext, CONFIGFS_DEADLINE, Fills, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System,
+};
+use crate::names::MachineName;
 use crate::observed::Observation;
-use crate::plan::{self, Op, Outcome, Plan, Prepared, Report, Revision, Step, Subject, Targets};
+use crate::plan::{self, ExportOp, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
 use std::{
     collections::BTreeSet,
     path::Path,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -34,13 +41,24 @@ pub struct Errand<'a> {
     pub revision: &'a Revision,
     /// Which part of it.
     pub targets: &'a Targets,
+    /// Who looks.
+    pub observer: Observer<'a>,
+}
+
+/// Who looks at the host, and so what is known of who is at work.
+#[derive(Clone, Copy)]
+pub enum Observer<'a> {
+    /// The agent, which remembers its looks, fills versions in the background, and assigns disks meanwhile.
+    Agent(&'a OccupancyMemory, &'a Fills, &'a Assigner),
+    /// Anybody else: by the copy that a running agent leaves.
+    Visitor,
 }
 
 /// A plan with what it was made from.
 #[derive(Debug, Clone)]
 pub struct Proposal {
     /// What follows from the site alone.
-    pub prepared: Prepared,
+    pub prepared: Arc<Prepared>,
     /// How the host was found.
     pub observation: Observation,
     /// What is to change.
@@ -77,18 +95,17 @@ impl Errand<'_> {
             return Err(ConvergeError::NotRoot);
         }
         let prepared = plan::prepare(self.site).map_err(ConvergeError::Findings)?;
-        Ok(self.look(prepared))
+        Ok(self.look(Arc::new(prepared)))
     }
 
     /// What of this host stands in the way of carrying the plan out; nothing when the plan leaves volumes and targets alone.
     pub fn obstacles(&self, proposal: &Proposal) -> Vec<Problem> {
         let Some(storage) = &proposal.prepared.desired.storage else { return Vec::new() };
-        if proposal.plan.open().all(|change| matches!(change.subject, Subject::Boot(_) | Subject::Table)) {
+        if proposal.plan.open().all(|change| matches!(change.subject, Subject::Boot { .. } | Subject::Table)) {
             return Vec::new();
         }
-        let fills = |step: &Step| matches!(step, Step::Ops { ops, .. } if ops.iter().any(|op| matches!(op, Op::Fill { .. })));
-        let mut needs = Needs { pool: Some((storage.vg.clone(), storage.pool.clone())), formats: BTreeSet::new() };
-        if proposal.plan.steps.iter().any(fills) {
+        let mut needs = Needs { pool: Some((storage.vg().clone(), storage.pool().clone())), formats: BTreeSet::new() };
+        if proposal.plan.steps.iter().any(|step| matches!(step, Step::Fill { .. })) {
             needs.formats.extend(storage.versions.values().filter_map(|version| match &version.source {
                 Source::File { format, .. } => Some(*format),
                 Source::Blank => None,
@@ -103,32 +120,110 @@ impl Errand<'_> {
             state: self.state.to_owned(),
             image_store: Scope::image_store(&proposal.prepared, self.state),
             configfs_deadline: CONFIGFS_DEADLINE,
+            fills: match self.observer {
+                Observer::Agent(_, fills, _) => fills.clone(),
+                Observer::Visitor => Fills::Wait,
+            },
         };
+        self.journal(proposal);
+        let seats = touched(&proposal.plan);
+        let _busy = match self.observer {
+            Observer::Agent(_, _, assigner) => Some(assigner.work_on(seats.clone())),
+            Observer::Visitor => None,
+        };
+        let _locks = lock_seats(self.state, &seats);
         let report = host::apply(self.system, &proposal.plan, &context, progress);
-        let after = self.look(proposal.prepared.clone());
-        after.remember(self.state);
+        self.count_destroyed(&proposal.plan, &report);
+        let after = self.look(Arc::clone(&proposal.prepared));
         Applied { report, after: after.plan }
     }
 
-    fn look(&self, prepared: Prepared) -> Proposal {
-        let observation = host::observe(self.system, &Scope::of(&prepared, self.state));
+    /// Begins the count of what is destroyed anew where the site says another `max-destroy` than before.
+    fn journal(&self, proposal: &Proposal) {
+        let allowed = proposal.prepared.desired.policy.max_destroy;
+        if self.site.storage.is_none()
+            || proposal.observation.commands.present().is_none_or(|known| known.allowance == Some(allowed))
+        {
+            return;
+        }
+        self.enter(&Entry::Allowance { allowed, revision: self.revision.id.clone() });
+    }
+
+    fn count_destroyed(&self, plan: &Plan, report: &Report) {
+        let count = report.destroyed(plan);
+        if count > 0 {
+            self.enter(&Entry::Destroyed { count, revision: self.revision.id.clone() });
+        }
+    }
+
+    fn enter(&self, entry: &Entry) {
+        if let Err(error) = Commands::new(self.system, self.state).add(entry) {
+            tracing::error!(%error, "the journal of commands cannot be written in {}", self.state.display());
+        }
+    }
+
+    fn look(&self, prepared: Arc<Prepared>) -> Proposal {
+        let scope = Scope::of(&prepared, self.state);
+        let mut observation = host::observe(self.system, &scope);
+        observation.occupancy = match self.observer {
+            Observer::Agent(memory, _, assigner) => {
+                observation.waiting = assigner.waiting();
+                let look = host::look(self.system, &scope, &observation);
+                look.map(|look| memory.take_in(&look, prepared.desired.room.machines.len()))
+            }
+            Observer::Visitor => occupancy::read(self.state, &observation.boot_id, observation.now),
+        };
+        if let Observer::Agent(_, _, assigner) = self.observer {
+            assigner.take_in(&prepared, &observation);
+        }
         let plan = plan::compute(&prepared, &observation, self.revision.clone(), self.targets);
         Proposal { prepared, observation, plan }
     }
 }
 
-impl Proposal {
-    /// Keeps what was seen for the next look, which concludes from both who is in use; losing it makes seats count as in use.
-    pub fn remember(&self, state: &Path) {
-        if let Err(error) = host::remember(state, &self.observation) {
-            tracing::warn!(%error, "what was seen cannot be kept in {}", state.display());
+/// Machines whose sides a plan takes away or changes: nobody is given one of these meanwhile.
+fn touched(plan: &Plan) -> BTreeSet<MachineName> {
+    let takes =
+        |op: &ExportOp| matches!(op, ExportOp::Withdraw { .. } | ExportOp::RemoveBackstore { .. } | ExportOp::Move { .. });
+    let ops = plan.steps.iter().filter_map(|step| match step {
+        Step::Exports(ops) => Some(ops),
+        _ => None,
+    });
+    let changes = ops.flatten().filter(|(_, op)| takes(op)).filter_map(|(id, _)| plan.changes.get(id.0 as usize));
+    changes.filter_map(|change| change.subject.machine().cloned()).collect()
+}
+
+/// Keeps other processes from giving disks of these seats to anybody; what cannot be locked in time goes without: whoever gives a disk
+/// looks at it once more, and so does whoever takes it away.
+fn lock_seats(state: &Path, machines: &BTreeSet<MachineName>) -> Vec<Lock> {
+    let run_dir = RunDir::of_process(state);
+    let deadline = Instant::now() + PATIENCE;
+    let lock = |machine: &MachineName| {
+        loop {
+            match host::lock::seat(&run_dir, machine) {
+                Ok(lock) => return Some(lock),
+                Err(LockError::Held { .. }) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+                Err(error) => {
+                    tracing::warn!(%machine, error = host::chain(&error), "going on without the seat's lock");
+                    return None;
+                }
+            }
         }
-    }
+    };
+    machines.iter().filter_map(lock).collect()
 }
 
 /// Whether two plans would do the very same to the host. What is held, and since when, may differ.
 pub fn is_same_work(one: &Plan, other: &Plan) -> bool {
-    one.revision == other.revision && one.steps == other.steps && one.open().eq(other.open())
+    // What daily work comes to, and which handles it touches, changes with every boot.
+    let site = |plan: &Plan| {
+        plan.open()
+            .filter(|change| change.purpose == Purpose::Site)
+            .cloned()
+            .map(|change| plan::Change { after: Vec::new(), ..change })
+            .collect::<Vec<_>>()
+    };
+    one.revision == other.revision && site(one) == site(other)
 }
 
 /// How many changes of a report were done.
@@ -141,7 +236,7 @@ pub fn mishaps(report: &Report) -> (Vec<String>, Vec<String>) {
     let (mut failed, mut skipped) = (Vec::new(), Vec::new());
     for (_, subject, outcome) in &report.outcomes {
         match outcome {
-            Outcome::Done => {}
+            Outcome::Done | Outcome::Background => {}
             Outcome::Skipped(because) => skipped.push(format!("{}: {because}", on_one_line(subject))),
             Outcome::Failed(error) => failed.push(format!("{}: {error}", on_one_line(subject))),
             Outcome::Stuck(error) => failed.push(format!("{}: stuck: {error}", on_one_line(subject))),

@@ -5,11 +5,13 @@
 //! text that [`last_good`] keeps, whatever becomes of the repository.
 
 pub mod applied;
+pub mod assign;
 pub mod backoff;
 pub mod bell;
 pub mod converge;
 pub mod last_good;
 pub mod notify;
+pub mod occupancy;
 pub mod presence;
 pub mod repository;
 pub mod run;
@@ -18,4 +20,5 @@ pub mod step;
 
 mod attempt;
 mod memory;
+mod renew_socket;
 mod watch;

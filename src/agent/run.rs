@@ -4,10 +4,14 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the agent's clock and its process id")]
 
 use super::{
+    assign::Assigner,
     attempt::{Ended, Means, attempt, with_causes},
     bell::{Bell, Woken},
+    converge::Observer,
     memory::{Memory, Recorded},
-    notify, presence,
+    notify,
+    occupancy::OccupancyMemory,
+    presence, renew_socket,
     repository::{examine, examine_records, trouble_of},
     status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
     step::{Action, Outcome, State, Why},
@@ -19,11 +23,11 @@ use crate::deploy::{
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
-use crate::host::{RunDir, System};
+use crate::host::{Fills, RunDir, Running, System};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
-use std::{collections::BTreeMap, path::PathBuf, process, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process, sync::Arc, time::Duration};
 
 /// How often the watch is armed anew: one on a directory that was replaced stays silent for ever.
 const REARM: Duration = Duration::from_secs(30);
@@ -41,7 +45,9 @@ pub struct Options {
     pub repo: PathBuf,
     /// The state directory.
     pub state: PathBuf,
-    /// The run directory.
+    /// Where `serve` asks for disks.
+    pub run: PathBuf,
+    /// Where the host's locks lie.
     pub run_dir: RunDir,
 }
 
@@ -59,11 +65,14 @@ pub enum AgentError {
 /// Follows the repository until the bell says stop.
 pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentError> {
     let _present = presence::claim(&options.state, &*system.kernel)?;
-    let mut agent = Running::new(options, system);
+    let mut agent = Loop::new(options, system, bell.clone());
     if !agent.memory.has_text() {
         // Nothing was ever applied here, so there is nothing to go on with.
         let path = options.repo.clone();
         within(&options.repo, FOR_REFERENCES, move || Repo::open(&path).map(drop))?;
+    }
+    if let Err(error) = renew_socket::listen(&options.run, &options.state.join("serve"), agent.assigner.clone()) {
+        tracing::error!(%error, "no booting machine can be given a disk: {} cannot be opened", options.run.display());
     }
     agent.publish();
     notify::ready("looking");
@@ -100,7 +109,7 @@ enum Reading {
 }
 
 /// The agent between two steps.
-struct Running<'a> {
+struct Loop<'a> {
     options: &'a Options,
     system: &'a System,
     state: State,
@@ -112,10 +121,13 @@ struct Running<'a> {
     said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
     written: Option<Status>,
+    occupancy: Arc<OccupancyMemory>,
+    fills: Fills,
+    assigner: Arc<Assigner>,
 }
 
-impl<'a> Running<'a> {
-    fn new(options: &'a Options, system: &'a System) -> Self {
+impl<'a> Loop<'a> {
+    fn new(options: &'a Options, system: &'a System, bell: Bell) -> Self {
         let now = Timestamp::now();
         // What an earlier agent wrote explains what is there; without it there is only less to read.
         let earlier = Status::read(&options.state).ok().map(Status::of_stopped_agent);
@@ -131,6 +143,9 @@ impl<'a> Running<'a> {
             held: earlier.map(|status| status.held).unwrap_or_default(),
             troubles: Vec::new(),
         };
+        let assigner = Arc::new(Assigner::new(system.clone(), options.state.clone(), options.run_dir.clone(), bell.clone()));
+        let fills = Fills::Background { running: Running::default(), then: Arc::new(move || bell.look()) };
+        let occupancy = Arc::new(OccupancyMemory::new(&system.kernel.boot_id()));
         let memory = Memory::new(&options.repo, &options.state);
         Self {
             options,
@@ -142,6 +157,9 @@ impl<'a> Running<'a> {
             said: BTreeMap::new(),
             status,
             written: None,
+            occupancy,
+            fills,
+            assigner,
         }
     }
 
@@ -164,7 +182,7 @@ impl<'a> Running<'a> {
         let reading = if looked.is_ok() { Reading::Fine } else { Reading::Broken };
         // Damage, and its mend, show themselves at once.
         if self.examine <= now || reading != self.reading {
-            (self.examine, self.reading) = (now.after(BETWEEN_EXAMINATIONS), reading);
+            (self.examine, self.reading) = (now + BETWEEN_EXAMINATIONS, reading);
             self.examine_repository(looked.as_ref().err());
         }
         looked.unwrap_or_else(|error| Head::Unreadable(with_causes(&error)))
@@ -217,7 +235,10 @@ impl<'a> Running<'a> {
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
             Ok(text) => {
-                let means = Means { system: self.system, state: &self.options.state, run_dir: &self.options.run_dir, bell };
+                let (occupancy, fills, assigner) = (self.occupancy.clone(), self.fills.clone(), self.assigner.clone());
+                let Options { state, run_dir, .. } = self.options;
+                let observer = Observer::Agent(&occupancy, &fills, &assigner);
+                let means = Means { system: self.system, state, run_dir, bell, observer };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
                         self.set_last(why, running.clone());
@@ -227,6 +248,7 @@ impl<'a> Running<'a> {
                 if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
                     self.memory.set_current(text);
                 }
+                self.occupancy.publish(&self.options.state);
                 ended
             }
         };

@@ -95,7 +95,7 @@ impl State {
         };
         if let Some(commit) = &self.brought_to {
             let look = match tried(commit) {
-                Some(tried) if tried.verdict == Verdict::Unreadable => tried.at.after(pause_after(tried.failures)),
+                Some(tried) if tried.verdict == Verdict::Unreadable => tried.at + pause_after(tried.failures),
                 _ => self.look,
             };
             if look <= now {
@@ -110,13 +110,13 @@ impl State {
                 Selection::Keep(_) => {}
             }
         }
-        Action::Rest(now.after(BETWEEN_HEADS).min(wake), keep)
+        Action::Rest((now + BETWEEN_HEADS).min(wake), keep)
     }
 
     /// Takes in what became of an attempt.
     #[must_use]
     pub fn record(mut self, commit: &CommitId, outcome: Outcome, now: Mono) -> Self {
-        self.not_before = if outcome == Outcome::Locked { now.after(WHILE_LOCKED) } else { Mono::BOOT };
+        self.not_before = if outcome == Outcome::Locked { now + WHILE_LOCKED } else { Mono::BOOT };
         let verdict = match outcome {
             Outcome::Locked => return self,
             Outcome::Good => Verdict::Good,
@@ -141,7 +141,7 @@ impl State {
             Verdict::Unfinished => self.brought_to = Some(commit.clone()),
             Verdict::Unreadable | Verdict::Refused => {}
         }
-        self.look = now.after(BETWEEN_LOOKS);
+        self.look = now + BETWEEN_LOOKS;
         self
     }
 }

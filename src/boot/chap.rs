@@ -36,15 +36,15 @@ pub fn parse(text: &str) -> Result<Secrets, &'static str> {
     plain.into_iter().map(entry).collect()
 }
 
-/// A machine's script as this peer gets it.
-pub fn script_for(name: &MachineName, machine: &BootMachine, secrets: &Secrets, peer: IpAddr) -> String {
+/// A script of a machine as this peer gets it.
+pub fn script_for(name: &MachineName, machine: &BootMachine, script: String, secrets: &Secrets, peer: IpAddr) -> String {
     let own = machine.ip.is_some_and(|ip| peer.to_canonical() == IpAddr::V4(ip));
     match secrets.get(name).filter(|_| own) {
         Some(both) => {
             let lines = format!("set username {}\nset password {}", both.user(), both.secret.expose());
-            machine.script.replace(MARKER, &lines)
+            script.replace(MARKER, &lines)
         }
-        None => machine.script.clone(),
+        None => script,
     }
 }
 
@@ -64,17 +64,21 @@ mod tests {
             firmware: None,
             default: "a".into(),
             script,
+            disks: Default::default(),
             loader: None,
             pxe: None,
             options: Default::default(),
         };
-        let told = |peer: &str| script_for(&name, &machine, &secrets, peer.parse().expect("an address"));
-        assert_eq!(told("192.0.2.7"), "#!ipxe\nset username pc01\nset password 123456789012\nshell\n");
-        assert_eq!(told("::ffff:192.0.2.7"), told("192.0.2.7"));
-        assert_eq!(told("192.0.2.8"), machine.script);
+        let told = |machine: &BootMachine, secrets: &Secrets, peer: &str| {
+            script_for(&name, machine, machine.script.clone(), secrets, peer.parse().expect("an address"))
+        };
+        let by = |peer: &str| told(&machine, &secrets, peer);
+        assert_eq!(by("192.0.2.7"), "#!ipxe\nset username pc01\nset password 123456789012\nshell\n");
+        assert_eq!(by("::ffff:192.0.2.7"), by("192.0.2.7"));
+        assert_eq!(by("192.0.2.8"), machine.script);
         let nowhere = BootMachine { ip: None, ..machine.clone() };
-        assert_eq!(script_for(&name, &nowhere, &secrets, "192.0.2.7".parse().expect("legal")), machine.script);
-        let other: Secrets = secrets.into_values().map(|both| ("pc02".parse().expect("legal"), both)).collect();
-        assert_eq!(script_for(&name, &machine, &other, "192.0.2.7".parse().expect("legal")), machine.script);
+        assert_eq!(told(&nowhere, &secrets, "192.0.2.7"), machine.script);
+        let other: Secrets = secrets.clone().into_values().map(|both| ("pc02".parse().expect("legal"), both)).collect();
+        assert_eq!(told(&machine, &other, "192.0.2.7"), machine.script);
     }
 }

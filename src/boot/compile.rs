@@ -3,8 +3,9 @@
 //! **Invariant:** pure; every machine has its script, and every template that fails is reported, not the first alone.
 
 use super::ipxe::{Scripts, TemplateError};
-use super::table::{BootMachine, BootNetwork, BootTable, VERSION};
-use crate::desired::{Desired, EntryKind, Network, Room};
+use super::table::{BootDisk, BootMachine, BootNetwork, BootTable, VERSION, Way};
+use crate::desired::{Attachment, Desired, EntryKind, Network, Reset, Room, Seat};
+use crate::names::ImageName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table that `serve` needs for this site, or every template that does not render.
@@ -17,7 +18,7 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
         http_address: room.http_address,
         http_port: room.http_port,
         loaders: room.loaders.clone(),
-        chap_secrets: desired.storage.as_ref().and_then(|storage| storage.chap_secrets.clone()),
+        chap_secrets: desired.storage.as_ref().and_then(|storage| storage.chap_secrets().map(str::to_owned)),
         networks: room.networks.values().map(|network| (network.name.clone(), boot_network(network))).collect(),
         machines: BTreeMap::new(),
         unknown_script: String::new(),
@@ -39,6 +40,7 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
                     firmware: seat.firmware,
                     default: default.image.to_string(),
                     script,
+                    disks: disks(seat),
                     loader: seat.loader.clone(),
                     pxe: seat.pxe,
                     options: seat.options.clone(),
@@ -49,6 +51,20 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
         }
     }
     if errors.is_empty() { Ok(table) } else { Err(errors.into_iter().collect()) }
+}
+
+/// The disks that a machine's script attaches. What is reset at every boot is assigned to each; any other is the same for every
+/// boot, and the plan names its target once there is one.
+fn disks(seat: &Seat) -> BTreeMap<ImageName, BootDisk> {
+    let attachments = seat.entries.iter().filter_map(|entry| entry.kind.attachment());
+    let disk = |attachment: &Attachment| {
+        let way = match attachment.reset {
+            Reset::EveryBoot => Way::Assigned,
+            Reset::OnUpdate | Reset::Never => Way::Fixed,
+        };
+        (attachment.image.clone(), BootDisk { target: None, way })
+    };
+    attachments.map(disk).collect()
 }
 
 fn boot_network(network: &Network) -> BootNetwork {

@@ -2,9 +2,12 @@
 //!
 //! The pure half ([`table`], [`transcript`], scripts) is what a plan compares and publishes; the serving half answers packets
 //! from that table alone; [`explain`] and [`export`] turn what is there into words, for people and for other servers.
-//! **Invariant:** serving reads nothing but the published table, its own leases and files it hands out.
+//! **Invariant:** serving reads nothing but the published table, its own leases, files it hands out, and what the agent answers to
+//! [`assignment`]'s question.
 
+pub mod assignment;
 pub mod chap;
+pub mod claims;
 mod compile;
 pub mod dhcp;
 pub mod explain;

@@ -1,19 +1,27 @@
 //! The service: opens the doors the boot table names, keeps them open, and answers from the table alone.
 //!
-//! **Invariant:** the last good table keeps serving; nothing here waits on git, LVM or the agent, and nothing needs root.
+//! **Invariant:** the last good table keeps serving; nothing here waits on git or LVM, on the agent only an entry that it assigns a
+//! disk to, and nothing needs root.
 //! EFFECTS: sockets, the clock, and files under the state directory.
 
+mod assign;
+mod boots;
 mod doors;
 mod privileges;
 mod recorder;
 mod source;
 
+pub use assign::{Agent, AskError, BUDGET};
+pub use boots::Boots;
 pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
 pub use recorder::{Flush, Happening, LONGEST_NAME, Recorder, shown};
 pub use source::Served;
 
 use self::{doors::House, source::TableSource};
-use super::dhcp::journal::Journal;
+use super::{
+    dhcp::journal::Journal,
+    http::{assets::Assets, serve::Shared},
+};
 use std::{
     future::Future,
     io,
@@ -31,11 +39,16 @@ use tokio::{
 /// How often the table, the interfaces and the transcript are looked after.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The usual run directory.
+pub const USUAL_RUN: &str = "/run/barista";
+
 /// What to serve from, and through which doors.
 #[derive(Debug)]
 pub struct ServeOptions {
     /// The state directory.
     pub state: PathBuf,
+    /// The run directory, where the agent listens.
+    pub run: PathBuf,
     /// The ports; the defaults are what machines ask.
     pub ports: Ports,
     /// Sockets that are already open.
@@ -47,7 +60,7 @@ pub struct ServeOptions {
 impl ServeOptions {
     /// The service of a state directory, at the ports that machines ask.
     pub fn new(state: impl Into<PathBuf>) -> Self {
-        Self { state: state.into(), ports: Ports::default(), sockets: Sockets::default(), ready: None }
+        Self { state: state.into(), run: USUAL_RUN.into(), ports: Ports::default(), sockets: Sockets::default(), ready: None }
     }
 }
 
@@ -169,7 +182,7 @@ impl ServeError {
 /// Waits for the first table, and fails only while it opens the doors of that one; later, what cannot be opened is said and
 /// tried again, and everything else goes on.
 pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), ServeError> {
-    let ServeOptions { state, ports, sockets, ready } = options;
+    let ServeOptions { state, run, ports, sockets, ready } = options;
     let directory = state.join("serve");
     let failed = |source| ServeError::State { directory: directory.clone(), source };
     let opened = Journal::open(&directory).map_err(failed)?;
@@ -177,6 +190,8 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
         tracing::warn!("{damage}; reserved addresses are not concerned");
     }
     let recorder = Arc::new(Recorder::open(&state).map_err(failed)?);
+    let boots = Arc::new(Boots::open());
+    let agent = Arc::new(Agent::new(&run));
     let mut source = TableSource::new(&state);
     let mut stop = pin!(stop);
     let mut tick = interval(TICK);
@@ -188,8 +203,10 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
             _ = tick.tick() => if let Some(served) = source.poll() { break served },
         }
     };
+    recorder.know(&first.table);
     let (publish, served) = watch::channel(Arc::new(first));
-    let mut house = House::new(ports, sockets, served, recorder.clone(), assets(&state), opened);
+    let shared = Shared { served, assets: Arc::new(Assets::new(assets(&state))), recorder: recorder.clone(), boots, agent };
+    let mut house = House::new(ports, sockets, shared, opened);
     house.open_first()?;
     if let Some(ready) = ready {
         // Nobody has to listen.
@@ -200,6 +217,7 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
             _ = stop.as_mut() => break,
             _ = tick.tick() => {
                 if let Some(served) = source.poll() {
+                    recorder.know(&served.table);
                     publish.send_replace(Arc::new(served));
                 }
                 house.keep_open();

@@ -1,10 +1,11 @@
 //! The boot table: everything `serve` needs to answer every booting machine, in one document.
 //!
 //! Apply publishes it whole and `serve` swaps it whole, so no machine is ever answered from half of an old and half of a
-//! new site. **Invariant:** pure data; complete, so that serving never waits on git, LVM or the agent.
+//! new site. **Invariant:** pure data; complete but for the disks that are assigned to each boot, so that serving never waits on git
+//! or LVM, and on the agent for nothing else.
 
 use crate::desired::{Firmware, Loading, NetworkMode, PxeStrategy};
-use crate::names::{DhcpOptions, Interval, MacAddr, MachineName, NetworkName, SiteName};
+use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, NetworkName, SiteName};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -14,8 +15,11 @@ use std::{
     ops::Deref,
 };
 
-/// The version of this document; a reader refuses any other.
-pub const VERSION: u32 = 1;
+/// The version of this document.
+pub const VERSION: u32 = 2;
+
+/// The version before, whose scripts name every target: it is served as it is, so that a room boots on while a host is upgraded.
+const BEFORE: u32 = 1;
 
 /// Where the table lies under the state directory.
 pub const PATH: &str = "boot/table.json";
@@ -24,7 +28,7 @@ pub const PATH: &str = "boot/table.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BootTable {
-    /// [`VERSION`].
+    /// [`VERSION`], or the one before.
     pub version: u32,
     /// The site this table belongs to.
     pub site: SiteName,
@@ -92,8 +96,11 @@ pub struct BootMachine {
     pub firmware: Option<Firmware>,
     /// What it boots when nobody chooses: the name of an image.
     pub default: String,
-    /// Its iPXE script.
+    /// Its iPXE script. Where a disk is attached it holds the markers of [`super::ipxe::markers`].
     pub script: String,
+    /// The disks that its script attaches, by image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<ImageName, BootDisk>,
     /// Which loader its firmware is told, over its network's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loader: Option<String>,
@@ -105,6 +112,26 @@ pub struct BootMachine {
     pub options: DhcpOptions,
 }
 
+/// A disk, and its resettable or kept data disks, that a machine's script attaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BootDisk {
+    /// The target of a fixed disk; `None` while there is none, and for an assigned one.
+    pub target: Option<Iqn>,
+    /// How it comes by its target.
+    pub way: Way,
+}
+
+/// How a disk of a script comes by its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Every boot has the same, and the table names it.
+    Fixed,
+    /// The agent assigns one to each boot.
+    Assigned,
+}
+
 /// A table that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -112,7 +139,7 @@ pub enum TableError {
     #[error("the boot table does not read as one")]
     Malformed(#[source] serde_json::Error),
     /// Another version of this document.
-    #[error("the boot table is version {0}, and this program reads version {VERSION}: run `barista apply` with it")]
+    #[error("the boot table is version {0}, and this program reads version {BEFORE} and {VERSION}: run `barista apply` with it")]
     Version(u32),
 }
 
@@ -138,12 +165,12 @@ impl BootTable {
             version: u32,
         }
         let read = serde_json::from_str::<Self>(text).map_err(TableError::Malformed);
-        if read.as_ref().is_ok_and(|table| table.version == VERSION) {
+        if read.as_ref().is_ok_and(|table| matches!(table.version, BEFORE | VERSION)) {
             return read;
         }
         // Another version may have other fields: what it is comes before what does not read.
         match serde_json::from_str::<Head>(text).map_err(TableError::Malformed)?.version {
-            VERSION => read,
+            BEFORE | VERSION => read,
             other => Err(TableError::Version(other)),
         }
     }
@@ -164,6 +191,13 @@ impl BootTable {
     /// The base of every HTTP address in a script: `http://192.168.1.2:8080`.
     pub fn http_base(&self) -> String {
         format!("http://{}:{}", self.http_address, self.http_port)
+    }
+}
+
+impl BootMachine {
+    /// The images whose disks the agent assigns to each boot.
+    pub fn assigned(&self) -> impl Iterator<Item = &ImageName> {
+        self.disks.iter().filter(|(_, disk)| disk.way == Way::Assigned).map(|(image, _)| image)
     }
 }
 

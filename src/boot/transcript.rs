@@ -1,23 +1,28 @@
-//! What booting machines asked for and were told, by machine: the document `serve` keeps and the planner reads.
+//! What booting machines asked for and were told, by machine: the document that `serve` keeps and people read.
 //!
-//! **Invariant:** a record of what happened, never a source of what should be; losing it loses no data, only explanations,
-//! and makes every seat count as in use for a while.
+//! Machines of the site and strangers are kept apart: however many strangers there are, no machine of the site is forgotten.
+//! **Invariant:** a record of what happened, never a source of what should be, and nothing that decides about a disk reads it: losing
+//! it loses explanations and nothing else.
 
 mod event;
+mod index;
+mod repeats;
 
 pub use event::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
 
+use self::index::Index;
 use crate::names::MacAddr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
 };
 
-/// The version of this document. Version 1 had no [`Event::kind`]; it is still read.
-pub const VERSION: u32 = 2;
+/// The version of this document. Version 1 had no [`Event::kind`] and version 2 no [`MachineTranscript::source`]; both are still
+/// read.
+pub const VERSION: u32 = 3;
 
 /// Where the transcript lies under the state directory.
 pub const PATH: &str = "serve/transcript.json";
@@ -39,18 +44,45 @@ pub struct Transcript {
     /// When booting machines asked, by the interface they were heard on.
     #[serde(default)]
     pub wires: BTreeMap<String, WireSeen>,
-    /// What finds a machine without a walk through all: a room that starts at once is thousands of events.
+    /// The machines of the site, as whoever keeps this was last told.
+    #[serde(skip)]
+    known: BTreeSet<MacAddr>,
     #[serde(skip)]
     index: Index,
 }
 
-/// Machines by what else they are looked up by; says nothing that `machines` does not.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Index {
-    /// Whoever was last seen with an address.
-    holders: BTreeMap<Ipv4Addr, MacAddr>,
-    /// Everybody by their last event.
-    ages: BTreeSet<(Option<Timestamp>, MacAddr)>,
+/// Where a machine was heard.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// On an interface of this host.
+    Interface(String),
+    /// Behind a relay agent.
+    Relay(Ipv4Addr),
+    /// Over HTTP, by an address.
+    Address(IpAddr),
+}
+
+/// What showed a machine's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShownBy {
+    /// DHCP.
+    #[default]
+    Dhcp,
+    /// A fetch over HTTP alone, which anybody can make.
+    Http,
+}
+
+/// What the site's reservations say of an address that fetches a machine's script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reservation {
+    /// It is the machine's.
+    Own,
+    /// It is another machine's, or the machine has another.
+    Other,
+    /// Nothing.
+    Unsaid,
 }
 
 /// Another DHCP server that was seen.
@@ -99,7 +131,13 @@ pub struct WireSeen {
 pub struct MachineTranscript {
     /// The address it was last seen with.
     pub address: Option<Ipv4Addr>,
-    /// When it last fetched its iPXE script.
+    /// What showed that address.
+    #[serde(default)]
+    pub shown_by: ShownBy,
+    /// Where it was heard first.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// When it last fetched its iPXE script, by an address of its own.
     #[schemars(with = "Option<String>")]
     pub script_fetched: Option<Timestamp>,
     /// The last [`EVENTS_KEPT`] events, oldest first.
@@ -118,12 +156,17 @@ pub struct Event {
     /// What happened, for whatever decides on it.
     #[serde(default)]
     pub kind: EventKind,
+    /// When it happened last, where it happened again and again and only the first and the last time are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub until: Option<Timestamp>,
     /// The same in one sentence, for people: `DISCOVER from x64 UEFI (PXEClient); offered 192.168.1.101 with ipxe.efi`.
     pub what: String,
 }
 
-/// Machines kept: several rooms, and an end to what a host that makes up Ethernet addresses can fill.
-pub const MACHINES_KEPT: usize = 4096;
+/// Machines kept that are not of the site: several rooms that are being taken in, and an end to what a host that makes up Ethernet
+/// addresses can fill.
+pub const STRANGERS_KEPT: usize = 1024;
 
 /// Other servers kept: who makes up more of them fills no disk.
 pub const SERVERS_KEPT: usize = 64;
@@ -137,15 +180,25 @@ impl Transcript {
         Self { version: VERSION, ..Self::default() }
     }
 
-    /// Reads a transcript of this version or the one before; any other is an error.
+    /// Reads a transcript of this version or one of the two before; any other is an error. Until [`Transcript::know`] is told, every
+    /// machine in it is a stranger.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let transcript: Self = serde_json::from_str(text)?;
         match transcript.version {
-            1 | VERSION => {
-                let index = Index::of(&transcript.machines);
+            1 | 2 | VERSION => {
+                let index = Index::of(&transcript.machines, &transcript.known);
                 Ok(Self { version: VERSION, index, ..transcript })
             }
             other => Err(serde::de::Error::custom(format_args!("version {other} is not {VERSION}"))),
+        }
+    }
+
+    /// Takes note of which machines are of the site; only the others may be forgotten.
+    pub fn know(&mut self, known: BTreeSet<MacAddr>) {
+        self.index = Index::of(&self.machines, &known);
+        self.known = known;
+        while self.index.strangers() > STRANGERS_KEPT {
+            self.forget_a_stranger();
         }
     }
 
@@ -162,32 +215,103 @@ impl Transcript {
         out.write_all(b"\n")
     }
 
-    /// Adds an event of a machine and forgets its oldest ones; an address it is seen with is no longer another's.
-    pub fn record(&mut self, mac: MacAddr, address: Option<Ipv4Addr>, event: Event) {
-        if let Some(other) = address.and_then(|address| self.index.holders.get(&address)).filter(|other| **other != mac)
-            && let Some(other) = self.machines.get_mut(other)
-        {
+    /// Adds an event of a machine that was heard there, and forgets its oldest ones; an address that DHCP shows it with is no longer
+    /// another's.
+    pub fn record(&mut self, mac: MacAddr, source: Source, address: Option<Ipv4Addr>, event: Event) {
+        // A stranger may say anything, also that it has the address of a machine of the site.
+        let is_taken = |address: &Ipv4Addr| {
+            let holder = self.index.holders.get(address).filter(|holder| **holder != mac);
+            holder.is_some_and(|holder| self.known.contains(holder)) && !self.known.contains(&mac)
+        };
+        if let Some(address) = address.filter(|address| !is_taken(address)) {
+            self.enter(mac, source.clone());
+            self.give_address(mac, address, ShownBy::Dhcp);
+        }
+        self.add(mac, source, event);
+    }
+
+    /// Adds that a machine's script was fetched, with what it was told, the script itself first.
+    ///
+    /// Anybody can ask for any script. What an address that is not the machine's fetches is told in one event, and says nothing of
+    /// what the machine did; where neither the site nor DHCP has shown any address, the one that fetches is taken for the machine's.
+    pub fn record_fetch(&mut self, mac: MacAddr, peer: IpAddr, reservation: Reservation, events: Vec<Event>) {
+        let source = Source::Address(peer.to_canonical());
+        let Some(first) = events.first().cloned() else { return };
+        let Some(address) = self.own_address(mac, peer, reservation) else {
+            let said: Vec<String> = events.into_iter().map(|event| event.what).collect();
+            let what = format!("{}, to {peer}, which is not its address", said.join(", "));
+            let kind = EventKind::ForeignFetch { peer: peer.to_canonical() };
+            return self.add(mac, source, Event { kind, what, ..first });
+        };
+        self.enter(mac, source.clone());
+        if self.machines.get(&mac).is_some_and(|machine| machine.address.is_none() || machine.shown_by == ShownBy::Http) {
+            self.give_address(mac, address, ShownBy::Http);
+        }
+        events.into_iter().for_each(|event| self.add(mac, source.clone(), event));
+        if let (EventKind::Script { .. }, Some(machine)) = (&first.kind, self.machines.get_mut(&mac)) {
+            machine.script_fetched = Some(first.at);
+        }
+    }
+
+    /// The address of a fetch, if it is the machine's.
+    fn own_address(&self, mac: MacAddr, peer: IpAddr, reservation: Reservation) -> Option<Ipv4Addr> {
+        let IpAddr::V4(peer) = peer.to_canonical() else { return None };
+        let by_dhcp = |mac: &MacAddr| {
+            let machine = self.machines.get(mac).filter(|machine| machine.shown_by == ShownBy::Dhcp);
+            machine.and_then(|machine| machine.address)
+        };
+        let is_own = match (reservation, by_dhcp(&mac)) {
+            (Reservation::Own, _) => true,
+            (_, Some(shown)) => shown == peer,
+            (Reservation::Other, None) => false,
+            (Reservation::Unsaid, None) => {
+                let holder = self.index.holders.get(&peer).filter(|holder| **holder != mac);
+                holder.and_then(by_dhcp).is_none()
+            }
+        };
+        is_own.then_some(peer)
+    }
+
+    /// Makes sure that a machine has its part.
+    fn enter(&mut self, mac: MacAddr, source: Source) {
+        if self.machines.contains_key(&mac) {
+            return;
+        }
+        let is_stranger = !self.known.contains(&mac);
+        if is_stranger && self.index.strangers() >= STRANGERS_KEPT {
+            self.forget_a_stranger();
+        }
+        let machine = MachineTranscript { source: Some(source), ..MachineTranscript::default() };
+        if is_stranger {
+            self.index.enter(mac, &machine);
+        }
+        self.machines.insert(mac, machine);
+    }
+
+    fn give_address(&mut self, mac: MacAddr, address: Ipv4Addr, shown_by: ShownBy) {
+        let other = self.index.holders.get(&address).filter(|other| **other != mac);
+        if let Some(other) = other.and_then(|other| self.machines.get_mut(other)) {
             other.address = None;
         }
-        if !self.machines.contains_key(&mac) && self.machines.len() >= MACHINES_KEPT {
-            self.forget_oldest();
+        let Some(machine) = self.machines.get_mut(&mac) else { return };
+        machine.shown_by = shown_by;
+        machine.address.replace(address).map(|left| self.index.holders.remove(&left));
+        self.index.holders.insert(address, mac);
+    }
+
+    fn add(&mut self, mac: MacAddr, source: Source, event: Event) {
+        self.enter(mac, source);
+        let is_stranger = !self.known.contains(&mac);
+        let Some(machine) = self.machines.get_mut(&mac) else { return };
+        if is_stranger {
+            self.index.leave(mac, machine);
         }
-        let machine = self.machines.entry(mac).or_default();
-        if let Some(address) = address {
-            machine.address.replace(address).map(|left| self.index.holders.remove(&left));
-            self.index.holders.insert(address, mac);
-        }
-        self.index.ages.remove(&(machine.last(), mac));
-        self.index.ages.insert((Some(event.at), mac));
+        repeats::shorten(&mut machine.events, &event.kind);
         let excess = (machine.events.len() + 1).saturating_sub(EVENTS_KEPT);
         machine.events.drain(..excess);
         machine.events.push(event);
-    }
-
-    /// Adds that a machine, of which an event tells already, fetched its script.
-    pub fn record_script(&mut self, mac: MacAddr, at: Timestamp) {
-        if let Some(machine) = self.machines.get_mut(&mac) {
-            machine.script_fetched = Some(at);
+        if is_stranger {
+            self.index.enter(mac, machine);
         }
     }
 
@@ -220,10 +344,18 @@ impl Transcript {
         self.index.holders.get(&address).copied()
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((_, oldest)) = self.index.ages.pop_first() else { return };
-        let address = self.machines.remove(&oldest).and_then(|machine| machine.address);
-        address.map(|address| self.index.holders.remove(&address));
+    fn forget_a_stranger(&mut self) {
+        let Some(mac) = self.index.first_to_go() else { return };
+        let Some(machine) = self.machines.remove(&mac) else { return };
+        self.index.leave(mac, &machine);
+        machine.address.map(|address| self.index.holders.remove(&address));
+    }
+}
+
+impl Event {
+    /// When it happened last.
+    pub fn last(&self) -> Timestamp {
+        self.until.unwrap_or(self.at)
     }
 }
 
@@ -234,71 +366,5 @@ impl MachineTranscript {
     }
 }
 
-impl Index {
-    fn of(machines: &BTreeMap<MacAddr, MachineTranscript>) -> Self {
-        Self {
-            holders: machines.iter().filter_map(|(mac, machine)| Some((machine.address?, *mac))).collect(),
-            ages: machines.iter().map(|(mac, machine)| (machine.last(), *mac)).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mac(last: u16) -> MacAddr {
-        let [high, low] = last.to_be_bytes();
-        MacAddr::from_octets([2, 0, 0, 0, high, low]).expect("a unicast address")
-    }
-
-    fn event(second: i64) -> Event {
-        let at = Timestamp::from_second(second).expect("a time");
-        Event { at, service: "dhcp".into(), kind: EventKind::FirstScript, what: second.to_string() }
-    }
-
-    #[test]
-    fn an_address_belongs_to_whoever_was_seen_with_it_last() {
-        let mut transcript = Transcript::empty();
-        let address = Some(Ipv4Addr::new(10, 0, 0, 9));
-        transcript.record(mac(1), address, event(1));
-        transcript.record(mac(2), address, event(2));
-        transcript.record(mac(2), None, event(3));
-        assert_eq!(transcript.machine_at(Ipv4Addr::new(10, 0, 0, 9)), Some(mac(2)));
-        assert_eq!(transcript.machines[&mac(1)].address, None);
-        transcript.record(mac(2), Some(Ipv4Addr::new(10, 0, 0, 8)), event(4));
-        assert_eq!(transcript.machine_at(Ipv4Addr::new(10, 0, 0, 9)), None, "it has another now");
-        assert_eq!(Transcript::parse(&transcript.render()).expect("it reads"), transcript);
-    }
-
-    #[test]
-    fn a_transcript_without_kinds_and_one_with_newer_kinds_still_read() {
-        let text = |version: u32, kind: &str| {
-            format!(
-                r#"{{"version": {version}, "machines": {{"02:00:00:00:00:01": {{"address": null, "script-fetched": "2026-11-21T08:00:00Z",
-                "events": [{{"at": "2026-11-21T08:00:00Z", "service": "http", {kind} "what": "x"}}]}}}}}}"#
-            )
-        };
-        for (version, kind) in [(1, ""), (2, r#""kind": {"is": "tea-served", "cups": 3},"#)] {
-            let read = Transcript::parse(&text(version, kind)).expect("it reads");
-            let machine = &read.machines[&mac(0x0001)];
-            assert_eq!((read.version, &machine.events[0].kind), (VERSION, &EventKind::Other));
-            assert!(machine.script_fetched.is_some(), "the planner needs it");
-        }
-        assert!(Transcript::parse(&text(3, "")).is_err());
-    }
-
-    #[test]
-    fn a_flood_of_machines_and_events_has_an_end_and_the_newest_are_kept() {
-        let mut transcript = Transcript::empty();
-        (0..100).for_each(|second| transcript.record(mac(9), None, event(second)));
-        let kept = &transcript.machines[&mac(9)].events;
-        assert_eq!((kept.len(), kept[0].what.as_str()), (EVENTS_KEPT, "60"));
-        for n in 0..MACHINES_KEPT as u16 + 10 {
-            transcript.record(mac(n), None, event(1000 + i64::from(n)));
-        }
-        assert_eq!(transcript.machines.len(), MACHINES_KEPT);
-        assert_eq!(transcript.index, Index::of(&transcript.machines), "the index says what the machines say");
-        assert!(!transcript.machines.contains_key(&mac(0)) && transcript.machines.contains_key(&mac(MACHINES_KEPT as u16 + 9)));
-    }
-}
+mod tests;

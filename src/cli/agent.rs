@@ -1,7 +1,7 @@
 //! `barista agent`: keeps this host at the followed branch.
 
 use super::{
-    arguments::StateArgument,
+    arguments::{RunArgument, StateArgument},
     failure::{Exit, Failure},
     source::explain,
 };
@@ -21,6 +21,8 @@ pub(super) struct Arguments {
     pub repo: PathBuf,
     #[command(flatten)]
     pub state: StateArgument,
+    #[command(flatten)]
+    pub run: RunArgument,
 }
 
 /// Runs `agent` until it is told to stop.
@@ -43,7 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 #[expect(clippy::disallowed_methods, reason = "effect: the agent's thread")]
 pub(super) async fn start(arguments: &Arguments, stop: &Bell) -> Result<Exit, Failure> {
     let state = arguments.state.state.clone();
-    let options = Options { repo: arguments.repo.clone(), run_dir: RunDir::of_process(&state), state };
+    let run_dir = RunDir::of_process(&state);
+    let options = Options { repo: arguments.repo.clone(), run: arguments.run.run.clone(), run_dir, state };
     let stop = stop.clone();
     let ended = tokio::task::spawn_blocking(move || run::run(&options, &System::real(), &stop)).await;
     match ended.map_err(|fault| anyhow::anyhow!("the agent's loop broke down: {fault}"))? {

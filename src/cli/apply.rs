@@ -6,12 +6,12 @@ use super::{
     arguments::{JsonArgument, SiteArguments, StateArgument, refuse_both},
     failure::{Exit, Failure},
     output::{self, Answer},
-    plan::{explain, parse_targets},
+    plan::{explain, parse_targets, refuse_unmatched},
     progress,
     saved::SavedPlan,
     signals, source,
 };
-use crate::agent::converge::{self, Applied, Errand, Proposal};
+use crate::agent::converge::{self, Applied, Errand, Observer, Proposal};
 use crate::host::{Interrupt, RunDir, System};
 use crate::plan::{Plan, render_text};
 use std::path::PathBuf;
@@ -53,14 +53,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let site = source::load(&text)?;
     let targets = parse_targets(globs)?;
     let system = System::real();
-    let errand = Errand { system: &system, state, site: &site, revision: &text.revision, targets: &targets };
+    let errand =
+        Errand { system: &system, state, site: &site, revision: &text.revision, targets: &targets, observer: Observer::Visitor };
     let proposal = errand.propose().map_err(explain)?;
+    refuse_unmatched(&targets, &proposal)?;
     if let Some(saved) = &saved {
         refuse_stale(saved, &proposal.plan)?;
     }
     show(arguments, &proposal.plan)?;
     if proposal.plan.is_converged() {
-        proposal.remember(state);
         return finish(arguments, None, &proposal.plan);
     }
     consent(arguments)?;
@@ -117,7 +118,6 @@ fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> 
         let error = anyhow::anyhow!("the host changed while the plan was shown, so nothing was changed");
         return Err(Failure::hinted(error, "run it again"));
     }
-    fresh.remember(errand.state);
     let obstacles = errand.obstacles(&fresh);
     if !obstacles.is_empty() {
         obstacles.iter().for_each(|problem| output::note(format!("not ready: {problem}")));

@@ -1,6 +1,7 @@
 //! Arguments that several subcommands take.
 
 use super::{failure::Failure, source::Source};
+use crate::boot::serve::USUAL_RUN;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,14 @@ pub(super) struct StateArgument {
     /// Where barista keeps the boot table, leases, transcripts and image sources
     #[arg(long, value_name = "DIR", env = "BARISTA_STATE", default_value = STATE)]
     pub state: PathBuf,
+}
+
+/// Where the services of this host meet while they run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunArgument {
+    /// Where the agent's sockets are
+    #[arg(long, value_name = "DIR", env = "BARISTA_RUN", default_value = USUAL_RUN, hide = true)]
+    pub run: PathBuf,
 }
 
 /// The form of the output.

@@ -6,14 +6,15 @@ use super::{
     failure::{Exit, Failure},
     output,
 };
+use crate::agent::occupancy;
 use crate::boot::{
     explain::{self, Disk, Evidence, Initiator},
     table::{self, BootTable},
     transcript::{self, Transcript},
 };
-use crate::host::{self, SeatSeen, System, is_firmware, observe_seat};
-use crate::names::MachineName;
-use crate::observed::{Seen, Target};
+use crate::host::{self, SeatSeen, System, observe_seat};
+use crate::names::{MachineName, Mono};
+use crate::observed::{Seen, Target, occupancy::is_firmware};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::{collections::BTreeMap, io, path::Path};
@@ -50,7 +51,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         ));
     };
     let disk = match &subject.name {
-        Some(name) => describe_disk(observe_seat(&System::real(), name, state), name),
+        Some(name) => {
+            let system = System::real();
+            describe_disk(observe_seat(&system, name), name, last_used(&system, name, state))
+        }
         None => Disk::NoTarget,
     };
     let explanation = explain::explain(&subject, disk, evidence);
@@ -86,8 +90,17 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
+/// When a machine's disks last showed a sign of life, as far as a running agent knows.
+fn last_used(system: &System, machine: &MachineName, state: &Path) -> Option<Timestamp> {
+    let now = Mono::from(system.kernel.boottime());
+    let known = occupancy::read(state, &system.kernel.boot_id(), now)?;
+    let watches = known.watches.values().filter(|watch| watch.machine == machine.as_str() && watch.commands > 0);
+    let ago = now.since(watches.map(|watch| watch.sign).max()?);
+    Timestamp::now().checked_sub(jiff::SignedDuration::try_from(ago).ok()?).ok()
+}
+
 /// A machine's targets as the explanation wants them.
-fn describe_disk(seen: SeatSeen, machine: &MachineName) -> Disk {
+fn describe_disk(seen: SeatSeen, machine: &MachineName, last_used: Option<Timestamp>) -> Disk {
     let targets = match seen.targets {
         Seen::Absent => return Disk::NoTarget,
         Seen::Unreadable(reason) => return Disk::Unreadable { reason },
@@ -98,7 +111,7 @@ fn describe_disk(seen: SeatSeen, machine: &MachineName) -> Disk {
     }
     let is_disabled = |target: &Target| target.tpgs.values().all(|tpg| !tpg.enabled);
     let disabled = targets.iter().filter(|(_, target)| is_disabled(target)).map(|(name, _)| name.clone()).collect();
-    Disk::Free { targets: targets.into_keys().collect(), disabled, last_used: seen.last_used }
+    Disk::Free { targets: targets.into_keys().collect(), disabled, last_used }
 }
 
 /// Who is logged in; an operating system before a firmware.

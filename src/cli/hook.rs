@@ -13,13 +13,14 @@ use super::{
 };
 use crate::agent::{
     applied,
-    converge::{ConvergeError, Errand, on_one_line},
+    converge::{ConvergeError, Errand, Observer, on_one_line},
     presence::{self, Presence},
     status::{Attempt, AttemptResult, Status},
 };
 use crate::deploy::{
     CommitId,
     hook::{Concern, RefUpdate, parse_updates, weigh},
+    left_locks,
     repo::Repo,
     select::Ancestry,
 };
@@ -76,6 +77,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit, Failure> {
     let repo = Repo::open_for_hook(repository).map_err(explain_repo)?;
     let followed = repo.followed().map_err(explain_repo)?;
+    for lock in left_locks::remove(repository, updates, System::real().kernel.boottime()) {
+        output::note(format!("removed {}, which a power cut left", lock.display()));
+    }
     let mut exit = Exit::Done;
     for update in updates {
         match weigh(update, &followed) {
@@ -115,7 +119,14 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
         return Ok(Exit::Error);
     };
     let system = System::real();
-    let errand = Errand { system: &system, state, site: &site, revision: &revision, targets: &Targets::default() };
+    let errand = Errand {
+        system: &system,
+        state,
+        site: &site,
+        revision: &revision,
+        targets: &Targets::default(),
+        observer: Observer::Visitor,
+    };
     match errand.propose() {
         Ok(proposal) => output::data(&render_text(&proposal.plan))?,
         Err(ConvergeError::NotRoot) => {

@@ -7,9 +7,9 @@ use super::{
     saved::SavedPlan,
     source,
 };
-use crate::agent::converge::{self, Errand};
-use crate::host::{LockError, System};
-use crate::plan::{Plan, Targets, render_ops, render_text};
+use crate::agent::converge::{self, Errand, Observer, Proposal};
+use crate::host::{LockError, System, render_ops};
+use crate::plan::{Detail, Plan, Targets, render};
 use std::path::PathBuf;
 
 /// Arguments of `plan`.
@@ -30,6 +30,9 @@ pub(super) struct Arguments {
     /// Exit with 2 when changes are pending
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Show every change on a line of its own, and daily work too
+    #[arg(long, short)]
+    verbose: bool,
     /// Only what matches: a machine, an image or a subject, such as pc0* [may be repeated]
     #[arg(long, value_name = "GLOB")]
     target: Vec<String>,
@@ -42,9 +45,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let site = source::load(&text)?;
     let targets = parse_targets(&arguments.target)?;
     let system = System::real();
-    let errand =
-        Errand { system: &system, state: &arguments.state.state, site: &site, revision: &text.revision, targets: &targets };
+    let errand = Errand {
+        system: &system,
+        state: &arguments.state.state,
+        site: &site,
+        revision: &text.revision,
+        targets: &targets,
+        observer: Observer::Visitor,
+    };
     let proposal = errand.propose().map_err(explain)?;
+    refuse_unmatched(&targets, &proposal)?;
     if let Some(path) = &arguments.out {
         let saved = SavedPlan::new(source.pinned(&text), &arguments.state.state, &arguments.target, proposal.plan.clone());
         saved.write(path)?;
@@ -60,9 +70,31 @@ fn show(arguments: &Arguments, plan: &Plan) -> Result<(), Failure> {
     } else if arguments.ops {
         output::data(&render_ops(plan))?;
     } else {
-        output::data(&output::paint(&render_text(plan)))?;
+        let detail = if arguments.verbose { Detail::Everything } else { Detail::Grouped };
+        output::data(&output::paint(&render(plan, detail)))?;
     }
     Ok(())
+}
+
+/// A glob of `--target` that names nothing is a slip, and a plan for nothing would pass for one that is done.
+pub(super) fn refuse_unmatched(targets: &Targets, proposal: &Proposal) -> Result<(), Failure> {
+    let desired = &proposal.prepared.desired;
+    let mut known: Vec<String> = desired.room.machines.keys().map(ToString::to_string).collect();
+    for seat in desired.storage.iter().flat_map(|storage| storage.seats.keys()) {
+        known.extend([seat.to_string(), format!("{seat}.a"), format!("seat.{seat}.a")]);
+    }
+    for version in desired.storage.iter().flat_map(|storage| storage.versions.keys()) {
+        known.extend([version.image.to_string(), version.to_string(), format!("img.{}.{}", version.image, version.version)]);
+    }
+    known.extend(
+        desired.storage.iter().flat_map(|storage| [storage.pool().to_string(), format!("{}/{}", storage.vg(), storage.pool())]),
+    );
+    match targets.unmatched(&proposal.plan, &known).first() {
+        Some(glob) => {
+            Err(Failure::Usage(format!("--target {glob:?} matches no machine, image, version, seat or pool of the site")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads what `--target` names.

@@ -51,6 +51,7 @@ impl Progress for Shown {
             Outcome::Skipped(because) => format!("  left out  {label}: {because}"),
             Outcome::Failed(error) => format!("  failed    {label}: {error}"),
             Outcome::Stuck(error) => format!("  stuck     {label}: {error}"),
+            Outcome::Background => format!("  goes on   {label}"),
         });
     }
 }

@@ -21,7 +21,7 @@ async fn both(arguments: &agent::Arguments) -> Result<Exit, Failure> {
     let stop = Bell::default();
     let (close, mut closed) = watch::channel(());
     let agent = agent::start(arguments, &stop);
-    let serving = serve::until(&arguments.state, None, async move { closed.changed().await });
+    let serving = serve::until(&arguments.state, &arguments.run, None, async move { closed.changed().await });
     tokio::pin!(agent, serving);
     // What ended first, and what is still to be waited for.
     enum First {

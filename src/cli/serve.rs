@@ -2,7 +2,7 @@
 
 use super::{
     agent::told_to_stop,
-    arguments::StateArgument,
+    arguments::{RunArgument, StateArgument},
     failure::{Exit, Failure},
 };
 use crate::agent::notify;
@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArgument,
+    #[command(flatten)]
+    run: RunArgument,
     /// Who to become when started as root [default: barista, if there is such a user]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -32,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         // There may be no table yet: the agent publishes it with the first commit, and nobody should wait for that at boot.
         notify::ready("waiting for the first boot table");
         let (opened, doors) = oneshot::channel();
-        let serving = until(&arguments.state, Some(opened), told_to_stop());
+        let serving = until(&arguments.state, &arguments.run, Some(opened), told_to_stop());
         tokio::pin!(serving);
         tokio::select! {
             ended = &mut serving => return ended,
@@ -47,10 +49,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// Serves until `stop` completes.
 pub(super) async fn until(
     state: &StateArgument,
+    run: &RunArgument,
     opened: Option<oneshot::Sender<crate::boot::serve::Listening>>,
     stop: impl Future,
 ) -> Result<Exit, Failure> {
-    let options = ServeOptions { ready: opened, ..ServeOptions::new(&state.state) };
+    let options = ServeOptions { run: run.run.clone(), ready: opened, ..ServeOptions::new(&state.state) };
     match serve(options, stop).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) => {

@@ -6,6 +6,7 @@
 pub mod directory;
 pub mod hook;
 pub mod init;
+pub mod left_locks;
 pub mod patience;
 pub mod repo;
 pub mod select;

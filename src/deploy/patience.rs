@@ -1,7 +1,7 @@
 //! Reads a repository for no longer than a given time.
 //!
 //! Who owns a repository may put a FIFO in the place of any file of it, and libgit2 would wait for its writer for ever.
-//! **Invariant:** the caller waits no longer than its patience; readers that never come back are left behind, [`MOST`] at most.
+//! **Invariant:** the caller waits no longer than its patience; readers that never come back are left behind, a bounded number of them.
 #![expect(clippy::disallowed_methods, reason = "effect room: starts threads that may be left behind")]
 
 use super::{repo::RepoError, select::pause_after};

@@ -120,7 +120,7 @@ pub fn select(head: &Head, tried: Option<&Tried>, now: Mono) -> Selection {
     match tried {
         Some(Tried { verdict: Verdict::Refused, .. }) => Selection::Keep(Keep::Refused(commit)),
         Some(Tried { verdict: Verdict::Unreadable, failures, at }) => {
-            let again = at.after(pause_after(*failures));
+            let again = *at + pause_after(*failures);
             if again <= now { Selection::Take(commit) } else { Selection::Wait(commit, again) }
         }
         Some(Tried { verdict: Verdict::Good | Verdict::Unfinished, .. }) => Selection::Settled(commit),

@@ -1,10 +1,9 @@
 //! Site to [`Desired`].
 
 use super::{
-    Attachment, Backstore, BaseVolume, CloneVolume, Desired, Entry, EntryKind, Room, Seat, Storage, Target, backstore_name,
-    clone_name, serial, version_name,
+    Attachment, Backing, Desired, DiskSeat, Entry, EntryKind, Export, Room, Seat, SeatDisk, SeatId, Storage, Version, VersionId,
 };
-use crate::names::{DhcpOptions, ImageName, Lun, LvName, MachineName, MenuKey, NameError, Portal};
+use crate::names::{DhcpOptions, DiskId, ImageName, Lun, MenuKey, NameError, Portal, Side, TargetId, serial, target_name};
 use crate::site::{Disk, Image, ImageKind, Iscsi, Machine, Site};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,87 +51,69 @@ fn compute_storage(site: &Site) -> Result<Option<Storage>, NamingError> {
         return Ok(None);
     };
     let mut desired = Storage {
-        vg: storage.volume_group.clone(),
-        pool: storage.thin_pool.clone(),
-        create_pool: storage.create_pool,
+        backing: Backing::Thin {
+            vg: storage.volume_group.clone(),
+            pool: storage.thin_pool.clone(),
+            create_pool: storage.create_pool,
+        },
+        export: Export::Lio {
+            iqn_prefix: iscsi.iqn_prefix.clone(),
+            portal: portal(site, iscsi),
+            chap_secrets: iscsi.chap_secrets.clone(),
+        },
         reserve: storage.reserve,
         image_store: storage.image_store.clone(),
-        iqn_prefix: iscsi.iqn_prefix.clone(),
-        portal: portal(site, iscsi),
-        chap_secrets: iscsi.chap_secrets.clone(),
         versions: BTreeMap::new(),
-        clones: BTreeMap::new(),
-        targets: BTreeMap::new(),
+        seats: BTreeMap::new(),
+        moved_machines: site.moved_machines.clone(),
+        moved_images: site.moved_images.clone(),
     };
     for image in site.images.values() {
-        for version in disk_of(image).into_iter().flat_map(|disk| disk.versions.values()) {
-            let Some(disk) = disk_of(image) else { continue };
-            let volume = named(&image.name, version_name(&image.name, &version.name))?;
-            let formerly = former_images(site, &image.name)
-                .map(|old| named(old, version_name(old, &version.name)))
-                .collect::<Result<_, _>>()?;
-            let base = BaseVolume {
-                image: image.name.clone(),
-                version: version.name.clone(),
-                size: disk.size,
-                source: version.source.clone(),
-                formerly,
-            };
-            desired.versions.insert(volume, base);
+        let Some(disk) = disk_of(image) else { continue };
+        for version in disk.versions.values() {
+            let id = VersionId { image: image.name.clone(), version: version.name.clone() };
+            named(&id, id.disk().lv_name())?;
+            desired.versions.insert(id, Version { size: disk.size, source: version.source.clone() });
         }
     }
     for machine in site.machines.values() {
-        for image in &machine.boot {
+        for image in machine.boot.iter().filter_map(|image| attached(site, image)) {
+            let id = SeatId { machine: machine.name.clone(), image: image.clone() };
             let Some(disk) = site.images.get(image).and_then(disk_of) else { continue };
-            let mut luns = BTreeMap::new();
-            for (number, attached) in std::iter::once(image).chain(&disk.data_disks).enumerate() {
-                let (volume, clone) = compute_clone(site, machine, attached)?;
-                let backstore = Backstore {
-                    name: backstore_name(&site.name, &machine.name, attached),
-                    volume: volume.clone(),
-                    serial: serial(&site.name, &machine.name, attached),
-                };
-                luns.insert(Lun(number as u16), backstore);
-                desired.clones.insert(volume, clone);
-            }
-            let initiator = named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?;
-            let name = named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{image}", machine.name)))?;
-            desired.targets.insert(
-                name,
-                Target { machine: machine.name.clone(), image: image.clone(), initiator, login: machine.login, luns },
-            );
+            let disks = std::iter::once(image).chain(&disk.data_disks).map(|image| compute_disk(site, machine, image));
+            let seat = DiskSeat {
+                initiator: named(&machine.name, iscsi.iqn_prefix.join(machine.name.as_str()))?,
+                login: machine.login,
+                disks: disks.collect::<Result<_, _>>()?,
+            };
+            let longest =
+                TargetId { machine: machine.name.clone(), image: image.clone(), side: Some((Side::A, "00000000".to_owned())) };
+            named(&id, target_name(&iscsi.iqn_prefix, &longest))?;
+            desired.seats.insert(id, seat);
         }
     }
     Ok(Some(desired))
 }
 
-fn compute_clone(site: &Site, machine: &Machine, image: &ImageName) -> Result<(LvName, CloneVolume), NamingError> {
+/// The disk image that a menu's entry attaches.
+fn attached<'a>(site: &'a Site, entry: &'a ImageName) -> Option<&'a ImageName> {
+    match &site.images.get(entry)?.kind {
+        ImageKind::Disk(_) => Some(entry),
+        ImageKind::Linux(linux) => linux.attach.as_ref(),
+        ImageKind::Local => None,
+    }
+}
+
+fn compute_disk(site: &Site, machine: &Machine, image: &ImageName) -> Result<SeatDisk, NamingError> {
     let disk = site.images.get(image).and_then(disk_of).expect("a site names only images that exist, and data disks are disks");
-    let machines: Vec<&MachineName> = std::iter::once(&machine.name).chain(former_machines(site, &machine.name)).collect();
-    let images: Vec<&ImageName> = std::iter::once(image).chain(former_images(site, image)).collect();
-    let mut names = machines
-        .iter()
-        .flat_map(|machine| images.iter().map(move |image| named(machine, clone_name(machine, image))))
-        .collect::<Result<Vec<_>, _>>()?;
-    let name = names.remove(0);
-    let clone = CloneVolume {
-        machine: machine.name.clone(),
+    named(&machine.name, DiskId::seat(&machine.name, image, Side::A).lv_name())?;
+    Ok(SeatDisk {
         image: image.clone(),
         version: disk.current.clone(),
-        base: named(image, version_name(image, &disk.current))?,
         size: disk.size,
         reset: disk.reset,
-        formerly: names,
-    };
-    Ok((name, clone))
-}
-
-fn former_machines<'a>(site: &'a Site, machine: &MachineName) -> impl Iterator<Item = &'a MachineName> {
-    site.moved_machines.get(machine).into_iter().flatten()
-}
-
-fn former_images<'a>(site: &'a Site, image: &ImageName) -> impl Iterator<Item = &'a ImageName> {
-    site.moved_images.get(image).into_iter().flatten()
+        serial: serial(&site.name, &machine.name, image),
+    })
 }
 
 fn compute_room(site: &Site) -> Result<Room, NamingError> {
@@ -143,8 +124,7 @@ fn compute_room(site: &Site) -> Result<Room, NamingError> {
             None => None,
         };
         let keys = compute_keys(site, machine);
-        let entries = machine.boot.iter().zip(keys).map(|(image, key)| compute_entry(site, machine, image, key));
-        let entries = entries.collect::<Result<_, _>>()?;
+        let entries = machine.boot.iter().zip(keys).map(|(image, key)| compute_entry(site, image, key)).collect();
         let seat = Seat {
             macs: machine.macs.clone(),
             ip: machine.ip,
@@ -191,27 +171,31 @@ fn compute_keys(site: &Site, machine: &Machine) -> Vec<Option<MenuKey>> {
     machine.boot.iter().map(|name| asked(name).or_else(|| free(name))).collect()
 }
 
-fn compute_entry(site: &Site, machine: &Machine, name: &ImageName, key: Option<MenuKey>) -> Result<Entry, NamingError> {
+fn compute_entry(site: &Site, name: &ImageName, key: Option<MenuKey>) -> Entry {
     let image = site.images.get(name).expect("a site names only images that exist");
     let kind = match &image.kind {
-        ImageKind::Disk(_) => EntryKind::Disk(compute_attachment(site, machine, name)?),
+        ImageKind::Disk(_) => EntryKind::Disk(compute_attachment(site, name)),
         ImageKind::Linux(linux) => EntryKind::Linux {
             kernel: linux.kernel.clone(),
             initrd: linux.initrd.clone(),
             args: linux.args.clone(),
-            attach: linux.attach.as_ref().map(|disk| compute_attachment(site, machine, disk)).transpose()?,
+            attach: linux.attach.as_ref().map(|disk| compute_attachment(site, disk)),
         },
         ImageKind::Local => EntryKind::Local,
     };
-    Ok(Entry { image: name.clone(), title: image.title.clone(), key, kind })
+    Entry { image: name.clone(), title: image.title.clone(), key, kind }
 }
 
-fn compute_attachment(site: &Site, machine: &Machine, name: &ImageName) -> Result<Attachment, NamingError> {
+fn compute_attachment(site: &Site, name: &ImageName) -> Attachment {
     let iscsi = site.iscsi.as_ref().expect("a site with a disk image says how its targets are named");
     let disk = site.images.get(name).and_then(disk_of).expect("only disks are attached");
-    Ok(Attachment {
-        target: named(&machine.name, iscsi.iqn_prefix.join(&format!("{}.{name}", machine.name)))?,
+    let data = disk.data_disks.iter().filter_map(|image| site.images.get(image).and_then(disk_of));
+    let resets = std::iter::once(disk).chain(data).map(|disk| disk.reset);
+    Attachment {
+        image: name.clone(),
         portal: portal(site, iscsi),
+        // The strictest of them: where one disk is reset at every boot, each boot gets disks of its own.
+        reset: resets.min().unwrap_or(disk.reset),
         luns: (0..=disk.data_disks.len()).map(|number| Lun(number as u16)).collect(),
-    })
+    }
 }

@@ -3,26 +3,28 @@
 //! **Invariant:** pure; every name here follows from the site alone, so the same site always means the same objects.
 
 mod compute;
-mod name;
 
 pub use crate::site::{
     Firmware, Gateway, Loading, Login, Network, NetworkMode, Policy, PxeStrategy, Reset, Source, SourceFormat,
 };
 pub use compute::{NamingError, compute};
-pub use name::{BACKSTORE_RANGE, Mark, backstore_name, backstore_number, clone_name, serial, version_name};
 
 use crate::names::{
-    Bytes, DhcpOptions, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Portal,
-    Share, SiteName, VersionName, VgName,
+    Bytes, DhcpOptions, DiskId, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent,
+    Portal, Share, SiteName, VersionName, VgName,
 };
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::Ipv4Addr,
+};
 
 /// Everything that should exist on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// The site, part of every mark.
     pub site: SiteName,
-    /// Volumes and targets; absent when the site names no volume group.
+    /// Disks and targets; absent when the site names no volume group.
     pub storage: Option<Storage>,
     /// What may be destroyed.
     pub policy: Policy,
@@ -30,91 +32,178 @@ pub struct Desired {
     pub room: Room,
 }
 
-/// Volumes and targets.
+/// Disks, and how they are shown to machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
-    /// The volume group.
-    pub vg: VgName,
-    /// The thin pool.
-    pub pool: LvName,
-    /// The pool's size when it may be made.
-    pub create_pool: Option<Share>,
-    /// Free space of the pool below which no new clone is made.
+    /// What holds the disks.
+    pub backing: Backing,
+    /// What shows them to machines.
+    pub export: Export,
+    /// Free space below which no new disk is made.
     pub reserve: Percent,
     /// Where image sources lie; `None` is below the state directory.
     pub image_store: Option<String>,
-    /// What every name of a target and an initiator begins with.
-    pub iqn_prefix: Iqn,
-    /// Where targets listen.
-    pub portal: Portal,
-    /// The file of the CHAP secrets.
-    pub chap_secrets: Option<String>,
-    /// Image versions by volume.
-    pub versions: BTreeMap<LvName, BaseVolume>,
-    /// Clones by volume.
-    pub clones: BTreeMap<LvName, CloneVolume>,
-    /// Targets by name.
-    pub targets: BTreeMap<Iqn, Target>,
+    /// Image versions.
+    pub versions: BTreeMap<VersionId, Version>,
+    /// What each machine boots from a disk.
+    pub seats: BTreeMap<SeatId, DiskSeat>,
+    /// Machines that had another name before: new name to old ones.
+    pub moved_machines: BTreeMap<MachineName, BTreeSet<MachineName>>,
+    /// Images that had another name before: new name to old ones.
+    pub moved_images: BTreeMap<ImageName, BTreeSet<ImageName>>,
 }
 
-/// An image version's volume.
+/// What holds the disks; another backing is another variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseVolume {
+pub enum Backing {
+    /// Thin volumes of LVM.
+    Thin {
+        /// The volume group.
+        vg: VgName,
+        /// The thin pool.
+        pool: LvName,
+        /// The pool's size when it may be made.
+        create_pool: Option<Share>,
+    },
+}
+
+/// What shows disks to machines; another way is another variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Export {
+    /// The kernel's iSCSI target.
+    Lio {
+        /// What every name of a target and an initiator begins with.
+        iqn_prefix: Iqn,
+        /// Where targets listen.
+        portal: Portal,
+        /// The file of the CHAP secrets.
+        chap_secrets: Option<String>,
+    },
+}
+
+/// An image's version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionId {
     /// The image.
     pub image: ImageName,
     /// The version.
     pub version: VersionName,
+}
+
+/// What a version is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
     /// How large it is.
     pub size: Bytes,
     /// What it is filled from.
     pub source: Source,
-    /// Names it may have had.
-    pub formerly: Vec<LvName>,
 }
 
-/// A machine's clone of an image version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CloneVolume {
+/// A machine and an image that it boots, or that is attached before it boots.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeatId {
     /// The machine.
     pub machine: MachineName,
     /// The image.
     pub image: ImageName,
-    /// The version it should be a clone of.
-    pub version: VersionName,
-    /// That version's volume.
-    pub base: LvName,
-    /// How large it is.
-    pub size: Bytes,
-    /// When it is thrown away.
-    pub reset: Reset,
-    /// Names it may have had.
-    pub formerly: Vec<LvName>,
 }
 
-/// What one entry of one machine's menu attaches.
+/// The disks of a seat, and who may reach them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The machine.
-    pub machine: MachineName,
-    /// The image it boots.
-    pub image: ImageName,
+pub struct DiskSeat {
     /// The one initiator that may log in.
     pub initiator: Iqn,
     /// Whether it proves itself.
     pub login: Login,
-    /// Its disks by number; 0 is the system disk.
-    pub luns: BTreeMap<Lun, Backstore>,
+    /// Its disks in the order of their LUNs; the first is the system disk.
+    pub disks: Vec<SeatDisk>,
 }
 
-/// A disk as LIO sees it.
+/// One disk of a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backstore {
-    /// Its name: `<site>.<machine>.<image>`.
-    pub name: String,
-    /// The clone it shows.
-    pub volume: LvName,
-    /// Its unit serial number, the same through every renewal of the clone.
+pub struct SeatDisk {
+    /// The image.
+    pub image: ImageName,
+    /// The version it should be a clone of.
+    pub version: VersionName,
+    /// How large it is.
+    pub size: Bytes,
+    /// When it is thrown away.
+    pub reset: Reset,
+    /// Its unit serial number: the same on every side and backing, so that Windows keeps knowing its disk.
     pub serial: String,
+}
+
+impl VersionId {
+    /// Its disk.
+    pub fn disk(&self) -> DiskId {
+        DiskId::version(&self.image, &self.version)
+    }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.image, self.version)
+    }
+}
+
+impl fmt::Display for SeatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.machine, self.image)
+    }
+}
+
+impl DiskSeat {
+    /// Whether each boot gets disks of its own: some of them are reset at every boot.
+    pub fn is_reset_at_boot(&self) -> bool {
+        self.disks.iter().any(|disk| disk.reset == Reset::EveryBoot)
+    }
+}
+
+impl Storage {
+    /// The volume group.
+    pub fn vg(&self) -> &VgName {
+        let Backing::Thin { vg, .. } = &self.backing;
+        vg
+    }
+
+    /// The thin pool.
+    pub fn pool(&self) -> &LvName {
+        let Backing::Thin { pool, .. } = &self.backing;
+        pool
+    }
+
+    /// What every name of a target and an initiator begins with.
+    pub fn iqn_prefix(&self) -> &Iqn {
+        let Export::Lio { iqn_prefix, .. } = &self.export;
+        iqn_prefix
+    }
+
+    /// Where targets listen.
+    pub fn portal(&self) -> &Portal {
+        let Export::Lio { portal, .. } = &self.export;
+        portal
+    }
+
+    /// The file of the CHAP secrets.
+    pub fn chap_secrets(&self) -> Option<&str> {
+        let Export::Lio { chap_secrets, .. } = &self.export;
+        chap_secrets.as_deref()
+    }
+
+    /// The name a machine has now that had this one, or has it still.
+    pub fn machine_now<'a>(&'a self, name: &'a MachineName) -> &'a MachineName {
+        now(&self.moved_machines, name)
+    }
+
+    /// The name an image has now that had this one, or has it still.
+    pub fn image_now<'a>(&'a self, name: &'a ImageName) -> &'a ImageName {
+        now(&self.moved_images, name)
+    }
+}
+
+fn now<'a, T: Ord>(moved: &'a BTreeMap<T, BTreeSet<T>>, name: &'a T) -> &'a T {
+    moved.iter().find(|(_, former)| former.contains(name)).map_or(name, |(now, _)| now)
 }
 
 /// What machines are told.
@@ -196,13 +285,15 @@ pub enum EntryKind {
     Local,
 }
 
-/// Disks that are attached before something boots.
+/// Disks that are attached before something boots. Which target shows them is known when the machine boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// The target.
-    pub target: Iqn,
-    /// Where it listens.
+    /// The image whose disks they are.
+    pub image: ImageName,
+    /// Where its targets listen.
     pub portal: Portal,
+    /// Whether each boot gets disks of its own.
+    pub reset: Reset,
     /// Its disks, the system disk first.
     pub luns: Vec<Lun>,
 }

@@ -6,10 +6,11 @@
 
 use super::lock::{Lock, lock_out_other_tools};
 use super::ports::{ConfigFs, Kernel, Kind};
+use crate::observed::{DiskIo, Seen, parse_counter, parse_disk_writes};
 use jiff::Timestamp;
 use std::{
     fs, io,
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::symlink,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -53,8 +54,17 @@ impl ConfigFs for KernelConfigFs {
         Ok(names)
     }
 
+    /// An attribute is a page at most, and the kernel gives all of it to one read (fs/configfs/file.c): three system calls for each,
+    /// which is what a look at hundreds of seats consists of.
     fn read(&self, path: &str) -> io::Result<String> {
-        let mut text = fs::read_to_string(self.root.join(path))?;
+        let mut file = fs::File::open(self.root.join(path))?;
+        let mut page = [0; 4096];
+        let count = file.read(&mut page)?;
+        let mut text = page[..count].to_vec();
+        if count == page.len() {
+            file.read_to_end(&mut text)?;
+        }
+        let mut text = String::from_utf8(text).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         if text.ends_with('\n') {
             text.pop();
         }
@@ -115,11 +125,8 @@ impl Kernel for RunningKernel {
         Timestamp::now()
     }
 
-    /// `/proc/uptime`; zero when it cannot be read, which makes every seat count as in use.
-    fn uptime(&self) -> Duration {
-        let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let seconds = text.split('.').next().and_then(|seconds| seconds.parse().ok());
-        Duration::from_secs(seconds.unwrap_or(0))
+    fn has_carrier(&self, interface: &str) -> bool {
+        fs::read_to_string(format!("/sys/class/net/{interface}/carrier")).is_ok_and(|text| text.trim() == "1")
     }
 
     fn boottime(&self) -> Duration {
@@ -145,14 +152,94 @@ impl Kernel for RunningKernel {
         })
     }
 
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo> {
+        let disk = PathBuf::from(format!("/sys/dev/block/{}:{}", device.0, device.1));
+        read_disk_io(&disk, &release())
+    }
+
     fn is_root(&self) -> bool {
         nix::unistd::Uid::effective().is_root()
+    }
+}
+
+/// The kernel's release, `6.1.0-48-amd64`; empty where it does not say.
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+}
+
+/// Whether a kernel's device mapper counts whatever the disk's switch says. Before Linux 6.5 it had no such switch: `queue/iostats` of
+/// each of its disks is 0 from the beginning, and every command is counted all the same.
+fn counts_always(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version < (6, 5))
+}
+
+/// Reads what sysfs says of a disk. Where counting is switched off its numbers stand still whatever is written.
+fn read_disk_io(disk: &Path, release: &str) -> Seen<DiskIo> {
+    let text = |name: &str| {
+        fs::read_to_string(disk.join(name)).map_err(|error| (error.kind(), format!("{}: {error}", disk.join(name).display())))
+    };
+    let read = || -> Result<DiskIo, (io::ErrorKind, String)> {
+        let odd = |name: &str, error: &dyn std::fmt::Display| {
+            (io::ErrorKind::InvalidData, format!("{}: {error}", disk.join(name).display()))
+        };
+        let before = text("diskseq")?;
+        let diskseq = parse_counter(&before).map_err(|error| odd("diskseq", &error))?;
+        match text("queue/iostats") {
+            Ok(counts) if counts.trim_end() == "0" && !(disk.join("dm").exists() && counts_always(release)) => {
+                return Err(odd("queue/iostats", &"the disk's statistics are switched off"));
+            }
+            Ok(_) | Err((io::ErrorKind::NotFound, _)) => {}
+            Err(error) => return Err(error),
+        }
+        let writes = parse_disk_writes(&text("stat")?).map_err(|error| odd("stat", &error))?;
+        // The number may have passed to another disk between the two.
+        match text("diskseq")? == before {
+            true => Ok(DiskIo { diskseq, writes }),
+            false => Err(odd("diskseq", &"changed while it was read")),
+        }
+    };
+    match read() {
+        Ok(io) => Seen::Present(io),
+        Err((io::ErrorKind::NotFound, _)) if !disk.exists() => Seen::Absent,
+        Err((_, reason)) => Seen::Unreadable(reason),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NEW: &str = "6.12.9-amd64";
+
+    #[test]
+    fn a_disk_of_an_old_device_mapper_is_counted_though_its_switch_is_off() {
+        let disk = tempfile::tempdir().expect("a directory");
+        let path = disk.path();
+        fs::create_dir(path.join("queue")).expect("made");
+        for (name, text) in [("diskseq", "41\n"), ("stat", "1 0 8 0 2 0 16 0 0 0 0 1 0 4 0 9 0\n"), ("queue/iostats", "0\n")] {
+            fs::write(path.join(name), text).expect("written");
+        }
+        let is_read = |release: &str| matches!(read_disk_io(path, release), Seen::Present(_));
+        assert!(!is_read("6.1.0-48-amd64"), "no device mapper's");
+        fs::create_dir(path.join("dm")).expect("made");
+        assert!(is_read("6.1.0-48-amd64") && is_read("5.15.0"));
+        assert!(!is_read("6.5.0") && !is_read("6.12") && !is_read(""), "there the switch is a switch");
+    }
+
+    #[test]
+    fn a_disk_is_told_by_its_number_and_counted_by_its_sectors() {
+        let disk = tempfile::tempdir().expect("a directory");
+        let path = disk.path();
+        assert_eq!(read_disk_io(&path.join("none"), NEW), Seen::Absent);
+        assert!(matches!(read_disk_io(path, NEW), Seen::Unreadable(_)), "a kernel without diskseq");
+        fs::write(path.join("diskseq"), "41\n").expect("written");
+        fs::write(path.join("stat"), "1 0 8 0 2 0 16 0 0 0 0 1 0 4 0 9 0\n").expect("written");
+        assert_eq!(read_disk_io(path, NEW), Seen::Present(DiskIo { diskseq: 41, writes: 20 }));
+        fs::create_dir(path.join("queue")).expect("made");
+        fs::write(path.join("queue/iostats"), "0\n").expect("written");
+        assert!(matches!(read_disk_io(path, NEW), Seen::Unreadable(reason) if reason.contains("switched off")));
+    }
 
     #[test]
     fn a_tree_of_plain_files_reads_as_the_kernels_does() {

@@ -100,15 +100,18 @@ pub fn lock(state: &Path) -> Result<Lock, LockError> {
 
 /// Takes the host's lock in a run directory.
 pub fn lock_in(run: &RunDir) -> Result<Lock, LockError> {
-    take(run, "", FILE)
+    let (path, lock) = take(run, "", FILE)?;
+    Lock::inherited(lock).map_err(|source| LockError::Io { path, source })
 }
 
-/// Takes one seat's lock, which is independent of the host's.
+/// Takes one seat's lock, which is independent of the host's. No program inherits it: whoever applies a plan has the host's beside it,
+/// and whoever gives a disk to a boot starts none.
 pub fn seat(run: &RunDir, machine: &MachineName) -> Result<Lock, LockError> {
-    take(run, SEATS, machine.as_str())
+    let (_, file) = take(run, SEATS, machine.as_str())?;
+    Ok(Lock { number: None, file })
 }
 
-fn take(run: &RunDir, directory: &str, name: &str) -> Result<Lock, LockError> {
+fn take(run: &RunDir, directory: &str, name: &str) -> Result<(PathBuf, Flock<fs::File>), LockError> {
     let path = run.path().join(directory).join(name);
     let broken = |source| LockError::Io { path: path.clone(), source };
     run.make(directory).map_err(broken)?;
@@ -119,7 +122,7 @@ fn take(run: &RunDir, directory: &str, name: &str) -> Result<Lock, LockError> {
                 .and_then(|()| lock.rewind())
                 .and_then(|()| writeln!(lock, "{}", std::process::id()))
                 .map_err(broken)?;
-            Lock::inherited(lock).map_err(broken)
+            Ok((path, lock))
         }
         Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
             let mut pid = String::new();

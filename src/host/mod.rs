@@ -2,42 +2,61 @@
 //!
 //! **Invariant:** apply interprets a plan and chooses nothing; what was not read is said to be unreadable.
 
-mod activity;
 mod apply;
+pub mod commands;
 mod devices_file;
 pub mod doctor;
+mod durable;
+mod export;
 pub mod fake;
+mod give;
+mod image;
 mod interrupt;
 mod kernel;
 pub mod lock;
+mod lvm_config;
 mod observe;
+pub mod offered;
 mod ports;
 mod preflight;
 mod programs;
+mod render;
 mod run_dir;
 mod seat;
 mod secrets;
+mod state_files;
 mod store;
 mod system;
 mod transcript;
 pub mod untrusted;
 
-pub use activity::{Look, decide_activity, is_firmware, remember};
-pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Progress, Silent, apply};
-pub use devices_file::{DevicesFile, devices_file_in_use};
+pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Fills, Progress, Running, Silent, apply};
+pub use devices_file::devices_file_in_use;
+pub use durable::{DurableFiles, Held};
+pub use give::{GiveError, give};
+pub use image::{BlockDevices, FillError, FillRequest, Filled, VolumeState, fill};
 pub use interrupt::Interrupt;
 pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
 pub use lock::{Lock, LockError, lock};
-pub use observe::{Scope, observe};
-pub use ports::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Output};
+pub use observe::{Depth, Scope, look, observe, observe_to};
+pub use ports::{
+    BLOCK, Command, CommandError, Commands, ConfigFs, Disks, Ended, FillDisk, FillSource, Kernel, Kind, Output, Watch,
+};
 pub use preflight::{Needs, Problem, preflight};
 pub use programs::{Programs, programs_running};
+pub use render::render_ops;
 pub use run_dir::RunDir;
 pub use seat::{SeatSeen, observe_seat};
 pub use secrets::read_secrets;
-pub use store::{write_atomically, write_private};
+pub use state_files::{write_atomically, write_private};
 pub use system::System;
 pub use transcript::read_transcript;
 
 use secrets::publish_secrets;
-use store::write_shared;
+use state_files::write_shared;
+
+/// An error with all its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -3,7 +3,8 @@
 //! **Invariant:** nothing else in the house starts a program or touches configfs, so a fake of these is a whole host. They are
 //! shared with worker threads, because some effects block in the kernel and must be left behind.
 
-use super::Lock;
+use super::{Lock, lvm_config};
+use crate::observed::{DiskIo, Seen};
 use jiff::Timestamp;
 use std::{io, ops::ControlFlow, time::Duration};
 
@@ -109,18 +110,40 @@ impl Command {
 /// Sees output as it comes, and may have the program stopped for a reason.
 pub type Watch<'a> = dyn FnMut(&str) -> ControlFlow<String> + 'a;
 
+/// How a program did not come to its own end.
+#[derive(Debug)]
+pub enum Ended {
+    /// There is none of that name in `PATH`.
+    Missing,
+    /// It was killed at its deadline.
+    Late,
+    /// It was killed because its watcher said so, and why.
+    Stopped(String),
+    /// It could not be started, or its pipes broke.
+    Io(io::Error),
+}
+
 /// Runs programs.
 pub trait Commands: Send + Sync {
-    /// Runs a program to its end; any exit status is an `Ok`.
-    fn run(&self, command: &Command) -> Result<Output, CommandError>;
+    /// Starts a program with exactly these words and sees it to its end; any exit status is an `Ok`. Hands on standard output as it
+    /// comes; what breaks out of `watch` kills the program.
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended>;
 
-    /// The same, and hands on standard output as it comes; what breaks out of `watch` kills the program.
+    /// Runs a program to its end; any exit status is an `Ok`.
+    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+        self.run_watched(command, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// The same, watched as [`Self::execute`] says. LVM's commands get the settings of `lvm_config`, of which no error speaks.
     fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
-        let output = self.run(command)?;
-        match watch(&output.stdout) {
-            ControlFlow::Continue(()) => Ok(output),
-            ControlFlow::Break(reason) => Err(CommandError::Stopped { argv: command.argv.join(" "), reason }),
-        }
+        let program = || command.argv.first().cloned().unwrap_or_default();
+        let argv = || command.argv.join(" ");
+        self.execute(&lvm_config::with_settings(command), watch).map_err(|ended| match ended {
+            Ended::Missing => CommandError::Missing { program: program() },
+            Ended::Late => CommandError::Deadline { argv: argv(), seconds: command.deadline.as_secs() },
+            Ended::Stopped(reason) => CommandError::Stopped { argv: argv(), reason },
+            Ended::Io(source) => CommandError::Io { program: program(), source },
+        })
     }
 
     /// Runs a program to its end; any exit status but 0 is an error.
@@ -130,17 +153,42 @@ pub trait Commands: Send + Sync {
     }
 }
 
+/// Filling writes whole blocks of this size at multiples of it, from memory at a multiple of it, as `O_DIRECT` wants; no disk has
+/// larger sectors.
+pub const BLOCK: usize = 4096;
+
+/// What a disk is filled from, for messages and for fakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FillSource<'a> {
+    /// The file's path in the site.
+    pub path: &'a str,
+    /// How many bytes will be written at most, without what pads the last block.
+    pub size: u64,
+}
+
+/// Opens disks for filling.
+pub trait Disks: Send + Sync {
+    /// Opens a disk that nobody else holds. What is not written of it stays as it is.
+    fn open_for_fill(&self, device: &str, source: &FillSource<'_>) -> io::Result<Box<dyn FillDisk>>;
+}
+
+/// A disk that is being filled.
+pub trait FillDisk: Send {
+    /// Writes whole blocks.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Flushes everything to the disk and lets go of it; until then nothing is known to be written.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
 /// Facts about the running kernel and this process.
 pub trait Kernel: Send + Sync {
     /// The time.
     fn now(&self) -> Timestamp;
-    /// How long the host has been up.
-    fn uptime(&self) -> Duration;
-    /// Since when the host is up by the clock that nobody can set, suspended time included (CLOCK_BOOTTIME): what decisions are
+    /// How long ago the host booted by the clock that nobody can set, suspended time included (CLOCK_BOOTTIME): what decisions are
     /// timed by. The wall clock is for display only.
-    fn boottime(&self) -> Duration {
-        self.uptime()
-    }
+    fn boottime(&self) -> Duration;
+    /// Whether an interface has a carrier.
+    fn has_carrier(&self, interface: &str) -> bool;
     /// Whether a kernel module is seen to be loaded or built in.
     fn has_module(&self, _name: &str) -> bool {
         false
@@ -149,6 +197,8 @@ pub trait Kernel: Send + Sync {
     fn boot_id(&self) -> String;
     /// Whether a filesystem of type configfs is mounted at `/sys/kernel/config`.
     fn has_configfs(&self) -> bool;
+    /// What a disk has done since the kernel made it, by its major and minor number.
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo>;
     /// Whether this process runs as root.
     fn is_root(&self) -> bool;
 }
@@ -171,6 +221,12 @@ pub trait ConfigFs: Send + Sync {
     fn symlink(&self, target: &str, link: &str) -> io::Result<()>;
     /// Removes a link.
     fn unlink(&self, path: &str) -> io::Result<()>;
+
+    /// How many runs of changes may go at once. A link from a LUN to its backstore waits out a grace period of the kernel's RCU with a
+    /// lock of its own target alone, so several targets can wait it out together.
+    fn lanes(&self) -> usize {
+        8
+    }
 
     /// Keeps other tools away from the tree for as long as the result lives.
     fn lock_out_other_tools(&self) -> Vec<Lock>;

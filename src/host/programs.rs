@@ -6,7 +6,8 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the one place that starts programs")]
 
 use super::lock;
-use super::ports::{Command, CommandError, Commands, Output, Watch};
+use super::lvm_config;
+use super::ports::{Command, Commands, Ended, Output, Watch};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -55,18 +56,11 @@ enum Event {
 }
 
 impl Commands for Programs {
-    fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        self.run_watched(command, &mut |_| ControlFlow::Continue(()))
-    }
-
-    fn run_watched(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, CommandError> {
-        let program = command.argv.first().cloned().unwrap_or_default();
-        let broken = |source| CommandError::Io { program: program.clone(), source };
-        let missing = || CommandError::Missing { program: program.clone() };
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
         let input = input_of(command);
-        let mut child = start(command, &input).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => missing(),
-            _ => broken(source),
+        let mut child = start(command, &input).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ended::Missing,
+            _ => Ended::Io(error),
         })?;
         let is_fed = matches!(input, Input::Fed(..));
         let (pid, group) = (child.id(), Pid::from_raw(child.id() as i32));
@@ -78,16 +72,15 @@ impl Commands for Programs {
             RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
             events.send(Event::Ended(ended))
         });
-        let argv = || command.argv.join(" ");
-        let error = match collect(&seen, command.deadline, watch) {
-            Collected::Output(Ok(output)) if is_fed && output.status == Some(NOT_FOUND) => return Err(missing()),
-            Collected::Output(output) => return output.map_err(broken),
-            Collected::Late => CommandError::Deadline { argv: argv(), seconds: command.deadline.as_secs() },
-            Collected::Stopped(reason) => CommandError::Stopped { argv: argv(), reason },
+        let ended = match collect(&seen, command.deadline, watch) {
+            Collected::Output(Ok(output)) if is_fed && output.status == Some(NOT_FOUND) => return Err(Ended::Missing),
+            Collected::Output(output) => return output.map_err(Ended::Io),
+            Collected::Late => Ended::Late,
+            Collected::Stopped(reason) => Ended::Stopped(reason),
         };
         // Fails only when the group has just ended by itself, which is what is wanted.
         let _ = killpg(group, Signal::SIGKILL);
-        Err(error)
+        Err(ended)
     }
 }
 
@@ -130,7 +123,7 @@ fn input_of(command: &Command) -> Input {
 fn start(command: &Command, input: &Input) -> io::Result<Child> {
     let path = std::env::var("PATH").unwrap_or_default();
     let (program, arguments) = command.argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let (mut started, stdin) = match input {
+    let (mut starting, stdin) = match input {
         Input::Piped(_) => (std::process::Command::new(program), Stdio::piped()),
         Input::Lock(lock) => (std::process::Command::new(program), Stdio::from(lock.try_clone()?)),
         Input::Fed(lock, parts) => {
@@ -140,7 +133,10 @@ fn start(command: &Command, input: &Input) -> io::Result<Child> {
             (shell, Stdio::from(lock.try_clone()?))
         }
     };
-    started
+    for variable in lvm_config::UNSET {
+        starting.env_remove(variable);
+    }
+    starting
         .args(arguments)
         .env("PATH", format!("{path}:{SYSTEM_PATHS}"))
         .env("LC_ALL", "C")
@@ -216,6 +212,7 @@ fn collect(seen: &Receiver<Event>, deadline: Duration, watch: &mut Watch<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::CommandError;
 
     fn run(argv: &[&str], stdin: &str, millis: u64) -> Result<Output, CommandError> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();

@@ -1,26 +1,22 @@
-//! Looks at one machine's targets and at what is remembered of its disk's use, for whoever explains its boot.
+//! Looks at one machine's targets, for whoever explains its boot.
 //!
 //! **Invariant:** changes nothing; configfs that cannot be read is unreadable with its reason, never a machine without a disk.
 
-use super::{System, activity, observe::read_target_now};
+use super::{System, observe::read_target_now};
 use crate::names::MachineName;
 use crate::observed::{Seen, Target};
-use jiff::Timestamp;
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io};
 
 /// One machine's disks as the host shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatSeen {
     /// Its targets by name.
     pub targets: Seen<BTreeMap<String, Target>>,
-    /// When its disk was last seen in use, as far as the agent remembers.
-    pub last_used: Option<Timestamp>,
 }
 
 /// Looks at one machine's targets: those whose name ends with the machine's and an image's.
-pub fn observe_seat(system: &System, machine: &MachineName, state: &Path) -> SeatSeen {
-    let memory = activity::load(state);
-    SeatSeen { targets: targets_of(system, machine), last_used: memory.last_used(machine) }
+pub fn observe_seat(system: &System, machine: &MachineName) -> SeatSeen {
+    SeatSeen { targets: targets_of(system, machine) }
 }
 
 fn targets_of(system: &System, machine: &MachineName) -> Seen<BTreeMap<String, Target>> {

@@ -8,6 +8,7 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 mod arch;
 mod bytes;
 mod dhcp_option;
+mod disk;
 mod interval;
 mod iqn;
 mod key;
@@ -15,6 +16,8 @@ mod label;
 mod lvm;
 mod mac;
 mod mono;
+mod nonce;
+mod object;
 mod portal;
 mod secret;
 mod share;
@@ -22,6 +25,7 @@ mod share;
 pub use arch::{ClientArch, Platform};
 pub use bytes::Bytes;
 pub use dhcp_option::{DhcpOptions, OPTION_RULES, OptionData, OptionForm, OptionOwner, OptionRule};
+pub use disk::{DiskId, Handle, Side};
 pub use interval::Interval;
 pub use iqn::Iqn;
 pub use key::MenuKey;
@@ -29,6 +33,11 @@ pub use label::{ImageName, MachineName, NetworkName, SiteName, VersionName};
 pub use lvm::{LvName, VgName};
 pub use mac::MacAddr;
 pub use mono::Mono;
+pub use nonce::BootNonce;
+pub use object::{
+    BACKSTORE_RANGE, Mark, TargetId, backstore_name, backstore_number, parse_backstore_name, parse_target, serial, target_name,
+    target_tail,
+};
 pub use portal::{Lun, Portal};
 pub use secret::{Credentials, Secret};
 pub use share::{Percent, Share};

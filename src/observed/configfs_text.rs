@@ -2,22 +2,9 @@
 //!
 //! **Invariant:** pure; a text of unknown form gives an error, never a fact.
 
-use super::Session;
+use super::lio_attributes::{PORT_GROUP, PORT_OFFLINE};
+use super::{Attributes, Session};
 use crate::names::{Lun, Portal};
-
-/// Attributes below a backstore's `attrib/` that an observation holds.
-pub const BACKSTORE_ATTRIBUTES: [&str; 4] = ["emulate_tpu", "emulate_tpws", "emulate_write_cache", "is_nonrot"];
-
-/// Attributes below a portal group's `attrib/` that an observation holds.
-pub const TPG_ATTRIBUTES: [&str; 7] = [
-    "authentication",
-    "cache_dynamic_acls",
-    "demo_mode_discovery",
-    "demo_mode_write_protect",
-    "generate_node_acls",
-    "login_timeout",
-    "prod_mode_write_protect",
-];
 
 /// A text of configfs that does not read as what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +32,16 @@ pub fn parse_flag(text: &str) -> Result<bool, TextError> {
 /// Reads a counter such as `statistics/scsi_lu/num_cmds`.
 pub fn parse_counter(text: &str) -> Result<u64, TextError> {
     text.trim_end().parse().map_err(|_| refuse("a counter", text))
+}
+
+/// Reads the sectors written and discarded from `/sys/dev/block/<device>/stat` (Documentation/block/stat.rst), as one number. The
+/// counts of requests are left out: device-mapper counts a flush as a write of no sectors.
+pub fn parse_disk_writes(stat: &str) -> Result<u64, TextError> {
+    let numbers: Option<Vec<u64>> = stat.split_whitespace().map(|word| word.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([_, _, _, _, _, _, written, _, _, _, _, _, _, discarded, ..]) => Ok(written.wrapping_add(*discarded)),
+        _ => Err(refuse("the statistics of a disk", stat)),
+    }
 }
 
 /// Reads `wwn/vpd_unit_serial`: what follows `T10 VPD Unit Serial Number: `.
@@ -92,6 +89,14 @@ pub fn parse_session(info: &str) -> Result<Option<Session>, TextError> {
         }
         _ => Err(refuse("a session", info)),
     }
+}
+
+/// Reads the ALUA lines of a LUN, `alua_tg_pt_gp`: its group, and whether its port is offline (`core_alua_show_tg_pt_gp_info`).
+pub fn parse_port_group(text: &str) -> Result<Attributes, TextError> {
+    let value = |title: &str| text.lines().find_map(|line| line.strip_prefix(title)).map(|value| value.trim().to_owned());
+    let found = (value("TG Port Alias:"), value("TG Port Secondary Access State:"));
+    let (Some(group), Some(offline)) = found else { return Err(refuse("the ALUA lines of a LUN", text)) };
+    Ok([(PORT_GROUP.to_owned(), group), (PORT_OFFLINE.to_owned(), offline)].into_iter().collect())
 }
 
 /// Reads a directory name such as `lun_3`.
@@ -157,6 +162,23 @@ mod tests {
         assert_eq!(parse_unit_serial(text).as_deref(), Ok("11111111-2222-3333-4444-555555555555"));
         assert_eq!(parse_unit_serial("T10 VPD Unit Serial Number: ").as_deref(), Ok(""));
         assert!(parse_unit_serial("something else").is_err());
+    }
+
+    #[test]
+    fn sectors_written_and_discarded_are_counted_and_requests_are_not() {
+        let stat = "     413        0    19370      220       52        0     1024       31        0      200      251        3        0     2048        0       17       12";
+        assert_eq!(parse_disk_writes(stat), Ok(1024 + 2048));
+        assert!(parse_disk_writes("1 2 3 4 5 6 7 8 9 10 11").is_err(), "a kernel that does not count discards is no witness");
+        assert!(parse_disk_writes("").is_err());
+    }
+
+    #[test]
+    fn a_luns_port_group_is_read_from_its_lines() {
+        let text = "TG Port Alias: default_tg_pt_gp\nTG Port Group ID: 0\nTG Port Primary Access State: Active/Optimized\nTG Port Primary \
+                    Access Status: None\nTG Port Secondary Access State: Offline\nTG Port Secondary Access Status: None";
+        let seen = parse_port_group(text).expect("reads");
+        assert_eq!((seen.get("alua_tg_pt_gp"), seen.get("alua_tg_pt_offline")), (Some("default_tg_pt_gp"), Some("Offline")));
+        assert!(parse_port_group("").is_err());
     }
 
     #[test]

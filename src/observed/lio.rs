@@ -1,6 +1,6 @@
 //! The kernel's iSCSI targets and backstores as configfs shows them.
 
-use super::Attributes;
+use super::{Attributes, Seen};
 use crate::names::{Lun, Portal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct Backstore {
     pub udev_path: String,
     /// Vendor, product and revision as they stand in INQUIRY.
     pub inquiry: [String; 3],
-    /// Attributes under `attrib/` that we set, by name.
+    /// What stands in [`BACKSTORE_ATTRIBUTES`](super::lio_attributes::BACKSTORE_ATTRIBUTES), by path.
     pub attributes: Attributes,
     /// SCSI commands it has served since it was made.
     pub commands: u64,
@@ -56,7 +56,7 @@ pub struct Target {
 pub struct Tpg {
     /// Whether it accepts logins.
     pub enabled: bool,
-    /// Attributes under `attrib/` that we set, by name.
+    /// What stands in [`TPG_ATTRIBUTES`](super::lio_attributes::TPG_ATTRIBUTES), by path.
     pub attributes: Attributes,
     /// LUNs by number.
     pub luns: BTreeMap<Lun, TpgLun>,
@@ -67,11 +67,25 @@ pub struct Tpg {
 }
 
 /// A LUN of a portal group.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TpgLun {
     /// Link name and the backstore it leads to (its path below `core/`); none in a half-made LUN.
     pub link: Option<(String, String)>,
+    /// What stands in [`LUN_ATTRIBUTES`](super::lio_attributes::LUN_ATTRIBUTES), by path; empty without a link.
+    pub attributes: Attributes,
+    /// SCSI commands on it, whoever gave them, since its directory was made; absent without a link and where it is not ours.
+    pub commands: Seen<u64>,
+}
+
+/// What a disk has done since the kernel made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DiskIo {
+    /// The kernel's number of the disk, which no other gets before the next boot: another one means that `writes` began anew.
+    pub diskseq: u64,
+    /// Sectors written and discarded. Requests that only flush do not count, nor do those that are still on their way.
+    pub writes: u64,
 }
 
 /// An access control list: one initiator.
@@ -81,9 +95,11 @@ pub struct Acl {
     /// Mapped LUNs by the number the initiator sees.
     pub luns: BTreeMap<Lun, MappedLun>,
     /// Its session, if it has one.
-    pub session: crate::observed::Seen<Session>,
+    pub session: Seen<Session>,
     /// Its CHAP name and secret, compared and not shown.
     pub login: LoginSeen,
+    /// What stands in [`ACL_ATTRIBUTES`](super::lio_attributes::ACL_ATTRIBUTES), by path.
+    pub attributes: Attributes,
 }
 
 /// What an ACL asks of its initiator, against the site's secrets.

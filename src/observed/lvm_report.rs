@@ -144,6 +144,12 @@ pub fn parse_vg(report: &str, name: &str) -> Result<Option<Vg>, ReportError> {
     }))
 }
 
+/// The group of each volume of a report.
+pub fn parse_groups(report: &str) -> Result<Vec<String>, ReportError> {
+    let document = parse_document(report)?;
+    document.report.iter().flat_map(|section| &section.lv).map(|row| row.text("vg_name").map(str::to_owned)).collect()
+}
+
 /// The visible volumes of a report of one volume group; hidden ones, which LVM prints in brackets, are left out.
 pub fn parse_lvs(report: &str) -> Result<BTreeMap<String, Lv>, ReportError> {
     let document = parse_document(report)?;

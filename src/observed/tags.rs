@@ -30,10 +30,34 @@ impl Tags {
         self.iter().any(|known| known == tag)
     }
 
-    /// The value of the first tag `key=value`.
+    /// The value of a tag `key=value`; two values are none.
     pub fn value(&self, key: &str) -> Option<&str> {
-        self.iter().find_map(|tag| tag.strip_prefix(key)?.strip_prefix('='))
+        match self.values(key) {
+            Values::One(value) => Some(value),
+            Values::None | Values::Several(..) => None,
+        }
     }
+
+    /// What a tag `key=value` says.
+    pub fn values(&self, key: &str) -> Values<'_> {
+        let mut values = self.iter().filter_map(|tag| tag.strip_prefix(key)?.strip_prefix('='));
+        match (values.next(), values.next()) {
+            (None, _) => Values::None,
+            (Some(value), None) => Values::One(value),
+            (Some(one), Some(other)) => Values::Several(one, other),
+        }
+    }
+}
+
+/// What the tags of one key say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values<'a> {
+    /// Nothing.
+    None,
+    /// This.
+    One(&'a str),
+    /// Two things, or more: neither is believed.
+    Several(&'a str, &'a str),
 }
 
 impl Serialize for Tags {
@@ -62,6 +86,8 @@ mod tests {
         assert_eq!(tags, Tags::parse("a,b,b=2"));
         assert_eq!(tags.iter().collect::<Vec<_>>(), ["a", "b", "b=2"]);
         assert_eq!((tags.value("b"), tags.value("a"), tags.value("")), (Some("2"), None, None));
+        assert_eq!(Tags::parse("k=1,k=2").values("k"), Values::Several("1", "2"));
+        assert_eq!(Tags::parse("k=1,k=2").value("k"), None, "neither is believed");
         assert!(tags.contains("b") && !tags.contains("b=") && !tags.contains("") && !tags.contains("a,b"));
         assert_eq!(Tags::default().iter().count(), 0);
     }

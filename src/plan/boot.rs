@@ -1,14 +1,16 @@
 //! The boot table: what is published against what should be.
 //!
-//! **Invariant:** a machine's default is never a target that does not exist: its entry waits for that target, and until then
-//! the one published before stands. Another entry of its menu may not be there yet, and its script says so and tries again.
+//! **Invariant:** a machine's default is never a disk that does not exist: its entry waits for that, and until then the one published
+//! before stands. A machine that may be at work keeps its entry, its address and its way back in.
 
-use super::draft::{Draft, Drafted};
+use super::context::Context;
+use super::draft::{Draft, Intent, Work};
 use super::render::counted;
-use super::{Action, Hold, Subject};
-use crate::boot::table::{BootMachine, BootTable};
-use crate::desired::Desired;
-use crate::names::{DhcpOptions, MachineName, OptionRule};
+use super::view::{Kind, MachineSeen, SideSeen, State};
+use super::{Action, Gate, Hold, Reason, Sign, Subject};
+use crate::boot::table::{BootMachine, BootTable, Way};
+use crate::desired::{Desired, SeatId};
+use crate::names::{DhcpOptions, ImageName, Iqn, MachineName, OptionRule};
 use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
 use std::borrow::Cow;
@@ -19,17 +21,92 @@ pub(super) fn published<'a>(observation: &Observation, table: &'a BootTable, dra
     match &observation.published {
         Seen::Absent => None,
         Seen::Unreadable(why) => {
-            draft.note("boot table", format!("the published one cannot be read and is written anew: {why}"));
+            draft.note("boot table", format!("the published one cannot be read: {why}"));
             None
         }
         Seen::Present(text) if table.is_rendered_as(text) => Some(Cow::Borrowed(table)),
         Seen::Present(text) => match BootTable::parse(text) {
             Ok(table) => Some(Cow::Owned(table)),
             Err(error) => {
-                draft.note("boot table", format!("the published one is written anew: {error}"));
+                draft.note("boot table", format!("the published one does not read: {error}"));
                 None
             }
         },
+    }
+}
+
+/// The table with the targets of disks that every boot has. One that this plan makes has no name yet; apply fills it in. A seat whose
+/// disk is to be exchanged or renamed at its next boot is assigned it by the agent.
+pub(super) fn resolve_disks<'t>(
+    context: Option<&Context<'_>>,
+    table: &'t BootTable,
+    before: Option<&BootTable>,
+    draft: &Draft,
+) -> Cow<'t, BootTable> {
+    let has_fixed = table.machines.values().any(|machine| machine.disks.values().any(|disk| disk.way == Way::Fixed));
+    if !has_fixed {
+        return Cow::Borrowed(table);
+    }
+    let mut resolved = table.clone();
+    for (name, machine) in &mut resolved.machines {
+        let Some(context) = context else {
+            // Nobody can tell what stands: what machines were told last goes on.
+            if let Some(old) = before.and_then(|table| table.machines.get(name)) {
+                for (image, disk) in &mut machine.disks {
+                    if let Some(known) = old.disks.get(image) {
+                        disk.clone_from(known);
+                    }
+                }
+            }
+            continue;
+        };
+        if !machine.disks.values().any(|disk| disk.way == Way::Fixed) {
+            continue;
+        }
+        let seen = MachineSeen::new(context, name);
+        for (image, disk) in machine.disks.iter_mut().filter(|(_, disk)| disk.way == Way::Fixed) {
+            (disk.way, disk.target) = fixed(context, &seen, name, image, draft);
+        }
+    }
+    Cow::Owned(resolved)
+}
+
+fn fixed(
+    context: &Context<'_>,
+    seen: &MachineSeen<'_>,
+    machine: &MachineName,
+    image: &ImageName,
+    draft: &Draft,
+) -> (Way, Option<Iqn>) {
+    let id = SeatId { machine: machine.clone(), image: image.clone() };
+    let Some(seat) = context.storage.seats.get(&id) else { return (Way::Fixed, None) };
+    let lasting = || seen.of(&id).filter(|side| side.kind == Kind::Lasting);
+    let current =
+        lasting().filter(|side| side.state != State::Fresh).max_by_key(|side| (side.sequence, std::cmp::Reverse(side.letter)));
+    let is_made = |(subject, intent): (&Subject, &Intent)| {
+        matches!(subject, Subject::Disk { machine: of, image: its, .. } if of == machine && its == image)
+            && intent.is_open()
+            && intent.action == Action::Replace
+    };
+    let waiting =
+        lasting().any(|side| side.state == State::Fresh && side.is_current(context, seat)) || draft.intents.iter().any(is_made);
+    let name = |side: &SideSeen<'_>| match side.target {
+        Some(target) => target.parse().ok(),
+        // Shown by this plan, under its own name.
+        None => super::target::shape_of(context, seen, side, Some(seat)).plan.name,
+    };
+    match current {
+        // Its first disk: there, made by this plan, or made once it can be.
+        None => (Way::Fixed, lasting().min_by_key(|side| side.letter).and_then(name)),
+        Some(_) if waiting => (Way::Assigned, None),
+        Some(side) => {
+            let subject = Subject::side(&side.named.machine, &side.named.image, side.letter);
+            let waits = draft
+                .intents
+                .get(&subject)
+                .is_some_and(|intent| !intent.is_open() && matches!(intent.work, Work::Rename(..) | Work::ShowAnew(..)));
+            if waits || side.named != side.seat { (Way::Assigned, None) } else { (Way::Fixed, name(side)) }
+        }
     }
 }
 
@@ -37,75 +114,150 @@ pub(super) fn plan_boot(
     desired: &Desired,
     table: &BootTable,
     published: Option<&BootTable>,
-    secrets: ServedSecrets,
+    observation: &Observation,
     draft: &mut Draft,
 ) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
     let machines: BTreeSet<&MachineName> = before.keys().chain(table.machines.keys()).collect();
+    let unseen = unseen_storage(draft);
+    // What machines were told cannot be read, and what of them is there cannot be seen: nothing is said anew.
+    let is_blind = unseen.is_some() && !matches!(observation.published, Seen::Absent) && published.is_none();
     for machine in machines {
-        let mut change = match (before.get(machine), table.machines.get(machine)) {
+        let mut intent = match (before.get(machine), table.machines.get(machine)) {
             (Some(old), Some(new)) if std::ptr::eq(old, new) || old == new => continue,
             (Some(old), Some(new)) => {
-                let what = if old.default != new.default {
-                    format!("default {} -> {}", old.default, new.default)
-                } else if old.script != new.script {
-                    "its script".to_owned()
-                } else if old.options != new.options {
-                    "its DHCP options".to_owned()
-                } else if (&old.loader, old.pxe) != (&new.loader, new.pxe) {
-                    "its loader".to_owned()
-                } else {
-                    "its addresses".to_owned()
-                };
-                let mut change = Drafted::new(Action::Alter, what, "the site says otherwise than what is published");
-                change.diff = diff(&shown(old), &shown(new));
-                change.work.published = Some(old.clone());
-                change
+                let work = Work::Boot(Some(Box::new(old.clone())));
+                let mut intent = Intent::new(Action::Alter, changed(old, new), unpublished(""), work);
+                intent.diff = diff(&shown(old), &shown(new));
+                intent
             }
-            (None, Some(new)) => Drafted::new(Action::Create, format!("default {}", new.default), "the site has it"),
+            (None, Some(new)) => {
+                Intent::new(Action::Create, format!("default {}", new.default), Reason::Wanted, Work::Boot(None))
+            }
             (Some(old), None) => {
-                let mut change = Drafted::new(Action::Remove, format!("default {}", old.default), "the site no longer has it");
-                change.work.published = Some(old.clone());
-                change
+                let work = Work::Boot(Some(Box::new(old.clone())));
+                Intent::new(Action::Remove, format!("default {}", old.default), Reason::Unwanted, work)
             }
             (None, None) => continue,
         };
+        if is_blind {
+            intent.hold(Hold::Unreadable { what: "the published boot table".to_owned() });
+        }
         let default = desired.room.machines.get(machine).and_then(|seat| seat.entries.first());
         if let Some(attachment) = default.and_then(|entry| entry.kind.attachment()) {
-            let subject = Subject::Target(attachment.target.to_string());
-            if draft.changes.get(&subject).is_some_and(|change| change.action == Action::Create) {
-                change.after.insert(subject);
+            wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, draft);
+        }
+        if let (Some(old), None) = (before.get(machine), table.machines.get(machine)) {
+            match heir(old, table) {
+                // The same machine under another name: it boots by its new entry, also while its disks have their old names.
+                Some(heir) => drop(intent.after.insert(Subject::Boot { machine: heir.clone() })),
+                None => wait_for_machine(desired, machine, unseen.as_ref(), &mut intent, draft),
             }
         }
-        if change.action == Action::Remove {
-            hold_while_removal_is_held(machine, &mut change, draft);
-        }
-        draft.add(Subject::Boot(machine.clone()), change);
+        draft.add(Subject::Boot { machine: machine.clone() }, intent);
     }
     let tables_differ = published.is_none_or(|published| !same_but_for_machines(published, table));
-    if tables_differ || secrets == ServedSecrets::Other {
-        let reason = match published {
+    if tables_differ || observation.secrets.served == ServedSecrets::Other {
+        let what = match published {
             None => "nothing is published yet",
             Some(_) if tables_differ => "networks, addresses or assets changed",
             Some(_) => "the CHAP secrets that are served are not those of the site's file",
         };
         let action = if published.is_some() { Action::Alter } else { Action::Create };
         let detail = format!("{}, {}", counted(table.networks.len(), "network"), counted(table.machines.len(), "machine"));
-        let mut change = Drafted::new(action, detail, reason);
-        change.diff = published.map(|published| diff(&shown_networks(published), &shown_networks(table))).unwrap_or_default();
-        draft.add(Subject::Table, change);
+        let mut intent = Intent::new(action, detail, unpublished(what), Work::Table);
+        intent.diff = published.map(|published| diff(&shown_networks(published), &shown_networks(table))).unwrap_or_default();
+        if is_blind {
+            intent.hold(Hold::Unreadable { what: "the published boot table".to_owned() });
+        }
+        draft.add(Subject::Table, intent);
     }
 }
 
-/// A machine that is leaving but still in use keeps its entry: its address and its way back in.
-fn hold_while_removal_is_held(machine: &MachineName, change: &mut Drafted, draft: &Draft) {
-    let in_use = draft.changes.values().find_map(|other| match &other.gate {
-        super::Gate::Held(hold @ Hold::InUse { machine: user, .. }) if user == machine => Some(hold.clone()),
-        _ => None,
-    });
-    if let Some(hold) = in_use {
-        change.hold(hold);
+fn unpublished(what: &str) -> Reason {
+    Reason::Unpublished { what: what.to_owned() }
+}
+
+/// What of a machine's entry is another, in a phrase.
+fn changed(old: &BootMachine, new: &BootMachine) -> String {
+    if old.default != new.default {
+        format!("default {} → {}", old.default, new.default)
+    } else if old.script != new.script {
+        "its script".to_owned()
+    } else if old.options != new.options {
+        "its DHCP options".to_owned()
+    } else if (&old.loader, old.pxe) != (&new.loader, new.pxe) {
+        "its loader".to_owned()
+    } else if old.disks != new.disks {
+        "its disks".to_owned()
+    } else {
+        "its addresses".to_owned()
+    }
+}
+
+/// The change that stands for all disks where none can be seen.
+fn unseen_storage(draft: &Draft) -> Option<Subject> {
+    let is_all = |(subject, intent): &(&Subject, &Intent)| {
+        matches!(subject, Subject::Pool { .. }) && !intent.is_open() && matches!(&intent.work, Work::Pool(ops) if ops.is_empty())
+    };
+    draft.intents.iter().find(is_all).map(|(subject, _)| subject.clone())
+}
+
+/// Has an entry wait for the first disk of its default.
+fn wait_for_disks(machine: &MachineName, image: &ImageName, unseen: Option<&Subject>, intent: &mut Intent, draft: &Draft) {
+    if intent.action == Action::Create {
+        intent.after.extend(unseen.cloned());
+    }
+    let first = |subject: &&Subject| match subject {
+        Subject::Side { machine: of, image: its, .. } | Subject::Disk { machine: of, image: its, .. } => {
+            of == machine && its == image
+        }
+        _ => false,
+    };
+    for subject in draft.intents.keys().filter(first) {
+        let made = &draft.intents[subject];
+        if made.action == Action::Create && made.reason == Reason::Wanted {
+            intent.after.insert(subject.clone());
+        }
+    }
+    // What its script hooks must be there: a lasting disk whose target is to be built anew comes first.
+    for (subject, made) in draft.intents.iter().filter(|(subject, _)| first(subject)) {
+        if matches!(made.work, Work::ShowAnew(..)) && matches!(subject, Subject::Side { .. }) && intent.action == Action::Alter {
+            intent.after.insert(subject.clone());
+        }
+    }
+}
+
+/// The machine that has all addresses of one that is leaving.
+fn heir<'t>(old: &BootMachine, table: &'t BootTable) -> Option<&'t MachineName> {
+    let has_all = |machine: &BootMachine| !old.macs.is_empty() && old.macs.iter().all(|mac| machine.macs.contains(mac));
+    table.machines.iter().find(|(_, machine)| has_all(machine)).map(|(name, _)| name)
+}
+
+/// A machine that is leaving keeps its entry until everything of it is gone.
+fn wait_for_machine(desired: &Desired, machine: &MachineName, unseen: Option<&Subject>, intent: &mut Intent, draft: &Draft) {
+    intent.after.extend(unseen.cloned());
+    for (subject, other) in &draft.intents {
+        if subject.machine() != Some(machine) || matches!(subject, Subject::Boot { .. }) {
+            continue;
+        }
+        match &other.gate {
+            // Kept data that waits for consent is no sign of its machine.
+            Gate::Held(hold @ (Hold::Occupied { .. } | Hold::Unreadable { .. })) => intent.hold(hold.clone()),
+            Gate::Held(_) => {}
+            // A disk that waits for its new name is let in under it meanwhile; one is shown again because somebody may be at work on it.
+            Gate::Open
+                if matches!((&other.work, &other.reason), (Work::Live(_), Reason::Moved { .. }))
+                    || matches!(other.work, Work::Show(..) | Work::ShowAnew(..)) =>
+            {
+                intent.hold(Hold::Occupied { machine: machine.clone(), sign: Sign::MayBeOn });
+            }
+            Gate::Open => drop(intent.after.insert(subject.clone())),
+        }
+    }
+    if unseen.is_some() && desired.storage.is_some() {
+        intent.hold(Hold::Unreadable { what: format!("whether {machine} is at work") });
     }
 }
 

@@ -1,23 +1,22 @@
-//! From a site and an observation to a plan.
+//! From a site and an observation to a plan: intents, then gates to a fixpoint, then operations from final gates only.
 
-use super::boot::{plan_boot, published};
-use super::clone::decide_fates;
+use super::boot::{plan_boot, published, resolve_disks};
 use super::context::Context;
-use super::draft::{Draft, Drafted};
+use super::draft::{Draft, Intent, Work};
+use super::exports::is_our_hba;
+use super::gate::{gate_count, gate_left_behind};
 use super::glob::{Targets, narrow};
-use super::lio::{is_our_hba, kernel_ops};
 use super::order::arrange;
-use super::pool::{gate_vg_metadata, note_vg_metadata, plan_delivery, plan_pool};
-use super::render::counted;
-use super::seat::plan_seats;
-use super::version::{plan_version_ends, plan_versions};
-use super::{Action, Disruption, Gate, Hold, Plan, Revision, Subject, VERSION};
+use super::pool::{gate_vg_metadata, no_group, note_vg_metadata, plan_delivery, plan_pool};
+use super::seats::plan_seats;
+use super::versions::{gate_ends, plan_versions};
+use super::{Action, ExportOp, Hold, Plan, Reason, Revision, Subject, VERSION};
 use crate::boot::compute_table;
 use crate::boot::ipxe::TemplateError;
 use crate::boot::table::BootTable;
 use crate::desired::{self, Desired, Storage};
-use crate::names::Bytes;
-use crate::observed::{Lio, Observation, Seen};
+use crate::names::{Bytes, DiskId};
+use crate::observed::{Lio, Observation, Seen, Stock};
 use crate::site::{Finding, Severity, Site};
 
 /// A site with everything that follows from it alone.
@@ -65,109 +64,159 @@ fn template_finding(site: &Site, error: TemplateError) -> Finding {
 pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revision, targets: &Targets) -> Plan {
     let mut draft = Draft::default();
     let desired = &prepared.desired;
-    if let Some(storage) = &desired.storage {
-        plan_storage(desired, storage, observation, &mut draft);
+    let stock = stock_of(desired, observation);
+    let nothing = Lio::default();
+    let context = match (&desired.storage, &stock, &observation.vg, &observation.lio) {
+        (Some(storage), Some(stock), Seen::Present(vg), Seen::Present(lio)) => {
+            Some(Context::new(desired, storage, observation, vg, lio, stock))
+        }
+        (Some(storage), Some(stock), Seen::Present(vg), Seen::Absent) => {
+            Some(Context::new(desired, storage, observation, vg, &nothing, stock))
+        }
+        _ => None,
+    };
+    match (&desired.storage, &context) {
+        (Some(storage), Some(context)) => plan_storage(context, storage, &mut draft),
+        (Some(storage), None) => hold_storage(storage, unseen(storage, observation), &mut draft),
+        (None, _) => gate_left_behind(desired, observation, &mut draft),
     }
     let before = published(observation, &prepared.table, &mut draft);
+    let table = resolve_disks(context.as_ref(), &prepared.table, before.as_deref(), &draft);
     note_assets(prepared, observation, &mut draft);
-    plan_boot(desired, &prepared.table, before.as_deref(), observation.secrets.served, &mut draft);
-    limit_destruction(desired, &mut draft);
+    plan_boot(desired, &table, before.as_deref(), observation, &mut draft);
+    gate_count(desired, observation, &mut draft);
     narrow(&mut draft, targets);
     draft.hold_what_waits();
-    let (changes, notes, steps) = arrange(draft, &prepared.table, before.as_deref());
+    let (changes, notes, steps) = arrange(context.as_ref(), draft, &table, before.as_deref());
     Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }
 }
 
-fn plan_storage(desired: &Desired, storage: &Storage, observation: &Observation, draft: &mut Draft) {
-    let vg = match &observation.vg {
-        Seen::Present(vg) => vg,
-        Seen::Absent => {
-            let reason =
-                format!("there is no volume group {vg}; make it with vgcreate --metadatasize 16m {vg} <device>", vg = storage.vg);
-            return hold_storage(storage, Hold::Pool { reason }, draft);
+/// The disks of the site's store.
+pub fn stock_of(desired: &Desired, observation: &Observation) -> Option<Stock> {
+    let storage = desired.storage.as_ref()?;
+    let vg = observation.vg.present()?;
+    let explains = |was: &DiskId, now: &DiskId| match (was, now) {
+        (DiskId::Seat { machine, image, side }, DiskId::Seat { machine: m, image: i, side: s }) => {
+            (storage.machine_now(machine), storage.image_now(image), side) == (m, i, s)
         }
-        Seen::Unreadable(why) => return hold_storage(storage, Hold::Unreadable { what: why.clone() }, draft),
+        (DiskId::Version { image, version }, DiskId::Version { image: i, version: v }) => {
+            (storage.image_now(image), version) == (i, v)
+        }
+        _ => false,
     };
-    let nothing = Lio::default();
-    let lio = match &observation.lio {
-        Seen::Present(lio) => lio,
-        Seen::Absent => &nothing,
-        Seen::Unreadable(why) => return hold_storage(storage, Hold::Unreadable { what: why.clone() }, draft),
-    };
+    Some(Stock::of_thin(vg, &desired.site, explains))
+}
+
+/// Why nothing can be planned for disks.
+fn unseen(storage: &Storage, observation: &Observation) -> Hold {
+    match (&observation.vg, &observation.lio) {
+        (Seen::Absent, _) => no_group(storage, observation.devices_file),
+        (Seen::Unreadable(what), _) | (_, Seen::Unreadable(what)) => Hold::Unreadable { what: what.clone() },
+        _ => Hold::Unreadable { what: "the disks of the site".to_owned() },
+    }
+}
+
+fn plan_storage(context: &Context<'_>, storage: &Storage, draft: &mut Draft) {
+    gate_left_behind(context.desired, context.observation, draft);
+    if draft.intents.values().any(|intent| !intent.is_open()) {
+        let hold = draft.intents.values().find_map(|intent| match &intent.gate {
+            super::Gate::Held(hold) => Some(hold.clone()),
+            super::Gate::Open => None,
+        });
+        return hold_storage(storage, hold.expect("one is held"), draft);
+    }
     // With no target at all nobody has brought the fabric in yet, whatever else of LIO is loaded.
-    let kernel = Some(Subject::Kernel).filter(|_| lio.targets.is_empty() && !storage.targets.is_empty());
-    if let Some(subject) = &kernel {
-        let mut change = Drafted::new(Action::Create, "load its modules", "targets are to be made and the kernel has none yet");
-        change.work.early = kernel_ops();
-        draft.add(subject.clone(), change);
+    if context.exports.is_empty && !storage.seats.is_empty() {
+        draft.add(Subject::Kernel, Intent::new(Action::Create, "", Reason::Wanted, Work::Kernel));
     }
-    note_vg_metadata(vg, draft);
-    let context = Context::new(desired, storage, observation, vg, lio);
-    let mut pool = plan_pool(&context, draft);
-    pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(&context, new_volumes(&context)));
-    plan_versions(&context, &pool, draft);
+    note_vg_metadata(context.vg, draft);
+    for (name, stray) in &context.stock.strays {
+        draft.note(format!("volume {}", context.path(name)), super::words::stray_text(stray));
+    }
+    let mut pool = plan_pool(context, draft);
+    pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(context, new_disks(context)));
+    plan_versions(context, &pool, draft);
     draft.hold_what_waits();
-    let fates = decide_fates(&context, &pool, draft);
-    plan_seats(&context, &pool, fates, kernel.as_ref(), draft);
-    plan_version_ends(&context, &pool, draft);
-    plan_delivery(&context, &pool, draft);
-    note_due(draft);
-    for hba in lio.empty_hbas.iter().filter(|path| is_our_hba(path)) {
-        let is_built_again = draft
-            .changes
-            .values()
-            .any(|change| change.work.build.contains(&super::Op::ConfigFs(super::ConfigFsOp::Mkdir(format!("core/{hba}")))));
-        if !is_built_again {
-            let mut change = Drafted::new(Action::Remove, "empty directory", "a run that was cut off left it")
-                .disrupting(Disruption::DropsSession);
-            change.work.teardown.push(super::Op::ConfigFs(super::ConfigFsOp::Rmdir(format!("core/{hba}"))));
-            draft.add(Subject::Backstore(hba.clone()), change);
+    plan_seats(context, &pool, draft);
+    let shows = |intent: &Intent| matches!(intent.work, Work::Show(..) | Work::ShowAnew(..) | Work::MakeSide(_, Some(_)));
+    if !draft.intents.values().any(|intent| intent.is_open() && shows(intent)) {
+        draft.intents.remove(&Subject::Kernel);
+    }
+    draft.hold_what_waits();
+    gate_ends(context, draft);
+    plan_delivery(context, &pool, draft);
+    plan_debris(context, draft);
+    let shows = |intent: &Intent| matches!(intent.work, Work::MakeSide(_, Some(_)) | Work::Show(..) | Work::ShowAnew(..));
+    if draft.intents.contains_key(&Subject::Kernel) {
+        for intent in draft.intents.values_mut().filter(|intent| shows(intent)) {
+            intent.after.insert(Subject::Kernel);
         }
     }
 }
 
-/// Says which seats are reset when their machines are off: nothing changes until then, and nobody should wonder.
-fn note_due(draft: &mut Draft) {
-    const NAMED: usize = 8;
-    if draft.due.is_empty() {
-        return;
-    }
-    let mut names: Vec<String> = draft.due.iter().take(NAMED).cloned().collect();
-    if draft.due.len() > NAMED {
-        names.push(format!("{} more", draft.due.len() - NAMED));
-    }
-    draft.note("reset", format!("{}: used, and made anew once the machine is off", names.join(", ")));
+/// Disks that the site needs and the store does not have: at least one for each seat.
+fn new_disks(context: &Context<'_>) -> u64 {
+    let has = |disk: &DiskId| context.stock.disks.contains_key(disk);
+    let versions = context.storage.versions.keys().filter(|id| !has(&id.disk())).count();
+    let seats = context.storage.seats.keys().filter(|id| {
+        let disks = context.by_machine.get(&id.machine).into_iter().flatten();
+        !disks.into_iter().any(|(disk, _)| super::view::image_of(disk) == Some(&id.image))
+    });
+    (versions + seats.count()) as u64
 }
 
-/// Volumes that the site names and the host does not have.
-fn new_volumes(context: &Context<'_>) -> u64 {
-    let clones = context.clones.iter().filter(|clone| clone.lv.is_none()).map(|clone| clone.name);
-    let names = context.storage.versions.keys().chain(clones);
-    names.filter(|name| !context.vg.lvs.contains_key(name.as_str())).count() as u64
+/// Empty directories and backstores of ours that nothing stands for.
+fn plan_debris(context: &Context<'_>, draft: &mut Draft) {
+    let Some(lio) = context.observation.lio.present() else { return };
+    let mut taken = std::collections::BTreeSet::new();
+    for intent in draft.intents.values() {
+        match &intent.work {
+            Work::MakeSide(_, Some(plan)) | Work::Show(_, plan) | Work::ShowAnew(_, _, _, plan) => {
+                taken.extend(plan.luns.values().map(|lun| lun.backstore.clone()));
+            }
+            Work::RemoveSide(_, paths, _) | Work::Rename(_, paths, _) => taken.extend(paths.iter().cloned()),
+            Work::Live(ops) => taken.extend(ops.iter().filter_map(|op| match op {
+                ExportOp::RemoveBackstore { path } => Some(path.clone()),
+                _ => None,
+            })),
+            _ => {}
+        }
+    }
+    for hba in lio.empty_hbas.iter().filter(|path| is_our_hba(path)) {
+        if !taken.iter().any(|path| path.split('/').next() == Some(hba)) {
+            let op = ExportOp::RemoveDebris { path: format!("core/{hba}") };
+            draft.add(
+                Subject::Debris { path: format!("core/{hba}") },
+                Intent::new(Action::Remove, "", Reason::CutOff, Work::Debris(op)),
+            );
+        }
+    }
+    for path in context.exports.idle.iter().filter(|path| !taken.contains(**path)) {
+        let disk = lio.backstores.get(*path).and_then(|backstore| backstore.device);
+        let is_waiting = disk.is_some_and(|device| context.stock.by_device().contains_key(&device));
+        if !is_waiting {
+            let op = ExportOp::RemoveBackstore { path: (*path).to_owned() };
+            let subject = Subject::Debris { path: format!("core/{path}") };
+            draft.add(subject, Intent::new(Action::Remove, "", Reason::CutOff, Work::Debris(op)));
+        }
+    }
 }
 
-/// Nothing can be concluded about volumes and targets: one change says so for all of them, and machines that would need
-/// new targets wait for it.
+/// Nothing can be concluded about disks and targets: one change says so for all of them, and machines that would need new ones wait
+/// for it.
 fn hold_storage(storage: &Storage, hold: Hold, draft: &mut Draft) {
-    if storage.versions.is_empty() && storage.targets.is_empty() {
-        draft.note(format!("volume group {}", storage.vg), hold.to_string());
+    let pool = Subject::Pool { name: format!("{}/{}", storage.vg(), storage.pool()) };
+    if storage.versions.is_empty() && storage.seats.is_empty() {
+        draft.note(format!("volume group {}", storage.vg()), super::words::hold_text(&hold));
         return;
     }
-    let count = [(storage.versions.len(), "version"), (storage.clones.len(), "clone"), (storage.targets.len(), "target")]
-        .map(|(count, noun)| counted(count, noun))
-        .join(", ");
-    let mut change = Drafted::new(Action::Alter, count, "nothing is known of what is there");
-    change.hold(hold);
-    let pool = Subject::Pool(storage.vg.clone(), storage.pool.clone());
-    draft.add(pool.clone(), change);
-    for (name, target) in &storage.targets {
-        let mut change = Drafted::new(
-            Action::Create,
-            format!("initiator {}", target.initiator),
-            format!("{} boots {}", target.machine, target.image),
+    if !draft.intents.contains_key(&pool) {
+        let detail = format!(
+            "{} and {}",
+            super::render::counted(storage.versions.len(), "version"),
+            super::render::counted(storage.seats.len(), "seat")
         );
-        change.after.insert(pool.clone());
-        draft.add(Subject::Target(name.to_string()), change);
+        draft.add(pool, Intent::new(Action::Alter, detail, Reason::Wanted, Work::Pool(Vec::new())).held(Some(hold)));
     }
 }
 
@@ -180,52 +229,5 @@ fn note_assets(prepared: &Prepared, observation: &Observation, draft: &mut Draft
             Some(Seen::Absent) | None => draft
                 .note(format!("asset {asset}"), "it is not in the asset store; machines that boot it will say so and try again"),
         }
-    }
-}
-
-/// Holds the whole plan when it destroys more volumes than the site allows at once. A clone that is made anew by its
-/// policy does not count; a volume that goes for good does. What offers a disk that is there is no part of it: after a power cut
-/// the machines come back to theirs.
-fn limit_destruction(desired: &Desired, draft: &mut Draft) {
-    let is_destroyed = |subject: &Subject, change: &Drafted| {
-        let for_good = matches!((subject, change.action), (Subject::Volume(..), Action::Remove));
-        change.is_open() && for_good
-    };
-    let destroys = draft.changes.iter().filter(|(subject, change)| is_destroyed(subject, change)).count() as u32;
-    let allowed = desired.policy.max_destroy;
-    if destroys > allowed {
-        let brings_back = |subject: &Subject, change: &Drafted| {
-            matches!((subject, change.action), (Subject::Kernel | Subject::Target(_), Action::Create))
-        };
-        for (_, change) in draft.changes.iter_mut().filter(|(subject, change)| !brings_back(subject, change)) {
-            change.hold(Hold::TooMuch { destroys, allowed });
-        }
-    }
-}
-
-impl Plan {
-    /// Changes that may go ahead.
-    pub fn open(&self) -> impl Iterator<Item = &super::Change> {
-        self.changes.iter().filter(|change| change.is_open())
-    }
-
-    /// Changes that wait for something, with what they wait for; what `--target` left out is not among them.
-    pub fn held(&self) -> impl Iterator<Item = (&super::Change, &Hold)> {
-        self.changes.iter().filter_map(|change| match &change.gate {
-            Gate::Held(hold) if *hold != Hold::NotTargeted => Some((change, hold)),
-            Gate::Held(_) | Gate::Open => None,
-        })
-    }
-
-    /// Whether nothing is left to do; held changes may remain.
-    pub fn is_converged(&self) -> bool {
-        self.open().next().is_none()
-    }
-}
-
-impl super::Change {
-    /// Whether it may go ahead.
-    pub fn is_open(&self) -> bool {
-        self.gate == Gate::Open
     }
 }

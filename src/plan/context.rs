@@ -1,9 +1,13 @@
-//! What every part of the planner looks at.
+//! What every part of the planner looks at: the site beside the stock, the exports, and who is at work.
+//!
+//! **Invariant:** each list is walked once beside the others, for a host has ten thousand machines and looking each of them up would
+//! take longer the more there are.
 
-use crate::desired::{CloneVolume, Desired, Mark, Storage};
-use crate::names::{LvName, MachineName, Portal};
-use crate::observed::{Backstore, Lio, Lv, LvKind, Observation, Target, Vg};
-use crate::site::{Consent, Reset};
+use super::exports::{Exports, Shown};
+use crate::desired::{Desired, SeatId, Storage};
+use crate::names::{DiskId, ImageName, MachineName, Mark};
+use crate::observed::{Disk, Lio, Observation, Offer, Offered, Seen, Stock, Vg, occupancy::Occupancy};
+use crate::site::Consent;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Desired and observed storage side by side; exists only when both could be read.
@@ -12,95 +16,47 @@ pub(super) struct Context<'a> {
     pub storage: &'a Storage,
     pub observation: &'a Observation,
     pub vg: &'a Vg,
-    pub lio: &'a Lio,
+    pub stock: &'a Stock,
+    pub exports: Exports<'a>,
     /// What the alias of a backstore of ours says.
     pub mark: String,
-    /// Our volumes by name.
-    pub ours: BTreeMap<&'a str, &'a Lv>,
-    /// The site's clones, each beside our volume of that name.
-    pub clones: Vec<Joined<'a>>,
-    /// Our volumes that the site names no clone of.
-    pub others: Vec<(&'a str, &'a Lv)>,
-    /// Machines of which some clone was made before the kernel started.
-    pub older: BTreeSet<&'a str>,
-    /// Backstores by the device they hold; the kernel lets only one hold it.
-    pub holders: BTreeMap<(u32, u32), (&'a str, &'a Backstore)>,
-    /// Our volumes' names by their device.
-    pub devices: BTreeMap<(u32, u32), &'a str>,
-    /// A target that is not ours and keeps ours from listening.
-    pub stranger: Option<&'a str>,
-}
-
-/// A clone of the site beside the volume of its name.
-pub(super) struct Joined<'a> {
-    pub name: &'a LvName,
-    pub clone: &'a CloneVolume,
-    pub lv: Option<&'a Lv>,
-    /// Whether its tags say what they should; asked while they are at hand, for a host has a hundred thousand of them.
-    pub is_marked: bool,
-}
-
-/// The value of a tag, if the volume carries it.
-pub(super) fn tag<'a>(lv: &'a Lv, key: &str) -> Option<&'a str> {
-    lv.tags.value(key)
-}
-
-/// Whether a volume carries our mark and this one, of a site.
-pub(super) fn bears_marks(lv: &Lv, site: &str) -> bool {
-    lv.tags.contains(Mark::OURS) && lv.tags.contains(site)
+    /// The record of what was offered, if it reads and belongs to this store.
+    pub offered: Option<&'a Offered>,
+    /// What an agent knows of who is at work.
+    pub occupancy: Option<&'a Occupancy>,
+    /// Our disks of seats, by the machine's name of today.
+    pub by_machine: BTreeMap<&'a MachineName, Vec<(&'a DiskId, &'a Disk)>>,
+    /// Images that stand beside a system disk somewhere.
+    pub data_images: BTreeSet<&'a ImageName>,
 }
 
 impl<'a> Context<'a> {
-    pub fn new(desired: &'a Desired, storage: &'a Storage, observation: &'a Observation, vg: &'a Vg, lio: &'a Lio) -> Self {
-        let site = Mark::tag(Mark::SITE, &desired.site);
-        let is_ours = |lv: &Lv| bears_marks(lv, &site) && matches!(lv.kind, LvKind::Thin { .. });
-        let absent = |(name, clone)| Joined { name, clone, lv: None, is_marked: false };
-        let (mut clones, mut others, mut older) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut ours: Vec<(&str, &Lv)> = Vec::new();
-        // Both are in order: one walk beside the other finds each volume, and looking each up takes longer the more there are.
-        let mut wanted = storage.clones.iter().peekable();
-        for (name, lv) in vg.lvs.iter().map(|(name, lv)| (name.as_str(), lv)).filter(|(_, lv)| is_ours(lv)) {
-            ours.push((name, lv));
-            let before = std::iter::from_fn(|| wanted.next_if(|(wanted, _)| wanted.as_str() < name));
-            clones.extend(before.map(absent));
-            match wanted.next_if(|(wanted, _)| wanted.as_str() == name) {
-                Some((name, clone)) => {
-                    let is_marked = is_marked(clone, lv, &observation.boot_id);
-                    clones.push(Joined { name, clone, lv: Some(lv), is_marked });
-                }
-                None => others.push((name, lv)),
-            }
-            if !is_of_boot(lv, &observation.boot_id) {
-                older.extend(tag(lv, Mark::MACHINE));
-            }
-        }
-        clones.extend(wanted.map(absent));
-        let ours = BTreeMap::from_iter(ours);
-        let holders = lio.backstores.iter().filter_map(|(path, seen)| Some((seen.device?, (path.as_str(), seen)))).collect();
-        let devices = ours.iter().filter_map(|(name, lv)| Some((lv.device?, *name))).collect();
-        let stranger = stranger(storage, lio);
+    pub fn new(
+        desired: &'a Desired,
+        storage: &'a Storage,
+        observation: &'a Observation,
+        vg: &'a Vg,
+        lio: &'a Lio,
+        stock: &'a Stock,
+    ) -> Self {
         let mark = Mark::alias(&desired.site);
-        Self { desired, storage, observation, vg, lio, mark, ours, clones, others, older, holders, devices, stranger }
-    }
-
-    /// Our volume of this name.
-    pub fn our(&self, name: &LvName) -> Option<&'a Lv> {
-        self.ours.get(name.as_str()).copied()
-    }
-
-    /// The backstore that holds this volume's device, ours or not.
-    pub fn holder(&self, lv: &Lv) -> Option<(&'a str, &'a Backstore)> {
-        self.holders.get(&lv.device?).copied()
-    }
-
-    /// What stands under this name and is not ours.
-    pub fn foreign(&self, name: &LvName) -> Option<&'a Lv> {
-        self.vg.lvs.get(name.as_str()).filter(|_| !self.ours.contains_key(name.as_str()))
+        let exports = Exports::of_lio(lio, stock, &desired.site, storage.iqn_prefix(), storage.portal(), &mark);
+        let epoch = vg.lvs.get(storage.pool().as_str()).and_then(|pool| crate::observed::epoch_of(&pool.tags));
+        let offered = observation.offered.present().filter(|offered| offered.belongs(&stock.store, epoch));
+        let mut by_machine: BTreeMap<&MachineName, Vec<_>> = BTreeMap::new();
+        for (id, disk) in &stock.disks {
+            let Some(machine) = id.machine() else { continue };
+            by_machine.entry(storage.machine_now(machine)).or_default().push((id, disk));
+        }
+        let occupancy = observation.occupancy.as_ref().filter(|known| known.boot_id == observation.boot_id);
+        let data = storage.seats.values().flat_map(|seat| seat.disks.iter().skip(1));
+        let data_images = data.map(|disk| &disk.image).collect();
+        Self { desired, storage, observation, vg, stock, exports, mark, offered, occupancy, by_machine, data_images }
     }
 
     /// `vg/lv`.
-    pub fn path(&self, lv: impl std::fmt::Display) -> String {
-        format!("{}/{lv}", self.storage.vg)
+    pub fn path(&self, name: impl std::fmt::Display) -> String {
+        format!("{}/{name}", self.storage.vg())
     }
 
     /// Whether the site consents in writing to the end of this.
@@ -109,57 +65,60 @@ impl<'a> Context<'a> {
         given.contains(&Consent::Everything) || given.contains(consent)
     }
 
-    /// Whether a clone was made since the kernel started, so that LIO's counters cover its whole life.
-    pub fn is_of_this_boot(&self, lv: &Lv) -> bool {
-        is_of_boot(lv, &self.observation.boot_id)
+    /// The last offer of a disk; one of a record that does not belong is as good as none, and the disk is not clean either.
+    pub fn offer(&self, disk: &Disk) -> Option<&'a Offer> {
+        self.observation.offered.present()?.disks.get(&disk.handle)
     }
 
-    /// Whether the clone was made under a policy that keeps it; a clone that does not say is taken to be kept.
-    pub fn is_kept(lv: &Lv) -> bool {
-        !matches!(tag(lv, Mark::RESET), Some("every-boot" | "on-update"))
+    /// Whether a disk is clean: made under the record of what was offered, which belongs to its store and does not name it, and
+    /// nothing was written to it since the kernel made its device.
+    pub fn is_clean(&self, disk: &Disk) -> bool {
+        let Some(offered) = self.offered else { return false };
+        let is_known = disk.marks.epoch.is_some_and(|made| (offered.begun..=offered.epoch).contains(&made));
+        is_known && !offered.disks.contains_key(&disk.handle) && !self.is_written(disk)
     }
 
-    /// The machine a clone belongs to, by its tag.
-    pub fn machine_of(lv: &Lv) -> Option<MachineName> {
-        tag(lv, Mark::MACHINE)?.parse().ok()
+    /// Whether something was written to a disk since the kernel made its device, or nobody can tell.
+    pub fn is_written(&self, disk: &Disk) -> bool {
+        let Some((major, minor)) = disk.device else { return false };
+        self.observation.written.get(&format!("{major}:{minor}")).is_none_or(|written| *written > 0)
     }
-}
 
-/// Whether a clone's tags say what they should, and that it was made in this boot where that is asked of it.
-fn is_marked(clone: &CloneVolume, lv: &Lv, boot_id: &str) -> bool {
-    let wanted = [
-        (Mark::MACHINE, clone.machine.as_str()),
-        (Mark::IMAGE, clone.image.as_str()),
-        (Mark::VERSION, clone.version.as_str()),
-        (Mark::RESET, reset_text(clone.reset)),
-    ];
-    wanted.into_iter().all(|(key, value)| tag(lv, key) == Some(value))
-        && (clone.reset != Reset::EveryBoot || is_of_boot(lv, boot_id))
-}
-
-fn is_of_boot(lv: &Lv, boot_id: &str) -> bool {
-    tag(lv, Mark::MADE) == Some(boot_id)
-}
-
-/// A target that is not ours and listens on every address of the port keeps ours from listening on one (`kernel_bind` then
-/// says EADDRINUSE, and the portal's directory is refused with EINVAL), unless ours was there first.
-fn stranger<'a>(storage: &Storage, lio: &'a Lio) -> Option<&'a str> {
-    let prefix = format!("{}:", storage.iqn_prefix);
-    let portals = |target: &'a Target| target.tpgs.values().flat_map(|tpg| &tpg.portals);
-    let is_ours = |name: &str| name.starts_with(&prefix);
-    let listens = |target: &'a Target| portals(target).any(|portal| *portal == storage.portal);
-    if lio.targets.iter().any(|(name, target)| is_ours(name) && listens(target)) {
-        return None;
+    /// What bears a mark of ours that contradicts itself, under the name of a disk that a machine has of an image.
+    pub fn stray_of(&self, machine: &MachineName, image: &crate::names::ImageName) -> Option<super::Hold> {
+        let is_its = |name: &str| matches!(DiskId::of_lv(name), Some(DiskId::Seat { machine: of, image: its, .. }) if of == *machine && its == *image);
+        let (name, stray) = self.stock.strays.iter().find(|(name, _)| is_its(name))?;
+        Some(super::Hold::Stray { name: name.clone(), what: super::words::stray_text(stray) })
     }
-    let taken = |portal: &Portal| portal.0.port() == storage.portal.0.port() && portal.0.ip().is_unspecified();
-    lio.targets.iter().find(|(name, target)| !is_ours(name) && portals(target).any(taken)).map(|(name, _)| name.as_str())
-}
 
-/// A policy as its tag and the site spell it.
-pub(super) fn reset_text(reset: Reset) -> &'static str {
-    match reset {
-        Reset::EveryBoot => "every-boot",
-        Reset::OnUpdate => "on-update",
-        Reset::Never => "never",
+    /// What shows a disk.
+    pub fn shown(&self, disk: &Disk) -> Option<&Shown<'a>> {
+        self.exports.shown.get(&disk.device?)
+    }
+
+    /// The seats that the site wants of a machine.
+    pub fn wanted<'s>(
+        &'s self,
+        machine: &MachineName,
+    ) -> impl Iterator<Item = (&'a SeatId, &'a crate::desired::DiskSeat)> + use<'a, 's> {
+        // The first image's name there can be: no name is less than "0".
+        let first = SeatId { machine: machine.clone(), image: "0".parse().expect("a digit is a name") };
+        let machine = machine.clone();
+        self.storage.seats.range(first..).take_while(move |(id, _)| id.machine == machine)
+    }
+
+    /// A version's disk, if it may be cloned.
+    pub fn ready(&self, version: &DiskId) -> Option<&'a Disk> {
+        self.stock.disks.get(version).filter(|disk| disk.marks.filling == crate::observed::Filling::Ready)
+    }
+
+    /// Why a machine's secret is not there, where it has to prove itself.
+    pub fn secret_missing(&self, machine: &MachineName, seat: &crate::desired::DiskSeat) -> Option<super::Hold> {
+        let file = self.storage.chap_secrets().filter(|_| seat.login == crate::desired::Login::Chap)?;
+        match &self.observation.secrets.machines {
+            Seen::Present(machines) if machines.contains(machine) => None,
+            Seen::Unreadable(why) => Some(super::Hold::Unreadable { what: why.clone() }),
+            Seen::Present(_) | Seen::Absent => Some(super::Hold::Secret { machine: machine.clone(), file: file.to_owned() }),
+        }
     }
 }

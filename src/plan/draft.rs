@@ -1,66 +1,76 @@
-//! Changes while they are being gathered: by subject, in any order, with what each will run.
+//! Intents while they are gathered and gated: by subject, in any order, with what each is to do.
 //!
-//! **Invariant:** a subject has at most one change; a change that is held runs nothing.
+//! **Invariant:** a subject has at most one intent; nothing is turned into operations before every gate is final, so a held intent
+//! leaves nothing of its work in another's.
 
-use super::op::Op;
-use super::{Action, Change, Disruption, Gate, Hold, Note, Subject};
+use super::{Action, DiskOp, Disruption, ExportOp, Gate, Hold, Note, Purpose, Reason, Subject, TargetPlan, TargetSeen};
 use crate::boot::table::BootMachine;
+use crate::names::{DiskId, Handle};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a change runs, by the stage it belongs to.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    /// Before any seat is touched: the kernel's modules, the pool, the filling of versions.
-    pub early: Vec<Op>,
-    /// LVM commands that write down on a clone that it was used, before its counters go.
-    pub admits: Vec<Vec<String>>,
-    /// Takes targets and backstores down.
-    pub teardown: Vec<Op>,
-    /// LVM commands that give a volume another name.
-    pub renames: Vec<Vec<String>>,
-    /// Volumes to remove.
-    pub removes: Vec<String>,
-    /// LVM commands that make or alter volumes.
-    pub creates: Vec<Vec<String>>,
-    /// Volumes to activate.
-    pub activates: Vec<String>,
-    /// Volumes to remove when the clones of them are gone.
-    pub late_removes: Vec<String>,
-    /// Puts targets and backstores up.
-    pub build: Vec<Op>,
-    /// Whether a clone is made anew for no other reason than that it was used.
-    pub is_renewal: bool,
-    /// The machine's entry as it was published before, for a boot change.
-    pub published: Option<BootMachine>,
+/// What an intent does, before it is known whether it may.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Loads the kernel's modules.
+    Kernel,
+    /// Brings the pool into order, before anything else.
+    Pool(Vec<DiskOp>),
+    /// Makes a version, which takes long.
+    Version(Vec<DiskOp>),
+    /// Writes on disks what protects them or their place; disturbs nobody.
+    Protect(Vec<DiskOp>),
+    /// Alters disks; disturbs nobody.
+    Alter(Vec<DiskOp>),
+    /// Makes the disks of a side, and its target.
+    MakeSide(Vec<DiskOp>, Option<Box<TargetPlan>>),
+    /// Shows disks that are there, once they are active.
+    Show(Vec<DiskOp>, Box<TargetPlan>),
+    /// Takes a target down, and shows its disks anew.
+    ShowAnew(Box<TargetSeen>, Vec<String>, Vec<DiskOp>, Box<TargetPlan>),
+    /// Puts back what can be under a session.
+    Live(Vec<ExportOp>),
+    /// Takes a target down and removes disks.
+    RemoveSide(Option<Box<TargetSeen>>, Vec<String>, Vec<(DiskId, Handle)>),
+    /// Takes a target down and gives its disks another name.
+    Rename(Option<Box<TargetSeen>>, Vec<String>, Vec<DiskOp>),
+    /// Removes what a run left that was cut off.
+    Debris(ExportOp),
+    /// Removes versions, after everything that was made from them.
+    RemoveVersion(DiskId, Handle),
+    /// Says something else to a machine; with what it was told before.
+    Boot(Option<Box<BootMachine>>),
+    /// Says something else about networks.
+    Table,
 }
 
-/// A change with what it runs; its place in the plan is not known yet.
+/// An intent; its place in the plan is not known yet.
 #[derive(Debug)]
-pub(super) struct Drafted {
+pub(super) struct Intent {
     pub action: Action,
     pub detail: String,
-    pub reason: String,
+    pub reason: Reason,
     pub disruption: Disruption,
+    pub purpose: Purpose,
     pub gate: Gate,
     pub after: BTreeSet<Subject>,
-    /// Those of `after` that it does not wait for where they are held.
-    pub regardless: BTreeSet<Subject>,
+    pub handles: BTreeSet<Handle>,
     pub diff: Vec<String>,
     pub work: Work,
 }
 
-impl Drafted {
-    pub fn new(action: Action, detail: impl Into<String>, reason: impl Into<String>) -> Self {
+impl Intent {
+    pub fn new(action: Action, detail: impl Into<String>, reason: Reason, work: Work) -> Self {
         Self {
             action,
             detail: detail.into(),
-            reason: reason.into(),
+            reason,
             disruption: Disruption::None,
+            purpose: Purpose::Site,
             gate: Gate::Open,
             after: BTreeSet::new(),
-            regardless: BTreeSet::new(),
+            handles: BTreeSet::new(),
             diff: Vec::new(),
-            work: Work::default(),
+            work,
         }
     }
 
@@ -69,11 +79,33 @@ impl Drafted {
         self
     }
 
-    /// Holds the change for this reason, unless it is held for another already.
+    pub fn upkeep(mut self) -> Self {
+        self.purpose = Purpose::Upkeep;
+        self
+    }
+
+    pub fn touching<'h>(mut self, handles: impl IntoIterator<Item = &'h Handle>) -> Self {
+        self.handles.extend(handles.into_iter().cloned());
+        self
+    }
+
+    pub fn after(mut self, subjects: impl IntoIterator<Item = Subject>) -> Self {
+        self.after.extend(subjects);
+        self
+    }
+
+    /// Holds the intent for this reason, unless it is held for another already.
     pub fn hold(&mut self, hold: Hold) {
         if self.is_open() {
             self.gate = Gate::Held(hold);
         }
+    }
+
+    pub fn held(mut self, hold: Option<Hold>) -> Self {
+        if let Some(hold) = hold {
+            self.hold(hold);
+        }
+        self
     }
 
     pub fn is_open(&self) -> bool {
@@ -84,10 +116,8 @@ impl Drafted {
 /// The plan while it is being gathered.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    pub changes: BTreeMap<Subject, Drafted>,
+    pub intents: BTreeMap<Subject, Intent>,
     pub notes: BTreeSet<Note>,
-    /// Clones that were used and are made anew when their machine is off, as `machine.image`.
-    pub due: BTreeSet<String>,
 }
 
 impl Draft {
@@ -95,21 +125,24 @@ impl Draft {
         self.notes.insert(Note { about: about.into(), message: message.into() });
     }
 
-    pub fn add(&mut self, subject: Subject, change: Drafted) {
-        let former = self.changes.insert(subject, change);
-        debug_assert!(former.is_none(), "two changes of one subject: {former:?}");
+    pub fn add(&mut self, subject: Subject, intent: Intent) {
+        let former = self.intents.insert(subject, intent);
+        debug_assert!(former.is_none(), "two intents of one subject: {former:?}");
+    }
+
+    /// Whether there is an open intent of this subject.
+    pub fn is_open(&self, subject: &Subject) -> bool {
+        self.intents.get(subject).is_some_and(Intent::is_open)
     }
 
     /// Holds everything that waits for something held, until nothing more is.
     pub fn hold_what_waits(&mut self) {
         loop {
-            let held: BTreeSet<Subject> = self.changes.iter().filter(|(_, c)| !c.is_open()).map(|(s, _)| s.clone()).collect();
+            let held: BTreeSet<Subject> = self.intents.iter().filter(|(_, i)| !i.is_open()).map(|(s, _)| s.clone()).collect();
             let mut settled = true;
-            for change in self.changes.values_mut().filter(|change| change.is_open()) {
-                let Drafted { after, regardless, .. } = &mut *change;
-                after.retain(|subject| !(regardless.contains(subject) && held.contains(subject)));
-                if let Some(subject) = change.after.intersection(&held).next() {
-                    change.gate = Gate::Held(Hold::After { subject: subject.to_string() });
+            for intent in self.intents.values_mut().filter(|intent| intent.is_open()) {
+                if let Some(subject) = intent.after.intersection(&held).next() {
+                    intent.gate = Gate::Held(Hold::After { subject: Box::new(subject.clone()) });
                     settled = false;
                 }
             }
@@ -117,22 +150,5 @@ impl Draft {
                 return;
             }
         }
-    }
-}
-
-impl Drafted {
-    /// The change as the plan shows it; its dependencies by their place.
-    pub fn into_change(self, subject: Subject, after: Vec<super::ChangeId>) -> (Change, Work) {
-        let change = Change {
-            subject,
-            action: self.action,
-            detail: self.detail,
-            reason: self.reason,
-            disruption: self.disruption,
-            gate: self.gate,
-            after,
-            diff: self.diff,
-        };
-        (change, self.work)
     }
 }

@@ -1,6 +1,6 @@
 //! `--target`: a plan for a part of the site.
 //!
-//! **Invariant:** leaves out whole changes and never what a change that stays in waits for.
+//! **Invariant:** leaves out whole changes and never what a change that stays in waits for. What a glob names is a machine, a seat, a disk, a version, the pool.
 
 use super::draft::Draft;
 use super::{Hold, Subject};
@@ -21,20 +21,33 @@ impl Targets {
         let mut handles = Vec::new();
         match subject {
             Subject::Kernel | Subject::Table => {}
-            Subject::Pool(vg, lv) => handles.extend([lv.to_string(), format!("{vg}/{lv}")]),
-            Subject::Volume(vg, lv) => {
-                handles.extend([lv.to_string(), format!("{vg}/{lv}")]);
-                handles.extend(lv.as_str().split('.').nth(1).map(str::to_owned));
+            Subject::Pool { name } => {
+                handles.extend([name.clone()]);
+                handles.extend(name.split_once('/').map(|(_, pool)| pool.to_owned()));
             }
-            Subject::Backstore(path) => handles.push(path.clone()),
-            Subject::Target(name) => {
-                handles.push(name.clone());
-                let last = name.rsplit(':').next().unwrap_or(name);
-                handles.extend([last.to_owned(), last.split('.').next().unwrap_or(last).to_owned()]);
+            Subject::Version { image, version } => {
+                handles.extend([image.to_string(), format!("{image}@{version}"), format!("img.{image}.{version}")]);
             }
-            Subject::Boot(machine) => handles.push(machine.to_string()),
+            Subject::Side { machine, image, side } | Subject::Disk { machine, image, side } => handles.extend([
+                machine.to_string(),
+                format!("{machine}.{image}"),
+                format!("{machine}.{image}.{side}"),
+                format!("seat.{machine}.{image}.{side}"),
+            ]),
+            Subject::Debris { path } => handles.push(path.clone()),
+            Subject::Boot { machine } => handles.push(machine.to_string()),
         }
         handles.iter().any(|handle| self.0.iter().any(|pattern| pattern.matches(handle)))
+    }
+
+    /// Whether a glob names none of a plan's changes, and nothing that the site has.
+    pub fn unmatched(&self, plan: &super::Plan, known: &[String]) -> Vec<String> {
+        let of_plan = |pattern: &Pattern| {
+            let alone = Self(vec![pattern.clone()]);
+            plan.changes.iter().any(|change| alone.matches(&change.subject))
+        };
+        let missing = self.0.iter().filter(|pattern| !of_plan(pattern) && !known.iter().any(|name| pattern.matches(name)));
+        missing.map(|pattern| pattern.as_str().to_owned()).collect()
     }
 }
 
@@ -43,12 +56,12 @@ pub(super) fn narrow(draft: &mut Draft, targets: &Targets) {
     if targets.0.is_empty() {
         return;
     }
-    let mut wanted: BTreeSet<Subject> = draft.changes.keys().filter(|subject| targets.matches(subject)).cloned().collect();
+    let mut wanted: BTreeSet<Subject> = draft.intents.keys().filter(|subject| targets.matches(subject)).cloned().collect();
     loop {
         let more: BTreeSet<Subject> = wanted
             .iter()
-            .filter_map(|subject| draft.changes.get(subject))
-            .flat_map(|change| change.after.iter().filter(|after| draft.changes.contains_key(after)).cloned())
+            .filter_map(|subject| draft.intents.get(subject))
+            .flat_map(|change| change.after.iter().filter(|after| draft.intents.contains_key(after)).cloned())
             .filter(|subject| !wanted.contains(subject))
             .collect();
         if more.is_empty() {
@@ -57,9 +70,9 @@ pub(super) fn narrow(draft: &mut Draft, targets: &Targets) {
         wanted.extend(more);
     }
     let mut left_out = 0;
-    for (subject, change) in &mut draft.changes {
+    for (subject, intent) in &mut draft.intents {
         if !wanted.contains(subject) {
-            change.gate = super::Gate::Held(Hold::NotTargeted);
+            intent.gate = super::Gate::Held(Hold::NotTargeted);
             left_out += 1;
         }
     }

@@ -1,29 +1,34 @@
 //! Desired against observed: the one place where anything is decided.
 //!
-//! **Invariant:** pure; the same site and the same observation give the same plan to the byte.
+//! Intents for each seat and version, gates to a fixpoint, operations from final gates only, order, text. [`assign`] decides which
+//! side a booting machine gets, by the same view of its sides. **Invariant:** pure; the same site and the same observation give the
+//! same plan to the byte.
 
+pub mod assign;
 mod boot;
-mod clone;
 mod compute;
 mod context;
 mod draft;
-mod gather;
+mod exports;
+mod gate;
 mod glob;
-mod in_use;
-mod lio;
 mod model;
 mod op;
 mod order;
 mod pool;
 mod render;
-mod render_op;
-mod seat;
-mod version;
+mod seats;
+mod target;
+mod versions;
+mod view;
+mod words;
 
-pub use compute::{Prepared, compute, prepare};
+pub use compute::{Prepared, compute, prepare, stock_of};
+pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
 pub use model::*;
-pub use op::{ConfigFsOp, Op, SecretPart, Step};
+pub use op::{Discards, DiskOp, ExportOp, GroupSeen, LunPlan, Op, Pool, PortalGroup, Standing, Step, TargetPlan, TargetSeen};
 pub use pool::is_half_made_pool;
-pub use render::{render_ops, render_text};
-pub use render_op::render_op;
+pub use render::{Detail, render, render_text};
+pub use versions::source_mark;
+pub use words::{hold_text, reason_text, subject_text};

@@ -1,15 +1,14 @@
 //! The plan as a document.
 //!
-//! **Invariant:** every change says what, why, what it disrupts, and whether it may go ahead; the steps do nothing that no
-//! change says.
+//! **Invariant:** every change says what, why, what it does to people and data, and whether it may go ahead; each reason is a code
+//! with its fields, and its words are made from them in one place. The steps do nothing that no change says.
 
 use super::Step;
-use crate::names::{LvName, MachineName, SiteName, VgName};
+use crate::names::{DiskId, Handle, ImageName, MachineName, Side, SiteName, VersionName};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// The version of the plan document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A change's place in [`Plan::changes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -45,36 +44,52 @@ pub struct Revision {
 
 /// What a change is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Subject {
     /// The kernel's target subsystem.
     Kernel,
-    /// The thin pool.
-    Pool(VgName, LvName),
-    /// A volume, ours by its tags.
-    Volume(VgName, LvName),
-    /// A backstore by its path below `core/`.
-    Backstore(String),
-    /// A target by its name.
-    Target(String),
+    /// What holds the disks: the thin pool.
+    Pool {
+        /// Its name in the store: `cafe/pool`.
+        name: String,
+    },
+    /// A version of an image.
+    Version {
+        /// The image.
+        image: ImageName,
+        /// The version.
+        version: VersionName,
+    },
+    /// A seat's side: the disks it has for itself, and its target.
+    Side {
+        /// The machine.
+        machine: MachineName,
+        /// The image it boots.
+        image: ImageName,
+        /// Which side.
+        side: Side,
+    },
+    /// A disk that a machine has at every boot.
+    Disk {
+        /// The machine.
+        machine: MachineName,
+        /// The image.
+        image: ImageName,
+        /// Its letter.
+        side: Side,
+    },
+    /// What a run that was cut off left in the target subsystem.
+    Debris {
+        /// Its path.
+        path: String,
+    },
     /// A machine's entry in the boot table.
-    Boot(MachineName),
+    Boot {
+        /// The machine.
+        machine: MachineName,
+    },
     /// The rest of the boot table: networks and addresses.
     Table,
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kernel => f.write_str("kernel  target subsystem"),
-            Self::Pool(vg, lv) => write!(f, "pool    {vg}/{lv}"),
-            Self::Volume(vg, lv) => write!(f, "volume  {vg}/{lv}"),
-            Self::Backstore(name) => write!(f, "disk    {name}"),
-            Self::Target(name) => write!(f, "target  {name}"),
-            Self::Boot(machine) => write!(f, "boot    {machine}"),
-            Self::Table => write!(f, "boot    table"),
-        }
-    }
 }
 
 /// What happens to it.
@@ -87,7 +102,7 @@ pub enum Action {
     Alter,
     /// It gets another name and keeps its data.
     Rename,
-    /// It is removed and made anew.
+    /// Another takes its place.
     Replace,
     /// It is removed.
     Remove,
@@ -99,10 +114,22 @@ pub enum Action {
 pub enum Disruption {
     /// Nothing.
     None,
-    /// A session on it would end; it is done only while there is none.
+    /// A session on it would end; it is done only where none can be.
     DropsSession,
-    /// What was written to it is gone.
-    DestroysData,
+    /// What was written to it is gone, as its policy says.
+    Resets,
+    /// What was kept on it is gone.
+    LosesData,
+}
+
+/// Whether a change is the operator's, or the daily work that every boot makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// The site asks for it, or somebody changed the host.
+    Site,
+    /// A used disk goes, a clean one is made.
+    Upkeep,
 }
 
 /// Whether a change may go ahead.
@@ -115,44 +142,51 @@ pub enum Gate {
     Held(Hold),
 }
 
-/// Why a change does not go ahead, as data.
+/// Why a change does not go ahead.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Hold {
-    /// The seat is in use.
-    InUse {
+    /// Nothing proves that the machine is off.
+    Occupied {
         /// Whose seat.
         machine: MachineName,
-        /// The sign of use: "has a session since 10:32".
-        sign: String,
+        /// What is known of it.
+        sign: Sign,
     },
-    /// It would destroy data and the site does not consent.
+    /// It would lose data and the site does not consent.
     NoConsent {
         /// What to write into `policy.may-destroy`.
         consent: String,
     },
-    /// The plan destroys more than the site allows at once.
+    /// More would lose data than the site allows.
     TooMuch {
-        /// How many it destroys.
+        /// How many would, with those that have since the allowance was given.
         destroys: u32,
-        /// How many it may.
+        /// How many may.
         allowed: u32,
     },
-    /// Clones of it are still there.
+    /// Disks that were made from it are still there.
     HasClones {
-        /// One of them, and how many in all.
-        clone: String,
+        /// One of them.
+        clone: DiskId,
         /// How many.
         count: u32,
     },
-    /// The pool has too little free space, or is in bad health.
+    /// The store has too little free space, or is in bad health.
     Pool {
-        /// What is the matter with it and the mend.
-        reason: String,
+        /// What is the matter with it.
+        problem: PoolProblem,
     },
-    /// Something of that name stands there and is not ours.
+    /// Something of that name stands there and is not ours, or something that is not ours holds it.
     Foreign {
         /// What it is.
+        what: String,
+    },
+    /// Something with our mark is not what its marks say.
+    Stray {
+        /// Its name in the store.
+        name: String,
+        /// What is wrong, in a phrase.
         what: String,
     },
     /// Something could not be read, so nothing may be concluded from it.
@@ -162,36 +196,254 @@ pub enum Hold {
     },
     /// A source file is missing or does not fit.
     Source {
+        /// Which.
+        path: String,
         /// What is the matter with it.
-        reason: String,
+        problem: SourceProblem,
+    },
+    /// A machine's secret is missing.
+    Secret {
+        /// Whose.
+        machine: MachineName,
+        /// The file that should have it.
+        file: String,
+    },
+    /// The version's name stood for other content before.
+    OtherContent {
+        /// What bears witness.
+        witness: DiskId,
+        /// Its SHA-256 or source.
+        was: String,
+        /// What the site says.
+        is: String,
+    },
+    /// Objects of another backing, group, pool or prefix carry our mark; they would be left behind.
+    LeftBehind {
+        /// What, and where.
+        what: String,
+        /// How many.
+        count: u32,
+    },
+    /// The version is being filled.
+    Filling {
+        /// Which.
+        image: ImageName,
+        /// Of the image.
+        version: VersionName,
+    },
+    /// It failed and gets another attempt.
+    Backoff {
+        /// How often it failed in a row.
+        failures: u32,
+        /// With what, the last time.
+        error: String,
     },
     /// It waits for another change that is held.
     After {
         /// What that one is about.
-        subject: String,
+        subject: Box<Subject>,
     },
     /// It was left out by `--target`.
     NotTargeted,
 }
 
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse { machine, sign } => write!(f, "{machine} {sign}"),
-            Self::NoConsent { consent } => {
-                write!(f, "destroys data; to consent, add {consent:?} to may-destroy under [policy] in site.toml")
-            }
-            Self::TooMuch { destroys, allowed } => {
-                write!(f, "the plan destroys {destroys} volumes and max-destroy under [policy] allows {allowed}")
-            }
-            Self::HasClones { clone, count } => write!(f, "{count} clones of it remain, {clone} among them"),
-            Self::Pool { reason } | Self::Source { reason } => f.write_str(reason),
-            Self::Foreign { what } => write!(f, "{what} is there and not ours"),
-            Self::Unreadable { what } => write!(f, "unreadable: {what}"),
-            Self::After { subject } => write!(f, "waits for {subject}"),
-            Self::NotTargeted => f.write_str("not targeted"),
-        }
-    }
+/// What is known of a machine that may be at work.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "sign", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Sign {
+    /// It has a session.
+    Session {
+        /// From this address.
+        address: String,
+    },
+    /// It used the disk, and nothing proves that it is off now.
+    MayBeOn,
+    /// It cannot be told.
+    Unreadable {
+        /// Why.
+        what: String,
+    },
+}
+
+/// What is the matter with the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "problem", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum PoolProblem {
+    /// There is no such volume group.
+    NoGroup {
+        /// Its name.
+        group: String,
+        /// Whether a devices file may hide it from LVM.
+        hidden: Hidden,
+    },
+    /// There is no such thin pool, and none may be made.
+    NoPool {
+        /// Its name.
+        pool: String,
+    },
+    /// There is no room for a pool.
+    NoRoom {
+        /// The group.
+        group: String,
+        /// What is free of it.
+        free: String,
+    },
+    /// It must be repaired.
+    Sick {
+        /// The pool.
+        pool: String,
+        /// In which state it is.
+        state: String,
+    },
+    /// It is as full as the site allows.
+    Full {
+        /// The pool.
+        pool: String,
+        /// How full, in hundredths of a per cent.
+        data: u32,
+        /// The reserve, in per cent.
+        reserve: u8,
+    },
+    /// Its metadata is nearly full.
+    MetadataFull {
+        /// The pool.
+        pool: String,
+        /// How full, in per cent.
+        metadata: u32,
+    },
+    /// It was inactive: how full it is shows once it is active.
+    WasInactive {
+        /// The pool.
+        pool: String,
+    },
+    /// The group's metadata area will not hold so many volumes.
+    MetadataArea {
+        /// The group.
+        group: String,
+        /// What is free of it.
+        free: String,
+        /// For how many more volumes.
+        volumes: u64,
+    },
+}
+
+/// Whether a devices file may hide a volume group (lvmdevices(8)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hidden {
+    /// No devices file is in use.
+    No,
+    /// One is.
+    Possibly,
+}
+
+/// What is the matter with a source file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "problem", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum SourceProblem {
+    /// It is not in the image store.
+    Absent,
+    /// It is still being written.
+    Unsettled,
+    /// It cannot be read.
+    Unreadable {
+        /// Why.
+        what: String,
+    },
+    /// It holds no disk, or an empty one.
+    Empty,
+    /// The disk in it is larger than the image says.
+    TooLarge {
+        /// The disk's size.
+        disk: String,
+        /// The image's.
+        size: String,
+    },
+    /// The store has no room for it.
+    NoRoom {
+        /// What it takes.
+        takes: String,
+        /// What there is above the reserve.
+        spare: String,
+    },
+}
+
+/// Why a change is made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "code", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Reason {
+    /// The site has it and the host does not.
+    Wanted,
+    /// The host has it and the site does not.
+    Unwanted,
+    /// A machine booted, and its next boot needs a clean disk.
+    NextBoot,
+    /// The image's current version changed: the next boot gets it.
+    CurrentChanged {
+        /// From this.
+        from: Option<VersionName>,
+        /// To this.
+        to: VersionName,
+    },
+    /// It was used and its machine has moved on or is off.
+    Used {
+        /// What proves that.
+        proof: Proof,
+    },
+    /// It was never used and is not needed any more.
+    NeverUsed,
+    /// A run was cut off before it was whole.
+    CutOff,
+    /// The kernel shows nothing of it: the server started, or somebody took it down.
+    NotShown,
+    /// Something of it is not as it should be.
+    Differs {
+        /// What, as the kernel or the store names it.
+        what: String,
+    },
+    /// The site gave it another name.
+    Moved {
+        /// The former one.
+        from: String,
+    },
+    /// How it is reset changed: from now on it is kept.
+    Kept,
+    /// The image grew.
+    Grew {
+        /// From this size.
+        from: String,
+        /// To this.
+        to: String,
+    },
+    /// It is inactive.
+    Inactive,
+    /// There is no record of what was offered that goes with this store.
+    NoRecord,
+    /// The record of what was offered is in the epoch of an earlier start of the server, or of an earlier day.
+    OldEpoch,
+    /// LVM keeps something for the pool that was cut off.
+    Pending,
+    /// The boot table does not say this yet.
+    Unpublished {
+        /// What is new.
+        what: String,
+    },
+}
+
+/// What proves that nobody is at work on a disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "proof", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Proof {
+    /// An operating system of its machine runs from a later disk, and this one is still.
+    Moved,
+    /// The machine's firmware asked for an address after the disk fell silent, and boots again.
+    BootIntent,
+    /// A power driver says that it is off.
+    PoweredOff,
+    /// It was offered and silent for as long as the site says.
+    Quiet,
+    /// A person said so.
+    Forced,
 }
 
 /// One change.
@@ -202,16 +454,22 @@ pub struct Change {
     pub subject: Subject,
     /// What happens to it.
     pub action: Action,
-    /// What it is, in the plan's third column: `clone of win11@2026-11, 64 GiB`.
+    /// What it is, in the field's units: `48 MiB from alpha.raw`.
     pub detail: String,
     /// Why.
-    pub reason: String,
+    pub reason: Reason,
     /// What it does to people and data.
     pub disruption: Disruption,
+    /// How many kept disks and versions lose their data by it.
+    pub loses: u32,
+    /// Whether it is the operator's or daily work.
+    pub purpose: Purpose,
     /// Whether it may go ahead.
     pub gate: Gate,
     /// Changes that must be done before it.
     pub after: Vec<ChangeId>,
+    /// The objects it touches, by their UUIDs: another one under the same name makes a saved plan stale.
+    pub handles: Vec<Handle>,
     /// A text diff, line by line, where there is one.
     pub diff: Vec<String>,
 }
@@ -238,6 +496,8 @@ pub enum Outcome {
     Failed(String),
     /// The kernel has not let go of it within the deadline; it may yet come to be.
     Stuck(String),
+    /// It goes on by itself, or waits for what does.
+    Background,
 }
 
 /// What became of a plan.
@@ -250,4 +510,60 @@ pub struct Report {
     pub revision: Revision,
     /// One entry for each change that was not held, in the plan's order.
     pub outcomes: Vec<(ChangeId, Subject, Outcome)>,
+}
+
+impl Plan {
+    /// Changes that may go ahead.
+    pub fn open(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.is_open())
+    }
+
+    /// Changes that wait for something, with what they wait for; what `--target` left out is not among them.
+    pub fn held(&self) -> impl Iterator<Item = (&Change, &Hold)> {
+        self.changes.iter().filter_map(|change| match &change.gate {
+            Gate::Held(hold) if *hold != Hold::NotTargeted => Some((change, hold)),
+            Gate::Held(_) | Gate::Open => None,
+        })
+    }
+
+    /// Whether nothing is left to do; held changes may remain.
+    pub fn is_converged(&self) -> bool {
+        self.open().next().is_none()
+    }
+}
+
+impl Report {
+    /// How many kept disks and versions of the site lost their data when this plan was carried out.
+    pub fn destroyed(&self, plan: &Plan) -> u32 {
+        let done = self.outcomes.iter().filter(|(_, _, outcome)| *outcome == Outcome::Done);
+        let changes = done.filter_map(|(id, _, _)| plan.changes.get(id.0 as usize));
+        changes.filter(|change| change.purpose == Purpose::Site).map(|change| change.loses).sum()
+    }
+}
+
+impl Change {
+    /// Whether it may go ahead.
+    pub fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
+}
+
+impl Subject {
+    /// A version.
+    pub fn version(image: &ImageName, version: &VersionName) -> Self {
+        Self::Version { image: image.clone(), version: version.clone() }
+    }
+
+    /// A side of a seat.
+    pub fn side(machine: &MachineName, image: &ImageName, side: Side) -> Self {
+        Self::Side { machine: machine.clone(), image: image.clone(), side }
+    }
+
+    /// The machine it concerns, if it is one machine's.
+    pub fn machine(&self) -> Option<&MachineName> {
+        match self {
+            Self::Side { machine, .. } | Self::Disk { machine, .. } | Self::Boot { machine } => Some(machine),
+            Self::Kernel | Self::Pool { .. } | Self::Version { .. } | Self::Debris { .. } | Self::Table => None,
+        }
+    }
 }

@@ -1,13 +1,12 @@
-//! The thin pool: making it, and whether anything may be made in it.
+//! The thin pool: making it, keeping its record, and whether anything may be made in it.
 
-use super::context::{Context, bears_marks};
-use super::draft::{Draft, Drafted};
-use super::op::Op;
-use super::version::words;
-use super::{Action, Hold, Subject};
-use crate::desired::Mark;
-use crate::names::{Bytes, LvName, Share, SiteName};
-use crate::observed::{Hundredths, Lv, LvKind, Vg};
+use super::context::Context;
+use super::draft::{Draft, Intent, Work};
+use super::{Action, DiskOp, Hidden, Hold, PoolProblem, Purpose, Reason, Subject};
+use crate::desired::Backing;
+use crate::names::{Bytes, Handle, LvName, Mark, Share, SiteName};
+use crate::observed::{DevicesFile, Hundredths, Lv, LvKind, Vg, epoch_of, server_boot};
+use std::time::Duration;
 
 /// Smallest chunk of a thin pool, and the right one for many snapshots: the first write to a shared chunk copies all of it.
 const CHUNK: u64 = 64 << 10;
@@ -21,7 +20,7 @@ const METADATA_SMALLEST: u64 = 4 << 20;
 const METADATA_LARGEST: u64 = 15 << 30;
 
 /// Text metadata of one tagged thin snapshot; LVM's area is fixed when the volume group is made.
-const VG_METADATA_PER_VOLUME: u64 = 700;
+const VG_METADATA_PER_VOLUME: u64 = 800;
 
 /// The volume that is made and removed to have LVM talk to the pool.
 const MESSENGER: &str = "barista.messenger";
@@ -29,81 +28,144 @@ const MESSENGER: &str = "barista.messenger";
 /// How full the pool's metadata may be before nothing new is made: full metadata needs offline repair.
 const METADATA_FULL: Hundredths = Hundredths(90_00);
 
+/// How long an epoch of the record of what was offered lasts: a backup of the record that is older is known by it.
+const EPOCH_LASTS: Duration = Duration::from_secs(24 * 3600);
+
 /// What may be done in the pool, decided once for the whole plan.
-pub(super) struct Pool {
-    /// Why no volume may be made, if none may.
+pub(super) struct PoolState {
+    /// Why no disk may be made, if none may.
     pub no_new: Option<Hold>,
-    /// Why no volume may be touched at all, if none may.
+    /// Why no disk may be touched at all, if none may.
     pub no_touch: Option<Hold>,
-    /// The change that makes the pool, which everything in it comes after.
+    /// The change that makes the pool or begins its record, which everything new in it comes after.
     pub made_by: Option<Subject>,
-    /// Whether discards reach the pool.
-    pub discards: bool,
+    /// Whether it is there and whole already.
+    pub is_there: bool,
     /// Free bytes above the reserve, while known.
     pub spare: Option<Bytes>,
+    /// The epoch of the record of what was offered in which new disks are made.
+    pub epoch: u64,
 }
 
-pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> Pool {
+pub(super) fn subject(context: &Context<'_>) -> Subject {
+    Subject::Pool { name: context.path(context.storage.pool()) }
+}
+
+pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
     let storage = context.storage;
-    let path = context.path(&storage.pool);
-    let mut pool = Pool { no_new: None, no_touch: None, made_by: None, discards: true, spare: None };
-    let held = |reason: String| Some(Hold::Pool { reason });
-    let there = context.vg.lvs.get(storage.pool.as_str());
-    let Some(lv) = there.filter(|lv| !is_half_made_pool(lv, &context.desired.site)) else {
-        match storage.create_pool {
-            Some(share) if !storage.versions.is_empty() => plan_new_pool(context, draft, share, there, &mut pool),
-            Some(_) => {}
-            None => {
-                pool.no_touch = held(format!("there is no thin pool {path}; make it, or set create-pool = true under [storage]"));
+    let path = context.path(storage.pool());
+    let mut state = PoolState { no_new: None, no_touch: None, made_by: None, is_there: false, spare: None, epoch: 0 };
+    let held = |problem: PoolProblem| Some(Hold::Pool { problem });
+    let Backing::Thin { create_pool, .. } = &storage.backing;
+    let there = context.vg.lvs.get(storage.pool().as_str());
+    let mut ops = Vec::new();
+    let mut reason = Reason::Wanted;
+    let mut detail = String::new();
+    let whole = there.filter(|lv| !is_half_made_pool(lv, &context.desired.site));
+    state.is_there = whole.is_some();
+    match (whole.map(|lv| (lv, &lv.kind)), create_pool) {
+        (None, Some(share)) if !storage.versions.is_empty() => {
+            let made = new_pool(context, *share, there);
+            if made.size.0 < context.vg.extent.0.max(1) {
+                let problem = PoolProblem::NoRoom { group: storage.vg().to_string(), free: made.free.rounded().to_string() };
+                state.no_new = held(problem);
+            }
+            detail =
+                format!("{} of {} free, chunks of {}", made.size.rounded(), made.free.rounded(), Bytes(CHUNK.max(made.chunk.0)));
+            if there.is_some() {
+                reason = Reason::CutOff;
+            }
+            state.spare = Some(made.size);
+            ops.extend(made.ops);
+        }
+        (None, Some(_)) => return state,
+        (None, None) => {
+            state.no_touch = held(PoolProblem::NoPool { pool: path });
+            return state;
+        }
+        (Some((lv, LvKind::ThinPool { data, metadata, needs_check, health, .. })), _) => {
+            if *needs_check || matches!(health.as_str(), "failed" | "metadata_read_only") {
+                let sick = if *needs_check { "needs check" } else { health.as_str() };
+                state.no_touch = held(PoolProblem::Sick { pool: path, state: sick.to_owned() });
+                return state;
+            }
+            match (data, metadata) {
+                (Some(data), Some(metadata)) => {
+                    let floor = u32::from(100 - storage.reserve.get()) * 100;
+                    let spare = u128::from(lv.size.0) * u128::from(floor.saturating_sub(data.0)) / 10_000;
+                    state.spare = Some(Bytes(spare as u64));
+                    if health == "out_of_data" || data.0 > floor {
+                        state.no_new = held(PoolProblem::Full { pool: path, data: data.0, reserve: storage.reserve.get() });
+                    } else if *metadata > METADATA_FULL {
+                        state.no_new = held(PoolProblem::MetadataFull { pool: path, metadata: metadata.0 / 100 });
+                    }
+                }
+                _ if !storage.versions.is_empty() => {
+                    ops.push(DiskOp::ActivatePool);
+                    reason = Reason::Inactive;
+                    state.no_new = held(PoolProblem::WasInactive { pool: path });
+                }
+                _ => {}
             }
         }
-        return pool;
-    };
-    let LvKind::ThinPool { data, metadata, needs_check, health, discards, .. } = &lv.kind else {
-        pool.no_touch = Some(Hold::Foreign { what: format!("a volume {path} that is no thin pool") });
-        return pool;
-    };
-    pool.discards = discards != "ignore";
-    if *needs_check || matches!(health.as_str(), "failed" | "metadata_read_only") {
-        let state = if *needs_check { "needs check" } else { health.as_str() };
-        pool.no_touch =
-            held(format!("thin pool {path} is in state \"{state}\"; deactivate it and run lvconvert --repair {path}"));
-        return pool;
+        (Some(_), _) => {
+            state.no_touch = Some(Hold::Foreign { what: format!("a volume {path} that is no thin pool") });
+            return state;
+        }
     }
-    match (data, metadata) {
-        (Some(data), Some(metadata)) => {
-            let floor = u32::from(100 - storage.reserve.get()) * 100;
-            pool.spare = Some(Bytes((u128::from(lv.size.0) * u128::from(floor.saturating_sub(data.0)) / 10_000) as u64));
-            if health == "out_of_data" || data.0 > floor {
-                pool.no_new = held(format!(
-                    "thin pool {path} is {}.{:02} % full and the site reserves {}; remove something or lvextend it",
-                    data.0 / 100,
-                    data.0 % 100,
-                    storage.reserve
-                ));
-            } else if *metadata > METADATA_FULL {
-                pool.no_new = held(format!(
-                    "the metadata of thin pool {path} is {} % full; lvextend --poolmetadatasize +1G {path}",
-                    metadata.0 / 100
-                ));
+    plan_record(context, whole, &mut state, &mut ops, &mut reason);
+    if !ops.is_empty() {
+        let makes = ops.iter().any(|op| matches!(op, DiskOp::MakePool { .. }));
+        let action = if makes { Action::Create } else { Action::Alter };
+        let mut intent = Intent::new(action, detail, reason, Work::Pool(ops));
+        if intent.reason == Reason::OldEpoch {
+            intent = intent.upkeep();
+        }
+        if makes && let Some(hold) = state.no_new.clone() {
+            intent.hold(hold);
+        }
+        draft.add(subject(context), intent);
+        state.made_by = Some(subject(context));
+    }
+    state
+}
+
+/// Begins the record of what was offered where there is none that goes with this pool: nothing that is there is clean by the new one.
+fn plan_record(context: &Context<'_>, pool: Option<&Lv>, state: &mut PoolState, ops: &mut Vec<DiskOp>, reason: &mut Reason) {
+    let mark = pool.and_then(|pool| epoch_of(&pool.tags));
+    if let Some(offered) = context.offered {
+        state.epoch = offered.epoch;
+        let observation = context.observation;
+        let is_current =
+            offered.server_boot == server_boot(&observation.boot_id) && observation.now.since(offered.since) < EPOCH_LASTS;
+        if !is_current && pool.is_some() {
+            state.epoch += 1;
+            if ops.is_empty() {
+                *reason = Reason::OldEpoch;
             }
+            ops.push(DiskOp::RaiseRecord { from: mark, to: state.epoch });
         }
-        _ if !storage.versions.is_empty() => {
-            let mut change = Drafted::new(Action::Alter, "activate", "it is inactive, and nobody can tell how full it is");
-            change.work.early.push(Op::Run(words(&["lvchange", "-ay", &path])));
-            draft.add(Subject::Pool(storage.vg.clone(), storage.pool.clone()), change);
-            pool.no_new = held(format!("thin pool {path} was inactive; how full it is shows once it is active"));
-        }
-        _ => {}
+        return;
     }
-    pool
+    let known = context.observation.offered.present().map_or(0, |offered| offered.epoch);
+    let to = mark.unwrap_or(0).max(known) + 1;
+    state.epoch = to;
+    if context.storage.seats.is_empty() && pool.is_some() {
+        return;
+    }
+    if ops.is_empty() {
+        *reason = Reason::NoRecord;
+    }
+    let handle = pool.map(|pool| Handle::new(&*pool.uuid));
+    ops.push(DiskOp::BeginRecord { from: mark, to, store: context.stock.store.clone(), pool: handle });
 }
 
 /// Whether this is all that `lvcreate --type thin-pool` came to before it was cut off: LVM first commits the pool's metadata, as a
 /// plain volume with the pool's name and tags, and turns that into a pool with its next commit. There is nothing in it.
 pub fn is_half_made_pool(lv: &Lv, site: &SiteName) -> bool {
     matches!(&lv.kind, LvKind::Other(segment) if segment == "linear" || segment == "striped")
-        && bears_marks(lv, &Mark::tag(Mark::SITE, site))
+        && lv.tags.contains(Mark::OURS)
+        && lv.tags.contains(&Mark::tag(Mark::SITE, site))
         && lv.size.0 <= METADATA_LARGEST
         && !lv.open
 }
@@ -111,25 +173,33 @@ pub fn is_half_made_pool(lv: &Lv, site: &SiteName) -> bool {
 /// Has LVM hand its pool what it still keeps for it, where a volume of it is to be activated. LVM writes a new volume down before it
 /// has the kernel make it; cut off in between, it refuses to activate the volume ("No data available") until it makes or removes
 /// another one. So one is made and removed.
-pub(super) fn plan_delivery(context: &Context<'_>, pool: &Pool, draft: &mut Draft) {
-    let storage = context.storage;
-    let Ok(name) = MESSENGER.parse::<LvName>() else { return };
-    let subject = Subject::Pool(storage.vg.clone(), storage.pool.clone());
-    let is_left = context.our(&name).is_some();
-    let wakes = draft.changes.values().any(|change| change.is_open() && !change.work.activates.is_empty());
-    let may_make = pool.no_new.is_none() && pool.made_by.is_none() && context.foreign(&name).is_none();
-    if pool.no_touch.is_some() || draft.changes.contains_key(&subject) || !(is_left || wakes && may_make) {
+pub(super) fn plan_delivery(context: &Context<'_>, pool: &PoolState, draft: &mut Draft) {
+    let Ok(volume) = MESSENGER.parse::<LvName>() else { return };
+    let there = context.vg.lvs.get(MESSENGER);
+    let ours = Mark::tag(Mark::SITE, &context.desired.site);
+    let left = there.filter(|lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&ours)).map(|lv| Handle::new(&*lv.uuid));
+    let activates = |op: &DiskOp| matches!(op, DiskOp::Activate { .. });
+    let wakes = draft.intents.values().any(|intent| match &intent.work {
+        Work::Show(ops, _) | Work::ShowAnew(_, _, ops, _) | Work::Alter(ops) => intent.is_open() && ops.iter().any(activates),
+        _ => false,
+    });
+    let may_make = pool.no_new.is_none() && pool.is_there && (there.is_none() || left.is_some());
+    if pool.no_touch.is_some() || !(left.is_some() || wakes && may_make) {
         return;
     }
-    let reason = "a volume is inactive, as one is whose making was cut off";
-    let mut change = Drafted::new(Action::Alter, "have LVM hand over what it kept for it", reason);
-    let (path, size, ours) =
-        (context.path(&name), format!("{}b", context.vg.extent.0), Mark::tag(Mark::SITE, &context.desired.site));
-    let make = ["lvcreate", "-y", "-V", &size, "-T", &context.path(&storage.pool), "-n", MESSENGER];
-    let make = [&make[..], &["--addtag", Mark::OURS, "--addtag", &ours]].concat();
-    let commands = [&make[..], &["lvremove", "-f", "-y", &path]];
-    change.work.early.extend(commands.into_iter().skip(usize::from(is_left)).map(|command| Op::Run(words(command))));
-    draft.add(subject, change);
+    let size = Bytes(context.vg.extent.0);
+    let op = DiskOp::Deliver { volume, size, left, marks: vec![Mark::OURS.to_owned(), ours] };
+    match draft.intents.get_mut(&subject(context)) {
+        Some(Intent { work: Work::Pool(ops), reason, purpose, .. }) => {
+            let is_first = |op: &&DiskOp| matches!(op, DiskOp::ActivatePool);
+            ops.insert(ops.iter().take_while(is_first).count(), op);
+            if *reason == Reason::OldEpoch {
+                (*reason, *purpose) = (Reason::Pending, Purpose::Site);
+            }
+        }
+        Some(_) => {}
+        None => draft.add(subject(context), Intent::new(Action::Alter, "", Reason::Pending, Work::Pool(vec![op]))),
+    }
 }
 
 /// Warns while there is still room: the area cannot be made larger in place.
@@ -147,20 +217,30 @@ pub(super) fn note_vg_metadata(vg: &Vg, draft: &mut Draft) {
 }
 
 /// Says before it is met that the volume group's own metadata will not hold so many volumes.
-pub(super) fn gate_vg_metadata(context: &Context<'_>, new_volumes: u64) -> Option<Hold> {
-    let free = context.vg.metadata_free.0;
-    (new_volumes > 0 && new_volumes.saturating_mul(VG_METADATA_PER_VOLUME) > free).then(|| Hold::Pool {
-        reason: format!(
-            "volume group {} has {} of metadata area free, too little for {new_volumes} more volumes; \
-             make the group with vgcreate --metadatasize 16m or larger",
-            context.storage.vg,
-            context.vg.metadata_free.rounded()
-        ),
+pub(super) fn gate_vg_metadata(context: &Context<'_>, volumes: u64) -> Option<Hold> {
+    let free = context.vg.metadata_free;
+    (volumes > 0 && volumes.saturating_mul(VG_METADATA_PER_VOLUME) > free.0).then(|| Hold::Pool {
+        problem: PoolProblem::MetadataArea { group: context.storage.vg().to_string(), free: free.rounded().to_string(), volumes },
     })
 }
 
-fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, half_made: Option<&Lv>, pool: &mut Pool) {
-    let storage = context.storage;
+/// There is no such volume group.
+pub(super) fn no_group(storage: &crate::desired::Storage, devices_file: DevicesFile) -> Hold {
+    let hidden = match devices_file {
+        DevicesFile::InUse => Hidden::Possibly,
+        DevicesFile::None => Hidden::No,
+    };
+    Hold::Pool { problem: PoolProblem::NoGroup { group: storage.vg().to_string(), hidden } }
+}
+
+struct NewPool {
+    ops: Vec<DiskOp>,
+    size: Bytes,
+    free: Bytes,
+    chunk: Bytes,
+}
+
+fn new_pool(context: &Context<'_>, share: Share, half_made: Option<&Lv>) -> NewPool {
     let free = Bytes(context.vg.free.0 + half_made.map_or(0, |lv| lv.size.0));
     let extent = context.vg.extent.0.max(1);
     let down = |bytes: u64| bytes / extent * extent;
@@ -172,51 +252,9 @@ fn plan_new_pool(context: &Context<'_>, draft: &mut Draft, share: Share, half_ma
     }
     let metadata = up((wanted / chunk * METADATA_PER_CHUNK).clamp(METADATA_SMALLEST, METADATA_LARGEST));
     // LVM keeps a spare of the same size for repairs.
-    let size = down(wanted.min(free.0.saturating_sub(2 * metadata)));
-    let subject = Subject::Pool(storage.vg.clone(), storage.pool.clone());
-    let mut change = Drafted::new(
-        Action::Create,
-        format!("{} of {} free, chunks of {}", Bytes(size).rounded(), free.rounded(), Bytes(chunk)),
-        if half_made.is_some() {
-            "making it was cut off before there was anything in it, and create-pool is true"
-        } else {
-            "it is absent and create-pool is true"
-        },
-    );
-    if size < extent {
-        change.hold(Hold::Pool {
-            reason: format!("volume group {} has {} free, too little for a thin pool", storage.vg, free.rounded()),
-        });
-    }
-    let make = [
-        "lvcreate",
-        "-y",
-        "--type",
-        "thin-pool",
-        "-L",
-        &format!("{size}b"),
-        "--poolmetadatasize",
-        &format!("{metadata}b"),
-        "-c",
-        &format!("{chunk}b"),
-        "-Z",
-        "y",
-        "--discards",
-        "passdown",
-        "-n",
-        storage.pool.as_str(),
-        "--addtag",
-        Mark::OURS,
-        "--addtag",
-        &Mark::tag(Mark::SITE, &context.desired.site),
-        storage.vg.as_str(),
-    ];
-    if half_made.is_some() {
-        let path = context.path(&storage.pool);
-        change.work.early.push(Op::Run(words(&["lvremove", "-f", "-y", &path])));
-    }
-    change.work.early.push(Op::Run(words(&make)));
-    draft.add(subject.clone(), change);
-    pool.made_by = Some(subject);
-    pool.spare = Some(Bytes(size));
+    let size = Bytes(down(wanted.min(free.0.saturating_sub(2 * metadata))));
+    let marks = vec![Mark::OURS.to_owned(), Mark::tag(Mark::SITE, &context.desired.site)];
+    let mut ops: Vec<DiskOp> = half_made.iter().map(|lv| DiskOp::RemoveHalfMadePool { handle: Handle::new(&*lv.uuid) }).collect();
+    ops.push(DiskOp::MakePool { size, metadata: Bytes(metadata), chunk: Bytes(chunk), marks });
+    NewPool { ops, size, free, chunk: Bytes(chunk) }
 }

@@ -1,101 +1,273 @@
-//! The plan as text: one renderer for people, one for the operations.
+//! The plan as text, for a tired person: grouped, counted, what dies first.
 //!
-//! **Invariant:** says nothing the plan does not hold, in the plan's order.
+//! **Invariant:** says nothing the plan does not hold; machines of which the same is said stand in one line.
 
-use super::{Action, Change, Gate, Hold, Plan, Step, Subject, render_op};
-use std::{collections::BTreeMap, fmt::Write};
+use super::words::{hold_text, reason_text};
+use super::{Action, Change, Disruption, Gate, Hold, Plan, Purpose, Reason, Subject};
+use crate::names::MachineName;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Grouped lines, without daily work.
+    Grouped,
+    /// Every change on a line of its own.
+    Everything,
+}
+
+/// The widest line, where words allow it.
+const WIDTH: usize = 80;
+
+/// Lines that wait for the same held change are counted from here on.
+const FEW: usize = 4;
 
 /// The plan for people, as `plan` prints it.
 pub fn render_text(plan: &Plan) -> String {
-    let mut text = String::new();
-    let shown: Vec<&Change> = plan.changes.iter().filter(|change| change.gate != Gate::Held(Hold::NotTargeted)).collect();
+    render(plan, Detail::Grouped)
+}
+
+/// The plan for people, with so much of it.
+pub fn render(plan: &Plan, detail: Detail) -> String {
+    let is_shown = |change: &&Change| {
+        change.gate != Gate::Held(Hold::NotTargeted) && (change.purpose == Purpose::Site || detail == Detail::Everything)
+    };
+    let shown: Vec<&Change> = plan.changes.iter().filter(is_shown).collect();
     let revision = short(plan);
+    let mut text = String::new();
     if shown.is_empty() {
         notes(plan, &mut text);
         _ = writeln!(text, "No changes. The host matches {revision}.");
+        daily(plan, &mut text);
         return text;
     }
     let subject = if plan.revision.subject.is_empty() { String::new() } else { format!(" {:?}", plan.revision.subject) };
     _ = writeln!(text, "Plan for {} at {revision}{subject}", plan.site);
-    let width = shown.iter().map(|change| change.subject.to_string().chars().count()).max().unwrap_or(0).min(72);
-    let waiting = waiting(&shown);
-    for change in &shown {
-        if !matches!(change.gate, Gate::Held(Hold::After { .. })) {
-            line(change, width, &mut text);
-            followers(waiting.get(&change.subject.to_string()), width, &mut text);
-        }
+    let mut lines = group(&shown, detail);
+    lines.sort_by(|a, b| (a.rank, &a.first).cmp(&(b.rank, &b.first)));
+    let who = lines.iter().map(|line| line.who().chars().count()).max().unwrap_or(0).min(28);
+    for line in &lines {
+        line.write(who, &mut text);
     }
     notes(plan, &mut text);
     _ = writeln!(text, "{}", summary(plan));
+    daily(plan, &mut text);
     text
+}
+
+/// What goes on whatever the site says, in one line: `Daily work: 2 disks for a next boot, 1 used disk goes.`
+fn daily(plan: &Plan, text: &mut String) {
+    let open: Vec<&Change> = plan.open().filter(|change| change.purpose == Purpose::Upkeep).collect();
+    let count = |is: fn(Action) -> bool| open.iter().filter(|change| is(change.action)).count();
+    let made = count(|action| matches!(action, Action::Create | Action::Replace));
+    let gone = count(|action| action == Action::Remove);
+    let sorts = [
+        (made, "disk for a next boot", "disks for a next boot"),
+        (gone, "used disk goes", "used disks go"),
+        (open.len() - made - gone, "other", "others"),
+    ];
+    let said = sorts.iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    });
+    let said: Vec<String> = said.collect();
+    if !said.is_empty() {
+        _ = writeln!(text, "Daily work: {}.", said.join(", "));
+    }
 }
 
 fn short(plan: &Plan) -> &str {
     plan.revision.id.get(..7).filter(|_| plan.revision.id.len() == 40).unwrap_or(&plan.revision.id)
 }
 
-fn line(change: &Change, width: usize, text: &mut String) {
-    let (mark, verb) = match change.action {
-        Action::Create => ('+', "create"),
-        Action::Alter => ('~', "change"),
-        Action::Rename => ('~', "rename"),
-        Action::Replace => ('~', "replace"),
-        Action::Remove => ('-', "remove"),
+/// Changes of which the same is said.
+struct Line<'a> {
+    rank: u8,
+    mark: &'static str,
+    machines: BTreeSet<&'a MachineName>,
+    first: String,
+    what: String,
+    said: String,
+    diff: &'a [String],
+}
+
+fn group<'a>(shown: &[&'a Change], detail: Detail) -> Vec<Line<'a>> {
+    let mut lines: BTreeMap<(u8, &'static str, String, String, String), Line<'a>> = BTreeMap::new();
+    for change in shown {
+        let (rank, mark) = mark(change);
+        let (first, what) = name(&change.subject);
+        let said = said(change);
+        let key = match (detail, change.subject.machine(), change.diff.is_empty()) {
+            (Detail::Grouped, Some(_), true) => (rank, mark, String::new(), what.clone(), said.clone()),
+            _ => (rank, mark, first.clone(), what.clone(), said.clone()),
+        };
+        let line = lines.entry(key).or_insert_with(|| Line {
+            rank,
+            mark,
+            machines: BTreeSet::new(),
+            first,
+            what,
+            said,
+            diff: &change.diff,
+        });
+        line.machines.extend(change.subject.machine());
+    }
+    fold_waiting(lines.into_values().collect(), detail)
+}
+
+/// Two hundred seats that wait for one image are one fact.
+fn fold_waiting(lines: Vec<Line<'_>>, detail: Detail) -> Vec<Line<'_>> {
+    let waits = |line: &Line<'_>| line.said.starts_with("waits for ");
+    if detail == Detail::Everything || lines.iter().filter(|line| waits(line)).count() <= FEW {
+        return lines;
+    }
+    let (waiting, mut rest): (Vec<_>, Vec<_>) = lines.into_iter().partition(waits);
+    let mut by: BTreeMap<String, Vec<Line<'_>>> = BTreeMap::new();
+    for line in waiting {
+        by.entry(line.said.clone()).or_default().push(line);
+    }
+    for (said, lines) in by {
+        let machines = lines.iter().flat_map(|line| line.machines.iter().copied()).collect();
+        let what = counted(lines.len(), "change");
+        rest.push(Line { rank: 9, mark: "!  ", machines, first: what.clone(), what, said, diff: &[] });
+    }
+    rest
+}
+
+/// What dies comes first.
+fn mark(change: &Change) -> (u8, &'static str) {
+    let rank = match (&change.gate, change.disruption, change.action) {
+        (Gate::Held(_), Disruption::LosesData, _) => 2,
+        (Gate::Held(_), ..) => 8,
+        (Gate::Open, Disruption::LosesData, _) => 1,
+        (Gate::Open, _, Action::Remove) => 3,
+        (Gate::Open, _, Action::Replace) => 4,
+        (Gate::Open, _, Action::Create) => 5,
+        (Gate::Open, _, Action::Alter | Action::Rename) => 6,
     };
-    let subject = change.subject.to_string();
+    let mark = match (&change.gate, change.action) {
+        (Gate::Held(_), _) => "!  ",
+        (_, Action::Create) => "+  ",
+        (_, Action::Alter | Action::Rename) => "~  ",
+        (_, Action::Replace) => "-/+",
+        (_, Action::Remove) => "-  ",
+    };
+    (rank, mark)
+}
+
+/// Who a line is about, where it is no machine, and what of it.
+fn name(subject: &Subject) -> (String, String) {
+    match subject {
+        Subject::Kernel => ("kernel".to_owned(), "target subsystem".to_owned()),
+        Subject::Pool { name } => ("pool".to_owned(), name.clone()),
+        Subject::Version { image, version } => ("version".to_owned(), format!("{image}@{version}")),
+        Subject::Side { machine, image, .. } => (machine.to_string(), image.to_string()),
+        Subject::Disk { machine, image, .. } => (machine.to_string(), image.to_string()),
+        Subject::Debris { path } => ("debris".to_owned(), path.clone()),
+        Subject::Boot { machine } => (format!("boot {machine}"), "boot".to_owned()),
+        Subject::Table => ("boot table".to_owned(), String::new()),
+    }
+}
+
+fn said(change: &Change) -> String {
+    let reason = reason_text(&change.reason);
     match &change.gate {
+        Gate::Held(hold @ Hold::After { .. }) => hold_text(hold),
+        Gate::Held(hold) => {
+            let verb = match change.action {
+                Action::Create => "create",
+                Action::Alter => "change",
+                Action::Rename => "rename",
+                Action::Replace => "replace",
+                Action::Remove => "remove",
+            };
+            format!("{verb} held: {} ({reason})", hold_text(hold))
+        }
         Gate::Open => {
-            let verb = if change.action == Action::Replace { "replace: " } else { "" };
-            _ = writeln!(text, "  {mark} {subject:width$}  {verb}{} ({})", change.detail, change.reason);
+            let detail = match &change.reason {
+                Reason::CurrentChanged { from: Some(from), to } => format!("{from} → {to}"),
+                _ => change.detail.clone(),
+            };
+            let loses = match change.disruption {
+                Disruption::LosesData => "  LOSES KEPT DATA (consented)",
+                Disruption::None | Disruption::DropsSession | Disruption::Resets => "",
+            };
+            let gap = if detail.is_empty() { "" } else { "  " };
+            format!("{detail}{loses}{gap}{reason}")
         }
-        Gate::Held(hold) => _ = writeln!(text, "  ! {subject:width$}  {verb} — held: {hold} ({})", change.reason),
-    }
-    for line in &change.diff {
-        _ = writeln!(text, "        {line}");
     }
 }
 
-/// Changes that wait for a held one, by what holds them in the end.
-fn waiting<'a>(shown: &[&'a Change]) -> BTreeMap<String, Vec<&'a Change>> {
-    let held: BTreeMap<String, &'a Change> =
-        shown.iter().filter(|change| !change.is_open()).map(|change| (change.subject.to_string(), *change)).collect();
-    let mut waiting: BTreeMap<String, Vec<&'a Change>> = BTreeMap::new();
-    for change in held.values() {
-        let mut root = *change;
-        // A chain of waiting ends at a change that is held for itself; the bound is for a chain that would not.
-        for _ in 0..held.len() {
-            match &root.gate {
-                Gate::Held(Hold::After { subject }) => match held.get(subject) {
-                    Some(next) => root = next,
-                    None => break,
-                },
-                _ => break,
-            }
-        }
-        if root.subject != change.subject {
-            waiting.entry(root.subject.to_string()).or_default().push(change);
+impl Line<'_> {
+    fn who(&self) -> String {
+        match self.machines.len() {
+            0 => self.first.clone(),
+            1 if self.first.starts_with("boot ") => self.first.clone(),
+            _ if self.what == "boot" => format!("boot {}", ranges(&self.machines)),
+            _ => ranges(&self.machines),
         }
     }
-    waiting
+
+    fn write(&self, width: usize, text: &mut String) {
+        let what = if self.what == "boot" { "" } else { self.what.as_str() };
+        let head = format!("  {} {:width$}  {what}", self.mark, self.who());
+        let words = format!("{}  {}", head.trim_end(), self.said);
+        wrap(&words, text);
+        for line in self.diff {
+            _ = writeln!(text, "        {line}");
+        }
+    }
 }
 
-/// A few that wait are named, many are counted: two hundred seats that wait for one image are one fact.
-fn followers(waiting: Option<&Vec<&Change>>, width: usize, text: &mut String) {
-    let Some(waiting) = waiting else { return };
-    if waiting.len() <= 4 {
-        for change in waiting {
-            _ = writeln!(text, "  !   {:width$}  waits for it ({})", change.subject.to_string(), change.reason);
-        }
-        return;
+/// Breaks a line at a blank where it is too wide; what goes on is indented.
+fn wrap(line: &str, text: &mut String) {
+    let mut rest = line.trim_end();
+    let mut indent = "";
+    while rest.chars().count() + indent.len() > WIDTH {
+        let most = WIDTH - indent.len();
+        let cut = rest.char_indices().take(most + 1).filter(|(at, c)| *c == ' ' && *at > 24).map(|(at, _)| at).last();
+        let Some(cut) = cut else { break };
+        _ = writeln!(text, "{indent}{}", rest[..cut].trim_end());
+        rest = rest[cut..].trim_start();
+        indent = "          ";
     }
-    let nouns = [("volume", "volume"), ("target", "target"), ("boot", "boot entry")];
-    let counts: Vec<String> = nouns
-        .iter()
-        .map(|(word, noun)| (waiting.iter().filter(|change| change.subject.to_string().starts_with(word)).count(), noun))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, noun)| counted(count, noun))
-        .collect();
-    _ = writeln!(text, "  !   {} wait for it", counts.join(", "));
+    _ = writeln!(text, "{indent}{rest}");
+}
+
+/// Machine names with runs of numbers drawn together: `pc01–pc38 (38)`, `pc03, pc09`.
+fn ranges(machines: &BTreeSet<&MachineName>) -> String {
+    let split = |name: &str| {
+        let at = name.len() - name.chars().rev().take_while(char::is_ascii_digit).count();
+        name[at..].parse::<u64>().ok().map(|number| (name[..at].to_owned(), name.len() - at, number))
+    };
+    let mut runs: Vec<(String, String, usize)> = Vec::new();
+    let mut last: Option<(String, usize, u64)> = None;
+    for machine in machines {
+        let name = machine.as_str();
+        let key = split(name);
+        let follows = match (&last, &key) {
+            (Some((stem, width, number)), Some((other, its, next))) => (stem, width, number + 1) == (other, its, *next),
+            _ => false,
+        };
+        match runs.last_mut().filter(|_| follows) {
+            Some((_, end, count)) => (*end, *count) = (name.to_owned(), *count + 1),
+            None => runs.push((name.to_owned(), name.to_owned(), 1)),
+        }
+        last = key;
+    }
+    let shown = runs.iter().map(|(first, end, count)| match count {
+        1 => first.clone(),
+        2 => format!("{first}, {end}"),
+        _ => format!("{first}–{end}"),
+    });
+    let text = shown.collect::<Vec<_>>().join(", ");
+    match machines.len() {
+        0..=2 => text,
+        count => format!("{text} ({count})"),
+    }
 }
 
 /// A number with its noun: `1 network`, `2 networks`, `3 boot entries`.
@@ -109,53 +281,53 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 
 fn notes(plan: &Plan, text: &mut String) {
     for note in &plan.notes {
-        _ = writeln!(text, "  note: {}: {}", note.about, note.message);
+        wrap(&format!("  note: {}: {}", note.about, note.message), text);
     }
 }
 
-/// How many changes of each sort: `2 to create, 1 to change, 0 to destroy, 1 held`.
+/// How many changes of each sort: `2 to create, 1 to change, 38 to replace, 0 to destroy; 2 kept disks lose data. 1 held.`
 fn summary(plan: &Plan) -> String {
-    let count = |actions: &[Action]| plan.open().filter(|change| actions.contains(&change.action)).count();
+    let site = || plan.open().filter(|change| change.purpose == Purpose::Site);
+    let count = |actions: &[Action]| site().filter(|change| actions.contains(&change.action)).count();
+    let loses: u32 = site().map(|change| change.loses).sum();
+    let loses = match loses {
+        0 => String::new(),
+        1 => "; 1 kept disk or version loses its data".to_owned(),
+        _ => format!("; {loses} kept disks or versions lose their data"),
+    };
     format!(
-        "Plan: {} to create, {} to change, {} to destroy, {} held.",
+        "Plan: {} to create, {} to change, {} to replace, {} to destroy{loses}. {} held.",
         count(&[Action::Create]),
-        count(&[Action::Alter, Action::Rename, Action::Replace]),
+        count(&[Action::Alter, Action::Rename]),
+        count(&[Action::Replace]),
         count(&[Action::Remove]),
         plan.held().count()
     )
 }
 
-/// Exactly what apply would run, one line each, under the change it belongs to.
-pub fn render_ops(plan: &Plan) -> String {
-    let mut text = String::new();
-    let name = |id: super::ChangeId| plan.changes.get(id.0 as usize).map_or_else(String::new, |change| squeeze(&change.subject));
-    for step in &plan.steps {
-        match step {
-            Step::Ops { change, ops } => {
-                _ = writeln!(text, "# {}", name(*change));
-                for op in ops {
-                    _ = writeln!(text, "{}", render_op(op));
-                }
-            }
-            Step::LvmBatch(commands) => {
-                text.push_str("# one lvm process\n");
-                for (_, words) in commands {
-                    _ = writeln!(text, "lvm {}", words.join(" "));
-                }
-            }
-            Step::LvmMany { words, volumes } => {
-                text.push_str("# one command\n");
-                let volumes: Vec<&str> = volumes.iter().map(|(_, volume)| volume.as_str()).collect();
-                _ = writeln!(text, "{} {}", words.join(" "), volumes.join(" "));
-            }
-            Step::Publish { table, .. } => {
-                _ = writeln!(text, "# boot table\npublish {} machines, {} networks", table.machines.len(), table.networks.len());
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_in_a_row_are_one_range() {
+        let names = |list: &[&str]| -> Vec<MachineName> { list.iter().map(|name| name.parse().expect("legal")).collect() };
+        for (list, shown) in [
+            (&["pc01"][..], "pc01"),
+            (&["pc03", "pc09"], "pc03, pc09"),
+            (&["pc01", "pc02", "pc03"], "pc01–pc03 (3)"),
+            (&["pc01", "pc02", "pc04", "pc05", "pc06", "till"], "pc01, pc02, pc04–pc06, till (6)"),
+            (&["a9", "a10"], "a10, a9"),
+        ] {
+            let list = names(list);
+            assert_eq!(ranges(&list.iter().collect()), shown);
         }
     }
-    text
-}
 
-fn squeeze(subject: &Subject) -> String {
-    subject.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    #[test]
+    fn a_long_line_is_broken_at_a_blank() {
+        let mut text = String::new();
+        wrap(&"word ".repeat(30), &mut text);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH) && text.lines().count() > 1, "{text}");
+    }
 }

@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::Ipv4Addr,
 };
 
@@ -147,6 +148,66 @@ pub struct Policy {
     pub max_destroy: u32,
     /// Written consent, item by item.
     pub may_destroy: BTreeSet<Consent>,
+    /// What a machine is told that waited in vain for a clean disk.
+    pub stale_boot: StaleBoot,
+    /// How long it waits.
+    pub boot_wait: Interval,
+    /// How long a disk must be quiet before its machine counts as off.
+    pub quiet: Interval,
+    /// The same after an outage of several machines.
+    pub outage_quiet: Interval,
+    /// From which address a machine's script may be fetched.
+    pub fetch_address: FetchAddress,
+    /// What a machine of another UUID is told.
+    pub other_hardware: OtherHardware,
+    /// How many sides a seat has at most.
+    pub sides: u32,
+}
+
+/// What a machine is told whose clean disk cannot be made in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaleBoot {
+    /// To wait on, with the reason.
+    Refuse,
+    /// To boot the disk it used last, with what was left on it.
+    Boot,
+}
+
+/// From which address a machine's script may be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FetchAddress {
+    /// Any, unless another is known to be its own.
+    NotContradicted,
+    /// Its own.
+    Own,
+}
+
+/// What a machine is told whose firmware has another UUID than the machine that booted here before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtherHardware {
+    /// That it is another machine.
+    Refuse,
+    /// The same as before.
+    Accept,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_destroy: 5,
+            may_destroy: BTreeSet::new(),
+            stale_boot: StaleBoot::Refuse,
+            boot_wait: Interval::seconds(60),
+            quiet: Interval::seconds(8 * 3600),
+            outage_quiet: Interval::seconds(24 * 3600),
+            fetch_address: FetchAddress::NotContradicted,
+            other_hardware: OtherHardware::Refuse,
+            sides: 2,
+        }
+    }
 }
 
 /// One written consent to destroy data.
@@ -318,7 +379,7 @@ pub enum Source {
 }
 
 /// How a source file is to be read, by its ending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceFormat {
     /// `.raw`, `.img`: the bytes of the disk.
@@ -327,6 +388,17 @@ pub enum SourceFormat {
     Qcow2,
     /// `.vhdx`
     Vhdx,
+}
+
+/// As qemu-img names it.
+impl fmt::Display for SourceFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Vhdx => "vhdx",
+        })
+    }
 }
 
 /// A kernel with its initial RAM disks; paths are within the asset store.

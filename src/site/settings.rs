@@ -10,7 +10,7 @@ use super::{
     table::Table,
 };
 use crate::names::{Interval, Iqn, LvName, Percent, Platform, Share, SiteName, VgName};
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 /// The port that RFC 7143 §5.1 registers.
 const ISCSI_PORT: u16 = 3260;
@@ -18,7 +18,10 @@ const HTTP_PORT: u16 = 8080;
 const MENU_TIMEOUT: Interval = Interval::seconds(5);
 /// A menu that waits longer than this is a slip of the unit.
 const LONGEST_MENU: Interval = Interval::seconds(3600);
-const MAX_DESTROY: u32 = 5;
+/// A machine that restarts its disk driver, or a cable that is moved, is silent for minutes.
+const SHORTEST_QUIET: Interval = Interval::seconds(600);
+/// Two are one in use and one clean; a third is for replacements or a room that presses reset a lot.
+const SIDES: std::ops::RangeInclusive<u32> = 2..=3;
 
 /// What `site.toml` says; `None` where it does not say it well.
 pub(super) struct Settings {
@@ -37,7 +40,7 @@ pub(super) struct Settings {
 /// Judges `site.toml`; `None` for a site that has none, which is reported where the files are sorted.
 pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile) -> Settings {
     let boot = BootDefaults { http_port: HTTP_PORT, menu_timeout: MENU_TIMEOUT, loaders: None, loading: Loading::default() };
-    let policy = Policy { max_destroy: MAX_DESTROY, may_destroy: BTreeSet::new() };
+    let policy = Policy::default();
     let mut settings =
         Settings { file, name: None, server: None, storage: None, iscsi: None, boot, policy, server_place: None, raw };
     let Some(file) = file else { return settings };
@@ -57,7 +60,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile
         settings.boot = judge_boot(report, file, table);
     }
     if let Some(table) = &raw.policy {
-        settings.policy = judge_policy(&table.value);
+        settings.policy = judge_policy(report, file, table);
     }
     if let (Some(server), Some(iscsi), Some(table)) = (&settings.server, &settings.iscsi, &raw.iscsi)
         && server.http_address == server.iscsi_address
@@ -197,12 +200,44 @@ fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&At<u16>>, de
     port.value
 }
 
-fn judge_policy(table: &PolicyTable) -> Policy {
-    let consents = table.may_destroy.iter().flat_map(|list| list.value.iter());
-    Policy {
-        max_destroy: table.max_destroy.as_ref().map_or(MAX_DESTROY, |max| max.value),
-        may_destroy: consents.map(|consent| consent.value.clone()).collect(),
+fn judge_policy(report: &mut Report<'_>, file: FileId, table: &At<PolicyTable>) -> Policy {
+    let owner = Table::at(file, table.start);
+    let default = Policy::default();
+    let PolicyTable {
+        max_destroy,
+        may_destroy,
+        stale_boot,
+        boot_wait,
+        quiet,
+        outage_quiet,
+        fetch_address,
+        other_hardware,
+        sides,
+    } = &table.value;
+    for (field, key) in [(quiet, "quiet"), (outage_quiet, "outage-quiet")] {
+        if let Some(time) = field.as_ref().filter(|time| time.value < SHORTEST_QUIET) {
+            let message = format!("{key} {} is shorter than {SHORTEST_QUIET}", time.value);
+            report.push(
+                error(owner.of(time), message).hint("a machine whose switch restarts is silent for minutes and still at work"),
+            );
+        }
     }
+    if let Some(count) = sides.as_ref().filter(|count| !SIDES.contains(&count.value)) {
+        report.push(error(owner.of(count), format!("sides {} is neither 2 nor 3", count.value)).hint("write 2 or 3"));
+    }
+    let value = |field: &Option<At<Interval>>, default| field.as_ref().map_or(default, |field| field.value);
+    let policy = Policy {
+        max_destroy: max_destroy.as_ref().map_or(default.max_destroy, |max| max.value),
+        may_destroy: may_destroy.iter().flat_map(|list| list.value.iter()).map(|consent| consent.value.clone()).collect(),
+        stale_boot: stale_boot.as_ref().map_or(default.stale_boot, |field| field.value),
+        boot_wait: value(boot_wait, default.boot_wait),
+        quiet: value(quiet, default.quiet),
+        outage_quiet: value(outage_quiet, default.outage_quiet),
+        fetch_address: fetch_address.as_ref().map_or(default.fetch_address, |field| field.value),
+        other_hardware: other_hardware.as_ref().map_or(default.other_hardware, |field| field.value),
+        sides: sides.as_ref().map_or(default.sides, |field| field.value),
+    };
+    Policy { outage_quiet: policy.outage_quiet.max(policy.quiet), ..policy }
 }
 
 impl Settings {

@@ -1,9 +1,10 @@
 //! CHAP from the site's file to LIO, to the script, and nowhere else.
 
-use crate::room::{ALPHA, Files, PC01, Room, cafe, prepare, text, with};
+use crate::room::{Files, NIGHT, PC01, Room, cafe, prepare, text, with};
 use barista::boot::chap::{MARKER, PATH};
 use barista::host::ConfigFs;
-use barista::plan::{Outcome, render_ops};
+use barista::host::render_ops;
+use barista::plan::{Hold, Outcome, Reason};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
 const SECRET: &str = "correcthorse1";
@@ -32,7 +33,8 @@ fn configfs(room: &Room) -> Arc<dyn ConfigFs> {
 }
 
 fn value(room: &Room, path: &str) -> String {
-    configfs(room).read(&format!("iscsi/{ALPHA}/tpgt_1/{path}")).expect("readable")
+    let target = &room.targets("pc01", "alpha")[0];
+    configfs(room).read(&format!("iscsi/{target}/tpgt_1/{path}")).expect("readable")
 }
 
 #[test]
@@ -45,8 +47,8 @@ fn one_machine_proves_itself_and_no_word_of_its_secret_is_said() {
     assert_eq!(value(&room, "attrib/authentication"), "1");
     assert_eq!(value(&room, &format!("acls/{PC01}/auth/userid")), "pc01");
     assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), SECRET, "without a newline, which LIO would count");
-    let other = "iscsi/iqn.2026-11.example.cat:pc02.alpha/tpgt_1/attrib/authentication";
-    assert_eq!(configfs(&room).read(other).expect("readable"), "0");
+    let other = format!("iscsi/{}/tpgt_1/attrib/authentication", room.target("pc02", "alpha"));
+    assert_eq!(configfs(&room).read(&other).expect("readable"), "0");
 
     let table = fs::read_to_string(room.state.path().join(barista::boot::table::PATH)).expect("published");
     let observation = room.observe(&prepare(&files));
@@ -74,13 +76,16 @@ fn another_secret_takes_the_seat_down_when_it_is_free() {
     let room = Room::new();
     let files = guarded(&room, &secrets());
     room.settle(&files);
-    room.host.login(ALPHA, PC01).expect("logs in");
+    let target = room.work(&files, "pc01", "alpha");
     write_secrets(&room, "[pc01]\nsecret = \"batterystaple\"\n", 0o600);
     let (plan, _) = room.apply(&files);
-    assert!(text(&plan).contains("the secret of pc01 is another one"), "{}", text(&plan));
+    let says = |reason: &Reason| matches!(reason, Reason::Differs { what } if what.contains("the secret of pc01 is another one"));
+    let of_target = plan.held().find(|(change, _)| says(&change.reason)).map(|(_, hold)| hold);
+    assert!(matches!(of_target, Some(Hold::Occupied { .. })), "{}", text(&plan));
     assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), SECRET, "held: pc01 is in use");
-    room.host.logout(ALPHA, PC01);
-    room.pass(&files);
+    room.host.logout(&target, PC01);
+    room.pass(&files, NIGHT);
+    room.apply(&files);
     room.settle(&files);
     assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), "batterystaple");
     assert!(!fs::read_to_string(room.state.path().join(PATH)).expect("readable").contains(SECRET));
@@ -98,8 +103,8 @@ fn without_its_secret_a_target_is_held_and_never_open() {
         write_secrets(&room, &text_of_file, mode);
         let (plan, _) = room.apply(&files);
         assert!(text(&plan).contains(why), "{why}: {}", text(&plan));
-        assert!(configfs(&room).list(&format!("iscsi/{ALPHA}")).is_err(), "it was made: {}", text(&plan));
-        assert!(configfs(&room).list("iscsi/iqn.2026-11.example.cat:pc02.alpha").is_ok(), "the others are");
+        assert_eq!(room.targets("pc01", "alpha"), Vec::<String>::new(), "it was made: {}", text(&plan));
+        assert_eq!(room.targets("pc02", "alpha").len(), 1, "the others are");
     }
     let room = Room::new();
     let files = guarded(&room, &secrets());
@@ -116,6 +121,6 @@ fn a_site_that_asks_for_no_secret_any_more_leaves_none() {
     room.settle(&guarded(&room, &secrets()));
     room.settle(&cafe(2));
     assert_eq!(value(&room, "attrib/authentication"), "0");
-    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), "");
+    assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), "NULL", "which is how the kernel is told that there is none");
     assert!(!room.state.path().join(PATH).exists());
 }

@@ -72,13 +72,13 @@ fn plan_apply_plan_ends_with_no_changes() {
     let cafe = Cafe::new();
     let (code, shown, beside) = ended(&cafe.barista(&["plan", "--detailed-exitcode"]));
     assert_eq!((code, beside.as_str()), (Some(2), ""));
-    assert!(shown.contains("Plan for lucky-cat at uncommitted") && shown.contains("+ boot    pc01"), "{shown}");
+    assert!(shown.contains("Plan for lucky-cat at uncommitted") && shown.contains("+   boot pc01"), "{shown}");
     assert!(!cafe.state.exists(), "a plan writes nothing");
     assert_eq!(cafe.barista(&["plan"]).status.code(), Some(0), "without the flag pending changes are no news");
 
     let (code, shown, beside) = ended(&cafe.barista(&["apply"]));
     assert_eq!(code, Some(1), "nobody can be asked");
-    assert!(shown.contains("+ boot    pc01") && beside.contains("hint: add --yes"), "{beside}");
+    assert!(shown.contains("+   boot pc01") && beside.contains("hint: add --yes"), "{beside}");
     assert!(!cafe.state.exists());
 
     let (code, shown, beside) = ended(&cafe.barista(&["apply", "--yes"]));
@@ -94,7 +94,7 @@ fn a_document_is_all_that_stands_on_standard_output() {
     let cafe = Cafe::new();
     let (_, data, _) = ended(&cafe.barista(&["plan", "--json"]));
     let plan: serde_json::Value = serde_json::from_str(&data).unwrap();
-    assert_eq!((&plan["version"], &plan["site"]), (&1.into(), &"lucky-cat".into()));
+    assert_eq!((&plan["version"], &plan["site"]), (&2.into(), &"lucky-cat".into()));
     let (code, data, beside) = ended(&cafe.barista(&["apply", "--yes", "--json"]));
     let report: serde_json::Value = serde_json::from_str(&data).unwrap();
     assert_eq!((code, &report["outcomes"][0][2]), (Some(0), &"done".into()), "{report}");
@@ -128,7 +128,7 @@ fn a_saved_plan_of_a_commit_stays_with_that_commit() {
     assert_eq!(code, Some(0));
     assert!(shown.contains("one machine") && !shown.contains("pc02"), "{shown}");
     let (_, shown, _) = ended(&cafe.barista(&["plan", "--repo", ".", "--rev", &second[..9]]));
-    assert!(shown.contains("+ boot    pc02") && shown.contains("two machines"), "{shown}");
+    assert!(shown.contains("+   boot pc02") && shown.contains("two machines"), "{shown}");
 }
 
 #[test]

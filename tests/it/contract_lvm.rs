@@ -1,10 +1,10 @@
 //! What LVM refuses and allows, asked of the fake and of the real tools alike.
 
 use super::host_ground::{Ground, POOL, VG, on_each_host};
-use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Silent, apply};
-use barista::names::{Bytes, LvName, Percent, VgName};
+use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Fills, Silent, apply};
+use barista::names::{Bytes, DiskId, Handle, Percent};
 use barista::observed::{LV_FIELDS, LvKind, VG_FIELDS, parse_lvs, parse_vg};
-use barista::plan::{Change, ChangeId, Op, Outcome, Plan, Revision, Step, Subject, VERSION};
+use barista::plan::{Change, ChangeId, DiskOp, Outcome, Plan, Pool, Revision, Step, Subject, VERSION};
 use std::{fs, io::Read};
 
 #[test]
@@ -190,61 +190,73 @@ fn contract_a_full_pool_takes_no_new_volume_and_recovers_by_itself() {
     });
 }
 
+/// The disk of a name: its volume is called `img.contract.<name>`.
+fn disk(name: &str) -> DiskId {
+    DiskId::version(&"contract".parse().expect("legal"), &name.parse().expect("legal"))
+}
+
+fn volume(ground: &Ground, name: &str) {
+    ground.volume(&format!("img.contract.{name}"));
+}
+
+fn handle(ground: &Ground, name: &str) -> Handle {
+    Handle::new(ground.field(&format!("img.contract.{name}"), "lv_uuid"))
+}
+
 fn change(name: &str, after: &[u32]) -> Change {
-    crate::host_apply::change(Subject::Volume(vg(), lv(name)), after)
+    crate::host_apply::change(Subject::Debris { path: name.into() }, after)
 }
 
-fn vg() -> VgName {
-    VG.parse().expect("legal")
-}
-
-fn lv(name: &str) -> LvName {
-    name.parse().expect("legal")
+fn pool() -> Pool {
+    Pool { vg: VG.parse().expect("legal"), pool: POOL.parse().expect("legal") }
 }
 
 fn outcomes(ground: &Ground, changes: Vec<Change>, steps: Vec<Step>, store: &std::path::Path) -> Vec<Outcome> {
     let revision = Revision { id: "uncommitted".into(), subject: String::new() };
     let plan = Plan { version: VERSION, site: "contract".parse().expect("legal"), revision, changes, notes: Vec::new(), steps };
-    let context = ApplyContext { state: store.to_owned(), image_store: store.to_owned(), configfs_deadline: CONFIGFS_DEADLINE };
+    let (state, image_store) = (store.to_owned(), store.to_owned());
+    let context = ApplyContext { state, image_store, configfs_deadline: CONFIGFS_DEADLINE, fills: Fills::Wait };
     let report = apply(&ground.system, &plan, &context, &mut Silent);
     report.outcomes.into_iter().map(|(_, _, outcome)| outcome).collect()
-}
-
-fn words(line: &str) -> Vec<String> {
-    line.split(' ').map(str::to_owned).collect()
 }
 
 #[test]
 fn contract_each_command_of_a_batch_gets_its_own_outcome() {
     on_each_host(|ground| {
         let state = tempfile::tempdir().expect("a directory");
-        ground.volume("contract.base");
-        ground.volume("contract.there");
+        volume(ground, "base");
+        volume(ground, "there");
+        let base = handle(ground, "base");
         let clone = |at: u32, name: &str| {
-            (ChangeId(at), words(&format!("lvcreate -s -kn -n {name} --addtag barista cafe/contract.base")))
+            let (base, marks) = (disk("base"), vec!["barista".to_owned()]);
+            (ChangeId(at), DiskOp::Clone { disk: disk(name), base, base_handle: Some(handle(ground, "base")), marks })
         };
-        let names = ["contract.a", "contract.there", "contract.b", "contract.nothere", "contract.c"];
+        let names = ["a", "there", "b", "nothere", "c"];
         let mut changes: Vec<Change> = names.iter().map(|name| change(name, &[])).collect();
-        changes.push(change("contract.d", &[1]));
-        changes.push(change("contract.e", &[0]));
-        let batch = vec![
-            clone(0, "contract.a"),
-            clone(1, "contract.there"),
-            clone(2, "contract.b"),
-            (ChangeId(3), words("lvchange --addtag x cafe/contract.nothere")),
-            clone(4, "contract.c"),
-            (ChangeId(4), words("lvchange -pr cafe/contract.c")),
-            clone(5, "contract.d"),
-            clone(6, "contract.e"),
+        changes.push(change("d", &[1]));
+        changes.push(change("e", &[0]));
+        let mark = DiskOp::Mark { disk: disk("nothere"), handle: None, remove: Vec::new(), add: vec!["x".into()] };
+        let ops = vec![
+            clone(0, "a"),
+            clone(1, "there"),
+            clone(2, "b"),
+            (ChangeId(3), mark),
+            clone(4, "c"),
+            (ChangeId(4), DiskOp::Protect { disk: disk("c"), handle: base }),
+            clone(5, "d"),
+            clone(6, "e"),
         ];
-        let outcomes = outcomes(ground, changes, vec![Step::LvmBatch(batch)], state.path());
+        let outcomes = outcomes(ground, changes, vec![Step::Disks { pool: pool(), ops }], state.path());
         let [a, there, b, nothere, c, d, e] = &outcomes[..] else { panic!("{outcomes:?}") };
         assert_eq!([a, b, c, e], [&Outcome::Done; 4], "{outcomes:?}");
         assert!(matches!(there, Outcome::Failed(why) if why.contains("already exists")), "{there:?}");
-        assert!(matches!(nothere, Outcome::Failed(why) if why.contains("contract.nothere")), "{nothere:?}");
-        assert!(matches!(d, Outcome::Skipped(why) if why.contains("contract.there failed")), "{d:?}");
-        assert_eq!(ground.names(), ["contract.a", "contract.b", "contract.base", "contract.c", "contract.e", "contract.there"]);
-        assert!(ground.field("contract.c", "lv_attr").starts_with("Vri"), "the second command of a change came after its first");
+        assert!(matches!(nothere, Outcome::Failed(why) if why.contains("img.contract.nothere")), "{nothere:?}");
+        assert!(matches!(d, Outcome::Skipped(why) if why.contains("there failed")), "{d:?}");
+        assert_eq!(ground.names(), ["a", "b", "base", "c", "e", "there"].map(|name| format!("img.contract.{name}")));
+        assert!(
+            ground.field("img.contract.c", "lv_attr").starts_with("Vri"),
+            "the second command of a change came after its first"
+        );
     });
 }
 
@@ -252,20 +264,45 @@ fn contract_each_command_of_a_batch_gets_its_own_outcome() {
 fn contract_each_volume_of_a_removal_gets_its_own_outcome() {
     on_each_host(|ground| {
         let state = tempfile::tempdir().expect("a directory");
-        for name in ["contract.a", "contract.b", "contract.c"] {
-            ground.volume(name);
-        }
-        ground.backstore(900_001, "contract.b");
-        let changes = ["contract.a", "contract.b", "contract.c"].iter().map(|name| change(name, &[])).collect();
-        let volumes = (0..).zip(["a", "b", "c"]).map(|(at, name)| (ChangeId(at), format!("cafe/contract.{name}"))).collect();
-        let step = Step::LvmMany { words: words("lvremove -f -y"), volumes };
-        let outcomes = outcomes(ground, changes, vec![step], state.path());
+        let names = ["a", "b", "c"];
+        names.iter().for_each(|name| volume(ground, name));
+        ground.backstore(900_001, "img.contract.b");
+        let changes = names.iter().map(|name| change(name, &[])).collect();
+        let remove = |name: &str| DiskOp::Remove { disk: disk(name), handle: handle(ground, name) };
+        let ops = (0..).zip(names).map(|(at, name)| (ChangeId(at), remove(name))).collect();
+        let outcomes = outcomes(ground, changes, vec![Step::Disks { pool: pool(), ops }], state.path());
         assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Done, &Outcome::Done));
         assert!(
-            matches!(&outcomes[1], Outcome::Failed(why) if why.contains("cafe/contract.b") && why.contains("in use")),
+            matches!(&outcomes[1], Outcome::Failed(why) if why.contains("cafe/img.contract.b") && why.contains("in use")),
             "{outcomes:?}"
         );
-        assert_eq!(ground.names(), ["contract.b"]);
+        assert_eq!(ground.names(), ["img.contract.b"]);
+    });
+}
+
+#[test]
+fn contract_an_object_that_was_exchanged_under_its_name_is_left_alone() {
+    on_each_host(|ground| {
+        let state = tempfile::tempdir().expect("a directory");
+        volume(ground, "a");
+        let old = handle(ground, "a");
+        ground.works("lvremove -f -y cafe/img.contract.a");
+        volume(ground, "a");
+        let other = || old.clone();
+        let ops = [
+            DiskOp::Remove { disk: disk("a"), handle: other() },
+            DiskOp::Protect { disk: disk("a"), handle: other() },
+            DiskOp::Activate { disk: disk("a"), handle: other() },
+            DiskOp::Rename { from: disk("a"), to: disk("b"), handle: other() },
+            DiskOp::Grow { disk: disk("a"), handle: Some(other()), to: Bytes(128 << 20) },
+            DiskOp::Clone { disk: disk("b"), base: disk("a"), base_handle: Some(other()), marks: vec!["barista".into()] },
+        ];
+        let changes = (0..ops.len()).map(|at| change(&at.to_string(), &[])).collect();
+        let ops = (0..).zip(ops).map(|(at, op)| (ChangeId(at), op)).collect();
+        for outcome in outcomes(ground, changes, vec![Step::Disks { pool: pool(), ops }], state.path()) {
+            assert!(matches!(&outcome, Outcome::Failed(why) if why.contains("another volume now")), "{outcome:?}");
+        }
+        assert_eq!(ground.names(), ["img.contract.a"]);
     });
 }
 
@@ -277,43 +314,41 @@ fn contract_a_volume_is_filled_whole_and_again_after_a_half_finished_attempt() {
         image[..9].copy_from_slice(b"a disk of");
         image[(5 << 20)..(5 << 20) + 5].copy_from_slice(b"seats");
         fs::write(store.path().join("win11.raw"), &image).expect("written");
-        ground.volume("contract.v1");
-        let fill = |path: &str, size| Op::Fill {
+        volume(ground, "v1");
+        let fill = |path: &str, size, sha256: Option<&str>| DiskOp::Fill {
+            disk: disk("v1"),
             path: path.into(),
-            format: "raw".into(),
-            vg: vg(),
-            lv: lv("contract.v1"),
+            format: barista::site::SourceFormat::Raw,
             size: Bytes(size),
-            pool: lv(POOL),
+            sha256: sha256.map(str::to_owned),
             reserve: Percent::new(10),
         };
-        let run =
-            |ops| outcomes(ground, vec![change("contract.v1", &[])], vec![Step::Ops { change: ChangeId(0), ops }], store.path());
-        let sha256 = |of: &str| Op::Verify { path: "win11.raw".into(), sha256: of.into() };
-        assert!(
-            matches!(&run(vec![sha256("00"), fill("win11.raw", 64 << 20)])[0], Outcome::Failed(why) if why.contains("SHA-256"))
-        );
-        assert_eq!(ground.field("contract.v1", "data_percent"), "0.00", "what is not verified is not filled from");
-        assert!(matches!(&run(vec![fill("../etc/passwd", 64 << 20)])[0], Outcome::Failed(_)));
-        assert!(matches!(&run(vec![fill("win11.raw", 4 << 20)])[0], Outcome::Failed(why) if why.contains("does not fit")));
+        let run = |op| {
+            let step = Step::Fill { pool: pool(), change: ChangeId(0), ops: vec![op] };
+            outcomes(ground, vec![change("v1", &[])], vec![step], store.path()).swap_remove(0)
+        };
+        let wrong = run(fill("win11.raw", 64 << 20, Some("00")));
+        assert!(matches!(&wrong, Outcome::Failed(why) if why.contains("SHA-256")), "{wrong:?}");
+        assert!(matches!(run(fill("../etc/passwd", 64 << 20, None)), Outcome::Failed(_)));
+        assert!(matches!(run(fill("win11.raw", 4 << 20, None)), Outcome::Failed(why) if why.contains("does not fit")));
         match &ground.fake {
-            Some(fake) => fake.fill_pool(VG, "contract.v1", 64 << 10),
-            None => drop(ground.works("dd if=/dev/urandom of=/dev/cafe/contract.v1 bs=1M count=3 oflag=direct")),
+            Some(fake) => fake.fill_pool(VG, "img.contract.v1", 64 << 10),
+            None => drop(ground.works("dd if=/dev/urandom of=/dev/cafe/img.contract.v1 bs=1M count=3 oflag=direct")),
         }
-        assert_eq!(run(vec![fill("win11.raw", 64 << 20)]), [Outcome::Done]);
+        assert_eq!(run(fill("win11.raw", 64 << 20, None)), Outcome::Done);
         match &ground.fake {
             Some(fake) => {
-                let content = fake.content(VG, "contract.v1").expect("is there");
+                let content = fake.content(VG, "img.contract.v1").expect("is there");
                 assert!(content.file.is_some_and(|file| file.ends_with("win11.raw")) && content.writes == 0);
             }
             None => {
                 let mut volume = vec![0; image.len()];
-                fs::File::open("/dev/cafe/contract.v1").and_then(|mut file| file.read_exact(&mut volume)).expect("reads");
+                fs::File::open("/dev/cafe/img.contract.v1").and_then(|mut file| file.read_exact(&mut volume)).expect("reads");
                 assert!(volume == image, "the volume holds something else than the file");
-                assert!(ground.field("contract.v1", "data_percent").starts_with("0."), "holes of the image are left out");
+                assert!(ground.field("img.contract.v1", "data_percent").starts_with("0."), "holes of the image are left out");
             }
         }
-        ground.backstore(900_001, "contract.v1");
-        assert!(matches!(&run(vec![fill("win11.raw", 64 << 20)])[0], Outcome::Failed(why) if why.contains("held open")));
+        ground.backstore(900_001, "img.contract.v1");
+        assert!(matches!(run(fill("win11.raw", 64 << 20, None)), Outcome::Failed(why) if why.contains("held open")));
     });
 }

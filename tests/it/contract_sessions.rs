@@ -144,3 +144,24 @@ fn contract_an_acl_takes_its_session_with_it() {
         forget(ground);
     });
 }
+
+#[test]
+fn contract_drift_keeps_an_initiator_out_until_it_is_put_back() {
+    on_each_host(|ground| {
+        let (tpg, acl) = seat(ground);
+        ground.tree().write(&format!("{tpg}/enable"), "1").expect("written");
+        for (path, by_hand, must) in [
+            (format!("{acl}/attrib/authentication"), "1", "-1"),
+            (format!("{tpg}/param/HeaderDigest"), "CRC32C", "CRC32C,None"),
+            (format!("{tpg}/param/DataDigest"), "CRC32C", "CRC32C,None"),
+        ] {
+            ground.tree().write(&path, by_hand).expect("written");
+            assert!(!login(ground), "{path} {by_hand} lets it in on {}", ground.name());
+            forget(ground);
+            ground.tree().write(&path, must).expect("put back");
+            assert!(login(ground), "{path} {must} keeps it out on {}", ground.name());
+            forget(ground);
+            wait_until("the session ends", || session(ground, &acl).is_none());
+        }
+    });
+}

@@ -2,9 +2,13 @@
 
 use crate::room::cafe;
 use barista::{
-    agent::converge::{ConvergeError, Errand},
+    agent::converge::{ConvergeError, Errand, Observer},
     deploy::directory,
-    host::{Command, CommandError, Commands, ConfigFs, Kernel, Kind, Lock, Output, System, fake::FakeHost},
+    host::{
+        Command, Commands, ConfigFs, Disks, DurableFiles, Ended, FillDisk, FillSource, Held, Kernel, Kind, Lock, Output, System,
+        Watch, fake::FakeHost,
+    },
+    observed::{DiskIo, Seen},
     plan::{Revision, Targets},
     site,
 };
@@ -15,8 +19,14 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 struct Untouchable;
 
 impl Commands for Untouchable {
-    fn run(&self, command: &Command) -> Result<Output, CommandError> {
+    fn execute(&self, command: &Command, _: &mut Watch<'_>) -> Result<Output, Ended> {
         panic!("{:?} was run", command.argv)
+    }
+}
+
+impl Disks for Untouchable {
+    fn open_for_fill(&self, device: &str, _: &FillSource<'_>) -> io::Result<Box<dyn FillDisk>> {
+        panic!("{device} was opened")
     }
 }
 
@@ -24,8 +34,11 @@ impl Kernel for Untouchable {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
-    fn uptime(&self) -> Duration {
+    fn boottime(&self) -> Duration {
         Duration::ZERO
+    }
+    fn has_carrier(&self, interface: &str) -> bool {
+        panic!("{interface} was looked at")
     }
     fn boot_id(&self) -> String {
         String::new()
@@ -35,6 +48,9 @@ impl Kernel for Untouchable {
     }
     fn has_configfs(&self) -> bool {
         panic!("the kernel was asked for configfs")
+    }
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo> {
+        panic!("disk {device:?} was looked at")
     }
     fn is_root(&self) -> bool {
         false
@@ -71,12 +87,33 @@ impl ConfigFs for Untouchable {
     }
 }
 
+impl DurableFiles for Untouchable {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        panic!("{} was read", path.display())
+    }
+    fn overwrite(&self, path: &Path, _: u64, _: &[u8]) -> io::Result<()> {
+        panic!("{} was written", path.display())
+    }
+    fn replace(&self, path: &Path, _: &[u8]) -> io::Result<()> {
+        panic!("{} was written", path.display())
+    }
+    fn lock(&self, path: &Path) -> io::Result<Held> {
+        panic!("{} was locked", path.display())
+    }
+}
+
 #[test]
 fn a_site_with_disks_is_not_looked_at_without_root() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("site-example");
     let site = site::load(&directory::read(&example).unwrap()).site.expect("the example is a site");
     let untouchable = Arc::new(Untouchable);
-    let system = System { commands: untouchable.clone(), configfs: untouchable.clone(), kernel: untouchable };
+    let system = System {
+        commands: untouchable.clone(),
+        configfs: untouchable.clone(),
+        disks: untouchable.clone(),
+        kernel: untouchable.clone(),
+        files: untouchable,
+    };
     let revision = Revision { id: "uncommitted".to_owned(), subject: String::new() };
     let errand = Errand {
         system: &system,
@@ -84,6 +121,7 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
         site: &site,
         revision: &revision,
         targets: &Targets::default(),
+        observer: Observer::Visitor,
     };
     assert!(matches!(errand.propose(), Err(ConvergeError::NotRoot)));
 }
@@ -97,7 +135,14 @@ fn a_host_that_is_not_ready_is_told_so_before_anything_is_done() {
     let site = site::load(&site::Tree { entries }).site.expect("a site");
     let (revision, targets) = (Revision { id: "test".into(), subject: String::new() }, Targets::default());
     let system = host.system();
-    let errand = Errand { system: &system, state: state.path(), site: &site, revision: &revision, targets: &targets };
+    let errand = Errand {
+        system: &system,
+        state: state.path(),
+        site: &site,
+        revision: &revision,
+        targets: &targets,
+        observer: Observer::Visitor,
+    };
     assert_eq!(errand.obstacles(&errand.propose().unwrap()), []);
     host.answer("modprobe", Output { status: Some(1), ..Output::default() });
     let told: Vec<String> = errand.obstacles(&errand.propose().unwrap()).iter().map(ToString::to_string).collect();

@@ -4,7 +4,7 @@
 //! `tests/run` installs them.
 
 use crate::netns::{run, skipped, until_carries};
-use crate::serve::{DEADLINE, publish, table};
+use crate::serve::{DEADLINE, RUN, publish, table};
 use barista::{
     boot::{
         table::{BootNetwork, BootTable},
@@ -200,6 +200,7 @@ impl Wires {
         let log = fs::File::create(self.file("serve.log")).expect("a log");
         let mut command = self.command("s", env!("CARGO_BIN_EXE_barista"));
         command.arg("serve").arg("--state").arg(self.state.path()).env("RUST_LOG", "info").env("NO_COLOR", "1");
+        command.env("BARISTA_RUN", self.state.path().join(RUN));
         self.service = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts"));
         self.until("the service listens", |wires| wires.read("serve.log").contains("listening for HTTP"));
     }

@@ -46,6 +46,7 @@ fn stand_on(ground: Ground, test: &impl Fn(&Ground)) {
     ground.clear();
     if let Some(fake) = &ground.fake {
         assert_eq!(fake.crashes(), Vec::<String>::new(), "a real kernel would have crashed");
+        assert_eq!(fake.bare_lvm_commands(), Vec::<String>::new(), "a host's lvm.conf would have had its say");
     }
 }
 
@@ -101,7 +102,7 @@ impl Ground {
         let report: serde_json::Value = serde_json::from_str(&self.works(&line).stdout).expect("JSON");
         let rows = report["report"][0]["lv"].as_array().expect("rows").iter();
         let names = rows.map(|row| row["lv_name"].as_str().expect("a name").to_owned());
-        let mut names: Vec<String> = names.filter(|name| name.starts_with("contract.") && name != POOL).collect();
+        let mut names: Vec<String> = names.filter(|name| name.contains("contract.") && name != POOL).collect();
         names.sort();
         names
     }

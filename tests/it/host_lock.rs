@@ -32,7 +32,10 @@ fn holder_of_the_lock() {
 }
 
 fn start(place: &Path, input: &str) -> Child {
-    std::process::Command::new(env::current_exe().unwrap())
+    // A shell without job control starts what runs in its background with SIGINT ignored, and that is inherited.
+    std::process::Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(env::current_exe().unwrap())
         .args(["host_lock::holder_of_the_lock", "--exact", "--nocapture"])
         .env(PLACE, place)
         .env(INPUT, input)

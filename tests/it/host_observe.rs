@@ -1,8 +1,9 @@
 //! Observing a host: what is present, what is absent, what is unreadable.
 
 use barista::host::fake::FakeHost;
-use barista::host::{Command, ConfigFs, Output, Scope, observe, remember};
-use barista::observed::{Observation, Seen};
+use barista::host::{Command, ConfigFs, Depth, Output, Scope, look as look_at_targets, observe, observe_to};
+use barista::observed::occupancy::{Initiator, Occupancy, SystemSeen, Watch};
+use barista::observed::{Observation, Seen, Settled};
 use barista::site::SourceFormat;
 use nix::errno::Errno;
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
@@ -19,7 +20,7 @@ fn scope(state: &Path) -> Scope {
         sources: BTreeMap::new(),
         assets_dir: state.join("assets"),
         assets: Default::default(),
-        macs: [("pc01".parse().expect("legal"), vec!["88:ae:dd:05:08:01".parse().expect("legal")])].into(),
+        interfaces: [String::from("lan0")].into(),
         state: state.to_owned(),
         chap_secrets: None,
     }
@@ -45,7 +46,7 @@ fn reason<T: std::fmt::Debug>(seen: Seen<T>) -> String {
 
 /// A seat's disk and target, enabled.
 fn export(host: &FakeHost, prefix: &str, backstore: &str, number: u32) {
-    let words = format!("lvcreate -y -T -V 64m -n {backstore} cafe/pool");
+    let words = format!("lvcreate -y -T -V 64m -n {backstore} --addtag barista cafe/pool");
     let output = host.system().commands.run(&Command::new(words.split(' '), Duration::from_secs(9))).expect("runs");
     assert!(output.is_success(), "{}", output.stderr);
     let (hba, tpg) = (format!("core/iblock_{number}"), format!("iscsi/{prefix}:pc01.win11/tpgt_1"));
@@ -175,21 +176,21 @@ fn a_seat_is_read_whole_and_a_neighbour_at_a_glance() {
     assert!(disk.enabled && lv.open && disk.device.is_some());
     assert_eq!((disk.device, disk.alias.as_str(), disk.serial.as_str(), disk.commands), (lv.device, "a mark", "serial", 1));
     assert_eq!(
-        (disk.inquiry.each_ref().map(String::as_str), disk.attributes.get("emulate_tpu").expect("it is read")),
+        (disk.inquiry.each_ref().map(String::as_str), disk.attributes.get("attrib/emulate_tpu").expect("it is read")),
         (["LIO-ORG", "IBLOCK", "4.0"], "0")
     );
     let theirs = &lio.backstores["iblock_3/theirs"];
     assert!(theirs.enabled && theirs.device.is_some() && theirs.serial.is_empty() && theirs.attributes.is_empty());
     let target = &lio.targets[TARGET];
     let tpg = &target.tpgs[&1];
-    assert_eq!((target.sessions, tpg.enabled, tpg.attributes.get("authentication").expect("it is read")), (1, true, "0"));
+    assert_eq!((target.sessions, tpg.enabled, tpg.attributes.get("attrib/authentication").expect("it is read")), (1, true, "0"));
     let link = tpg.luns.values().next().expect("one LUN").link.clone();
     assert_eq!(link, Some(("disk".into(), "iblock_100000/lucky-cat.pc01.win11".into())));
     assert_eq!(tpg.portals.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1:3260"]);
     let acl = &tpg.acls[INITIATOR];
     let session = acl.session.present().expect("is logged in");
     assert_eq!((session.isid.as_str(), session.address.as_str()), ("00023d000001", "192.0.2.101"));
-    assert_eq!(session.since, Some(seen.at), "nobody looked before");
+    assert_eq!(session.since, None, "one look tells no age");
     let map = acl.luns.values().next().expect("one map");
     assert_eq!((map.link.as_ref().map(|(name, lun)| (name.as_str(), lun.0)), map.commands), (Some(("map", 0)), 1));
     let other = &lio.targets["iqn.2003-01.org.other:pc01.win11"];
@@ -207,31 +208,52 @@ fn a_map_that_has_died_is_a_fact_and_no_failure_to_read() {
     assert_eq!(tpg.acls[INITIATOR].luns.values().next().expect("one map").commands, 0);
 }
 
+/// Looks and takes it in, then lets ten seconds pass; what is known of our target.
+fn follow(host: &FakeHost, known: &mut Occupancy, state: &Path) -> Watch {
+    let seen = observe(&host.system(), &scope(state));
+    let look = look_at_targets(&host.system(), &scope(state), &seen).expect("the site has disks");
+    *known = std::mem::take(known).after(&look, 1);
+    host.advance(Duration::from_secs(10));
+    known.watches[TARGET].clone()
+}
+
 #[test]
 fn a_session_is_followed_from_look_to_look() {
     let host = host();
     export_ours(&host);
     let state = tempfile::tempdir().expect("a directory");
-    let look = || {
-        let seen = observe(&host.system(), &scope(state.path()));
-        remember(state.path(), &seen).expect("written");
-        host.advance(Duration::from_secs(300));
-        (seen.at, *seen.activity.values().next().expect("pc01"))
-    };
-    assert_eq!(look().1, Default::default());
+    let mut known = Occupancy::new("boot");
+    let mut look = || follow(&host, &mut known, state.path());
+    assert_eq!((look().session, look().system), (None, SystemSeen::Never));
     host.login_firmware(TARGET, INITIATOR).expect("logs in");
-    let (firmware, _) = look();
+    assert_eq!(look().session.map(|session| session.of), Some(Initiator::Firmware));
     host.logout(TARGET, INITIATOR);
-    assert_eq!(look().1.session_ended, None, "the firmware handed over and nothing has ended");
+    assert_eq!(look().system, SystemSeen::Never, "the firmware handed over and no system has come");
     host.login(TARGET, INITIATOR).expect("logs in");
     host.write(TARGET, INITIATOR, 0, 4096).expect("writes");
-    let (since, activity) = look();
-    assert_eq!((activity.session_since, activity.counters_moved), (Some(since), Some(since)));
-    assert!(since > firmware);
-    assert_eq!(look().1.session_since, Some(since));
+    let watch = look();
+    let session = watch.session.expect("is at work");
+    assert_eq!((session.of, session.since, watch.sign), (Initiator::System, watch.at, watch.at));
+    let later = look();
+    assert_eq!(later.session.map(|later| later.since), Some(session.since), "the same session as before");
     host.logout(TARGET, INITIATOR);
-    let (ended, activity) = look();
-    assert_eq!((activity.session_ended, activity.session_since), (Some(ended), None));
+    let ended = look();
+    assert_eq!((ended.session, ended.sign), (None, later.sign), "its end is silence and no sign of life");
+    assert_eq!(look().quiet, Duration::from_secs(20));
+}
+
+#[test]
+fn a_pulled_cable_of_the_server_is_no_silence_of_machines() {
+    let host = host();
+    export_ours(&host);
+    let state = tempfile::tempdir().expect("a directory");
+    let mut known = Occupancy::new("boot");
+    let mut look = || follow(&host, &mut known, state.path());
+    look();
+    host.set_carrier(false);
+    assert_eq!((look().quiet, look().quiet), (Duration::ZERO, Duration::ZERO));
+    host.set_carrier(true);
+    assert_eq!(look().quiet, Duration::from_secs(10));
 }
 
 #[test]
@@ -260,9 +282,68 @@ fn sources_are_measured_and_those_that_lead_elsewhere_refused() {
     let disk = |name: &str| seen[name].present().expect("is there").disk_size.clone();
     assert_eq!(disk("plain.raw").present().map(|size| size.0), Some(1 << 20));
     assert_eq!(disk("whole.qcow2").present().map(|size| size.0), Some(64 << 30));
+    assert_eq!(seen["plain.raw"].present().map(|file| file.settled), Some(Settled::Yes));
+    let writer = fs::OpenOptions::new().append(true).open(store.join("plain.raw")).expect("opens");
+    let sources = [("plain.raw".to_owned(), SourceFormat::Raw)].into();
+    let meanwhile = observe(&host.system(), &Scope { sources, ..scope(state.path()) }).sources;
+    assert_eq!(meanwhile["plain.raw"].present().map(|file| file.settled), Some(Settled::BeingWritten));
+    drop(writer);
     assert!(reason(disk("backed.qcow2")).contains("has a backing file"));
     assert!(reason(disk("named-wrong.qcow2")).contains("named-wrong.qcow2"));
     assert!(reason(seen["out.raw"].clone()).contains("leads out of"));
     assert!(reason(seen["directory.raw"].clone()).contains("is not a regular file"));
     assert_eq!(seen["missing.raw"], Seen::Absent);
+}
+
+#[test]
+fn what_lvm_conf_says_of_output_changes_nothing_that_is_seen() {
+    let host = host();
+    export_ours(&host);
+    let plain = look(&host).vg;
+    assert!(plain.present().is_some_and(|vg| vg.lvs.len() == 2));
+    host.write_odd_lvm_conf();
+    assert_eq!(look(&host).vg, plain);
+    assert_eq!(host.bare_lvm_commands(), Vec::<String>::new());
+}
+
+#[test]
+fn a_quick_look_sees_what_moves_and_takes_the_rest_from_the_look_before() {
+    let host = host();
+    export_ours(&host);
+    let state = tempfile::tempdir().expect("a directory");
+    let whole = observe(&host.system(), &scope(state.path()));
+    let reads_whole = host.reads();
+    host.login(TARGET, INITIATOR).expect("logs in");
+    host.write(TARGET, INITIATOR, 0, 4096).expect("writes");
+    ConfigFs::write(&host, "core/iblock_100000/lucky-cat.pc01.win11/attrib/emulate_caw", "0").expect("written");
+    let before = whole.lio.present().expect("is there");
+    let quick = observe_to(&host.system(), &scope(state.path()), Depth::Quick(before));
+    let reads_quick = host.reads() - reads_whole;
+    assert!(reads_quick * 4 < reads_whole, "{reads_quick} after {reads_whole}");
+    let seen = quick.lio.present().expect("is there");
+    let disk = |lio: &barista::observed::Lio| lio.backstores["iblock_100000/lucky-cat.pc01.win11"].clone();
+    assert_eq!(disk(seen).attributes, disk(before).attributes, "nobody looked");
+    assert_eq!((disk(seen).commands, disk(before).commands), (1, 0));
+    let tpg = &seen.targets[TARGET].tpgs[&1];
+    assert!(tpg.acls[INITIATOR].session.present().is_some());
+    assert_eq!(tpg.luns.values().next().expect("one LUN").commands, Seen::Present(1));
+    let after = look(&host).lio;
+    assert_eq!(disk(after.present().expect("is there")).attributes.get("attrib/emulate_caw"), Some("0"));
+}
+
+#[test]
+fn a_quick_look_reads_whole_what_was_not_there_before_or_is_another_now() {
+    let host = host();
+    let state = tempfile::tempdir().expect("a directory");
+    let before = observe(&host.system(), &scope(state.path())).lio;
+    export_ours(&host);
+    let quick = observe_to(&host.system(), &scope(state.path()), Depth::Quick(before.present().expect("is there"))).lio;
+    assert_eq!(quick, look(&host).lio);
+    for path in ["acls/iqn.2026-11.example.lucky-cat:pc01/lun_0/map", "lun/lun_0/disk"] {
+        host.unlink(&format!("iscsi/{TARGET}/tpgt_1/{path}")).expect("unlinked");
+    }
+    host.rmdir("core/iblock_100000/lucky-cat.pc01.win11").expect("removed");
+    host.mkdir("core/iblock_100000/lucky-cat.pc01.win11").expect("made");
+    let quick = observe_to(&host.system(), &scope(state.path()), Depth::Quick(quick.present().expect("is there"))).lio;
+    assert_eq!(quick, look(&host).lio, "a backstore without its device is not the one of before");
 }

@@ -26,6 +26,7 @@ fn an_apply_that_is_told_to_stop_begins_no_other_step_and_the_next_one_finishes(
         let room = Room::new();
         let plan = compute(&prepared, &room.observe(&prepared));
         let context = ApplyContext {
+            fills: barista::host::Fills::Wait,
             state: room.state.path().to_owned(),
             image_store: Scope::image_store(&prepared, room.state.path()),
             configfs_deadline: CONFIGFS_DEADLINE,

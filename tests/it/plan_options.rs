@@ -1,6 +1,6 @@
 //! DHCP options and loaders on their way from the site into the published table, and what the plan says of them.
 
-use crate::room::{Files, Room, cafe, text, with};
+use crate::room::{Files, Room, cafe, flat, with};
 
 fn put(files: &Files, path: &str, line: &str) -> Files {
     let mut files = files.clone();
@@ -20,9 +20,9 @@ fn a_machine_is_told_its_own_options_over_its_default_images_and_those_over_its_
         with(&site, "machines/row.toml", "[defaults]\n", "[defaults]\noptions = { \"225\" = \"row\", \"226\" = \"row\" }\n");
     let own = "name = \"pc02\"\noptions = { \"226\" = \"pc02\", ntp-servers = [\"192.168.77.2\"] }\n";
     let site = with(&site, "machines/row.toml", "name = \"pc02\"\n", own);
-    let plan = text(&room.plan(&site));
+    let plan = flat(&room.plan(&site));
     for line in [
-        "~ boot    pc01   its DHCP options",
+        "~ boot pc01 its DHCP options",
         "+option ntp-servers 192.168.77.2",
         "+option 224 616c706861",
         "+network lan option ntp-servers 192.168.77.1",
@@ -52,9 +52,9 @@ fn a_loader_and_a_way_reach_the_table_and_the_plan_names_them() {
     let site = put(&site, "network/lan.toml", "loader = { bios = \"undionly.kpxe\" }");
     let site =
         with(&site, "machines/row.toml", "name = \"pc01\"\n", "name = \"pc01\"\nloader = \"pxelinux.0\"\npxe = \"plain\"\n");
-    let plan = text(&room.plan(&site));
+    let plan = flat(&room.plan(&site));
     for line in [
-        "~ boot    pc01   its loader",
+        "~ boot pc01 its loader",
         "+loader pxelinux.0",
         "+pxe plain",
         "+network lan loader bios undionly.kpxe",

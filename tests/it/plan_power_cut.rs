@@ -1,35 +1,35 @@
 //! What a server that lost power finds, on the fake host: what was half made is made whole, and machines come back to their disks.
 
-use crate::room::{ALPHA, BETA, PC01, Room, cafe, disk, text, with};
-use barista::host::fake::Content;
-use barista::plan::Outcome;
+use crate::room::{NIGHT, PC01, Room, cafe, disk, flat, text, with};
+use barista::plan::{Hold, Outcome};
 use std::time::Duration;
-
-/// pc01 logs in and writes a MiB; what its disk holds then.
-fn put_to_work(room: &Room, target: &str, volume: &str) -> Option<Content> {
-    room.host.login(target, PC01).expect("logs in");
-    room.host.write(target, PC01, 0, 1 << 20).expect("writes");
-    room.host.content("cafe", volume)
-}
 
 #[test]
 fn after_a_reboot_everything_comes_back_as_it_was() {
     let room = Room::new();
     room.settle(&cafe(3));
-    let written = put_to_work(&room, BETA, "seat.pc01.beta.a");
+    let (alpha, beta) = (room.work(&cafe(3), "pc01", "alpha"), room.work(&cafe(3), "pc02", "beta"));
+    let (alpha_disk, beta_disk) = (room.disk(&alpha, 0), room.disk(&beta, 0));
+    room.settle(&cafe(3));
     room.host.reboot();
-    let plan = room.carry_out(&cafe(3));
-    assert!(!plan.contains("volume"), "no clone is touched: machines may still be running\n{plan}");
-    assert_eq!(room.host.content("cafe", "seat.pc01.beta.a"), written);
+    let before = room.host.effects().len();
+    room.carry_out(&cafe(3));
+    let removed: Vec<String> =
+        room.host.effects()[before..].iter().filter(|effect| effect.starts_with("lvremove")).cloned().collect();
+    assert_eq!(removed, Vec::<String>::new(), "no clone is touched: machines may still be running");
+    assert_eq!((room.disk(&alpha, 0), room.disk(&beta, 0)), (alpha_disk, beta_disk), "under the same names the same disks");
+    assert!(room.is_open(&alpha, "pc01") && room.is_open(&beta, "pc02"));
+    assert!(room.targets("pc01", "alpha").len() == 2, "and its spare is there, closed");
+    room.settle(&cafe(3));
 }
 
 #[test]
 fn a_pool_that_a_power_cut_left_half_made_is_made_whole_and_one_of_somebody_else_is_not_touched() {
     let room = Room::new();
     room.run("lvcreate -y -L 4m -n pool --addtag barista --addtag barista.site=cat cafe");
-    let plan = text(&room.plan(&cafe(1)));
-    assert!(plan.contains("+ pool    cafe/pool"), "{plan}");
-    assert!(plan.contains("making it was cut off before there was anything in it"), "{plan}");
+    let plan = flat(&room.plan(&cafe(1)));
+    assert!(plan.contains("+ pool cafe/pool"), "{plan}");
+    assert!(plan.contains("a run was cut off before it was whole"), "{plan}");
     room.settle(&cafe(1));
     for strange in [
         "lvcreate -y -L 4m -n pool cafe",
@@ -39,11 +39,7 @@ fn a_pool_that_a_power_cut_left_half_made_is_made_whole_and_one_of_somebody_else
         let room = Room::new();
         room.run(strange);
         let (plan, _) = room.apply(&cafe(1));
-        assert!(
-            text(&plan).contains("a volume cafe/pool that is no thin pool is there and not ours"),
-            "{strange}\n{}",
-            text(&plan)
-        );
+        assert!(plan.held().any(|(_, hold)| matches!(hold, Hold::Foreign { .. })), "{strange}\n{}", text(&plan));
         assert!(room.host.content("cafe", "pool").is_some(), "{strange}");
     }
 }
@@ -55,24 +51,30 @@ fn a_seat_whose_update_waits_gets_its_disk_back_after_a_power_cut() {
     for is_inactive in [false, true] {
         let room = Room::new();
         room.settle(&cafe(2));
-        let written = put_to_work(&room, ALPHA, "seat.pc01.alpha.a");
+        let target = room.work(&cafe(2), "pc01", "alpha");
+        let (volume, written) = room.disk(&target, 0);
         room.apply(&updated);
         room.host.reboot();
         if is_inactive {
-            room.run("lvchange -an cafe/seat.pc01.alpha.a");
+            room.run(&format!("lvchange -an cafe/{volume}"));
         }
         let (plan, report) = room.apply(&updated);
-        let plan = text(&plan);
-        assert!(plan.contains("! volume  cafe/seat.pc01.alpha.a"), "its update waits\n{plan}");
-        assert!(plan.contains("+ target  iqn.2026-11.example.cat:pc01.alpha"), "{plan}");
-        assert!(report.outcomes.iter().all(|(_, _, outcome)| !matches!(outcome, Outcome::Failed(_))), "{report:?}");
-        room.host.login(ALPHA, PC01).expect("its disk is there");
-        assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "as it left it");
-        room.host.logout(ALPHA, PC01);
-        room.host.advance(Duration::from_secs(3600));
-        room.pass(&updated);
+        assert!(
+            report.outcomes.iter().all(|(_, _, outcome)| !matches!(outcome, Outcome::Failed(_))),
+            "{report:?}\n{}",
+            text(&plan)
+        );
+        room.host.login(&target, PC01).expect("its disk is there");
+        assert_eq!(room.disk(&target, 0), (volume.clone(), written), "as it left it");
+        room.host.logout(&target, PC01);
+        room.pass(&updated, Duration::from_secs(3600));
         room.settle(&updated);
-        assert_ne!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "and is made anew when it is off");
+        assert!(room.host.content("cafe", &volume).is_some(), "an hour of silence is no proof");
+        let next = room.work(&updated, "pc01", "alpha");
+        assert_ne!(next, target);
+        room.pass(&updated, Duration::from_secs(80));
+        room.settle(&updated);
+        assert_eq!(room.host.content("cafe", &volume), None, "and it goes when its machine has moved on");
     }
 }
 
@@ -80,29 +82,32 @@ fn a_seat_whose_update_waits_gets_its_disk_back_after_a_power_cut() {
 fn a_used_seat_that_is_inactive_after_a_power_cut_is_offered_as_it_was() {
     let room = Room::new();
     room.settle(&cafe(1));
-    let written = put_to_work(&room, ALPHA, "seat.pc01.alpha.a");
+    let target = room.work(&cafe(1), "pc01", "alpha");
+    let (volume, written) = room.disk(&target, 0);
     room.host.reboot();
-    for volume in ["seat.pc01.alpha.a", "seat.pc01.beta.a", "img.alpha.1"] {
+    for volume in [volume.as_str(), "seat.pc01.beta.a", "img.alpha.1"] {
         room.run(&format!("lvchange -an cafe/{volume}"));
     }
     room.carry_out(&cafe(1));
-    room.host.login(ALPHA, PC01).expect("its disk is there");
-    assert_eq!(room.host.content("cafe", "seat.pc01.alpha.a"), written, "as it left it");
+    room.host.login(&target, PC01).expect("its disk is there");
+    assert_eq!(room.disk(&target, 0), (volume, written), "as it left it");
 }
 
 #[test]
 fn a_plan_that_destroys_too_much_does_not_keep_the_room_down_after_a_power_cut() {
     let room = Room::new();
     room.settle(&cafe(3));
+    let target = room.use_seat(&cafe(3), "pc01", "alpha");
     room.host.reboot();
-    room.host.advance(Duration::from_secs(3600));
     let fewer = with(
         &with(&cafe(1), "site.toml", "max-destroy = 50", "max-destroy = 1"),
         "site.toml",
         "may-destroy = []",
         "may-destroy = [\"*\"]",
     );
-    let plan = room.carry_out(&fewer);
-    assert!(plan.contains("held: the plan destroys"), "{plan}");
-    room.host.login(ALPHA, PC01).expect("its disk is there");
+    room.pass(&fewer, NIGHT);
+    let (plan, _) = room.apply(&fewer);
+    assert!(plan.held().any(|(_, hold)| matches!(hold, Hold::TooMuch { .. })), "{}", text(&plan));
+    room.host.login(&target, PC01).expect("its disk is there");
+    assert!(room.is_open(&room.target("pc03", "beta"), "pc03"), "and those of machines that leave");
 }

@@ -26,7 +26,7 @@ fn a_good_commit_is_accepted_with_its_plan() {
     let cafe = Cafe::with_repository();
     let commit = cafe.work.commit("open the café");
     let (went, told) = cafe.push("HEAD:main");
-    assert!(went && told.contains("+ boot    pc01") && told.contains("open the café"), "{told}");
+    assert!(went && told.contains("+   boot pc01") && told.contains("open the café"), "{told}");
     assert!(told.contains("no agent runs here"), "{told}");
     assert_eq!(text(&git(&cafe.repository, &["rev-parse", "main"]).stdout).trim(), commit);
 }

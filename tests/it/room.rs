@@ -1,35 +1,57 @@
-//! A café in memory for tests: a site's text, the fake host, a state directory, and the errand between them.
+//! A café in memory for tests: a site's text, the fake host, a state directory, and an agent's looks and applies between them.
 
+use barista::agent::occupancy::OccupancyMemory;
 use barista::boot::table::BootTable;
-use barista::host::fake::FakeHost;
-use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Scope, Silent, apply, observe, remember};
-use barista::names::MacAddr;
-use barista::observed::Observation;
+use barista::host::commands::{Commands, Entry as Journalled};
+use barista::host::fake::{Content, FakeHost};
+use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Fills, Kind, Scope, Silent, apply, look, observe};
+use barista::names::{BootNonce, Iqn, MachineName};
+use barista::observed::{Observation, Seen, Waiting};
+use barista::plan::assign::{self, Ask, Decision, Wait};
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
 use barista::site::{Entry, Tree, load};
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{cell::Cell, cell::RefCell, collections::BTreeMap, fs, time::Duration};
 
 /// Files of a site by path.
 pub type Files = BTreeMap<String, String>;
 
-/// The initiator of the first machine, and its targets.
+/// What every name of a target and an initiator begins with.
+pub const PREFIX: &str = "iqn.2026-11.example.cat";
+
+/// The initiator of the first machine.
 pub const PC01: &str = "iqn.2026-11.example.cat:pc01";
-pub const ALPHA: &str = "iqn.2026-11.example.cat:pc01.alpha";
-pub const BETA: &str = "iqn.2026-11.example.cat:pc01.beta";
+
+/// The same for a [`hasty`] site.
+pub const QUIET: Duration = Duration::from_secs(11 * 60);
+
+/// Longer than the site's `quiet`: whoever said nothing for so long is off.
+pub const NIGHT: Duration = Duration::from_secs(9 * 3600);
 
 /// A café in memory.
 pub struct Room {
     pub host: FakeHost,
     pub state: tempfile::TempDir,
+    memory: RefCell<(String, OccupancyMemory)>,
+    boots: Cell<u64>,
+    waiting: RefCell<BTreeMap<MachineName, Waiting>>,
 }
 
 impl Room {
-    /// A host with an empty volume group `cafe` of a tebibyte, and sources `alpha.raw`, `beta.raw`, `games.raw` of 4 MiB.
+    /// A host with an empty volume group `cafe` of a tebibyte, and sources `alpha.raw`, `beta.raw`, `games.raw` of 256 KiB.
     pub fn new() -> Self {
-        let room = Self { host: FakeHost::new(), state: tempfile::tempdir().expect("a directory") };
+        let host = FakeHost::new();
+        let boot_id = host.system().kernel.boot_id();
+        let room = Self {
+            host,
+            state: tempfile::tempdir().expect("a directory"),
+            memory: RefCell::new((boot_id.clone(), OccupancyMemory::new(&boot_id))),
+            boots: Cell::new(0),
+            waiting: RefCell::default(),
+        };
+        room.host.one_lane();
         room.host.add_vg("cafe", 1 << 40);
         for source in ["alpha.raw", "beta.raw", "games.raw"] {
-            room.source(source, &vec![7; 4 << 20]);
+            room.source(source, &vec![7; 256 << 10]);
         }
         room
     }
@@ -40,8 +62,35 @@ impl Room {
         fs::write(store.join(name), bytes).expect("writable");
     }
 
+    /// Looks at the host as the agent does, and remembers it.
     pub fn observe(&self, prepared: &Prepared) -> Observation {
-        observe(&self.host.system(), &Scope::of(prepared, self.state.path()))
+        let (system, scope) = (self.host.system(), Scope::of(prepared, self.state.path()));
+        let mut observation = observe(&system, &scope);
+        let mut memory = self.memory.borrow_mut();
+        if memory.0 != observation.boot_id {
+            *memory = (observation.boot_id.clone(), OccupancyMemory::new(&observation.boot_id));
+        }
+        let seats = prepared.desired.room.machines.len();
+        observation.occupancy = look(&system, &scope, &observation).map(|look| memory.1.take_in(&look, seats));
+        observation.waiting = self.waiting.borrow().clone();
+        observation
+    }
+
+    /// The agent starts anew and knows nothing.
+    pub fn restart_agent(&self) {
+        let boot_id = self.host.system().kernel.boot_id();
+        *self.memory.borrow_mut() = (boot_id.clone(), OccupancyMemory::new(&boot_id));
+        self.waiting.borrow_mut().clear();
+    }
+
+    /// Lets time pass, with a look every ten seconds, as an agent's; in long times as seldom as still counts.
+    pub fn pass(&self, files: &Files, time: Duration) {
+        let prepared = prepare(files);
+        let step = if time < Duration::from_secs(300) { 10 } else { 30 };
+        for _ in 0..time.as_secs().div_ceil(step) {
+            self.host.advance(Duration::from_secs(step));
+            self.observe(&prepared);
+        }
     }
 
     pub fn plan(&self, files: &Files) -> Plan {
@@ -56,19 +105,39 @@ impl Room {
         assert_eq!(output.status, Some(0), "{line}: {}", output.stderr);
     }
 
-    /// Observes, plans, applies and remembers, as the program does.
+    /// Observes, plans and applies, as the program does.
     pub fn apply(&self, files: &Files) -> (Plan, Report) {
         let prepared = prepare(files);
-        let observation = self.observe(&prepared);
-        remember(self.state.path(), &observation).expect("writable");
-        let plan = compute(&prepared, &observation);
+        let plan = compute(&prepared, &self.observe(&prepared));
+        let report = self.carry(&prepared, &plan);
+        (plan, report)
+    }
+
+    /// Carries a plan out, and keeps the journal of what is destroyed as the program does.
+    pub fn carry(&self, prepared: &Prepared, plan: &Plan) -> Report {
+        let system = self.host.system();
+        let commands = Commands::new(&system, self.state.path());
+        let (allowed, revision) = (prepared.desired.policy.max_destroy, || "test".to_owned());
+        let is_other = commands.read().present().is_some_and(|journal| journal.allowance != Some(allowed));
+        if prepared.desired.storage.is_some() && is_other {
+            drop(commands.add(&Journalled::Allowance { allowed, revision: revision() }));
+        }
+        let report = self.run_steps(prepared, plan);
+        let count = report.destroyed(plan);
+        if count > 0 {
+            drop(commands.add(&Journalled::Destroyed { count, revision: revision() }));
+        }
+        report
+    }
+
+    fn run_steps(&self, prepared: &Prepared, plan: &Plan) -> Report {
         let context = ApplyContext {
             state: self.state.path().to_owned(),
-            image_store: Scope::image_store(&prepared, self.state.path()),
+            image_store: Scope::image_store(prepared, self.state.path()),
             configfs_deadline: CONFIGFS_DEADLINE,
+            fills: Fills::Wait,
         };
-        let report = apply(&self.host.system(), &plan, &context, &mut Silent);
-        (plan, report)
+        apply(&self.host.system(), plan, &context, &mut Silent)
     }
 
     /// Applies and insists that everything was done that was not held; the plan's text.
@@ -94,31 +163,126 @@ impl Room {
         BootTable::parse(&text).expect("a table")
     }
 
-    /// A machine logs in, writes a MiB to its system disk, and leaves; then so much time passes that its seat is free.
-    pub fn use_seat(&self, files: &Files, target: &str, initiator: &str) {
-        self.host.login(target, initiator).expect("logs in");
-        self.host.write(target, initiator, 0, 1 << 20).expect("writes");
-        self.host.logout(target, initiator);
-        self.pass(files);
+    /// What a new boot of a machine is told for an image.
+    pub fn ask(&self, files: &Files, machine: &str, image: &str) -> Decision {
+        self.ask_after(files, machine, image, Duration::ZERO)
     }
 
-    /// Looks, and lets two minutes pass: counters that moved are old news then.
-    pub fn pass(&self, files: &Files) {
-        let observation = self.observe(&prepare(files));
-        remember(self.state.path(), &observation).expect("writable");
-        self.host.advance(Duration::from_secs(120));
+    /// The same, for one that has been waiting.
+    pub fn ask_after(&self, files: &Files, machine: &str, image: &str, waited: Duration) -> Decision {
+        let prepared = prepare(files);
+        let observation = self.observe(&prepared);
+        self.boots.set(self.boots.get() + 1);
+        let (machine, image) = (machine.parse().expect("legal"), image.parse().expect("legal"));
+        let boot = BootNonce::from_octets(self.boots.get().to_be_bytes());
+        assign::decide(&prepared, &observation, &Ask { machine: &machine, image: &image, boot, waited })
     }
 
-    /// Writes down that a machine fetched its script now.
-    pub fn fetch(&self, mac: &str) {
-        use barista::boot::transcript::{MachineTranscript, PATH, VERSION};
-        let now = self.host.system().kernel.now();
-        let machine = MachineTranscript { script_fetched: Some(now), ..MachineTranscript::default() };
-        let machines = BTreeMap::from([(mac.parse::<MacAddr>().expect("legal"), machine)]);
-        let path = self.state.path().join(PATH);
-        fs::create_dir_all(path.parent().expect("has one")).expect("writable");
-        let text = serde_json::json!({ "version": VERSION, "machines": machines }).to_string();
-        fs::write(path, text).expect("writable");
+    /// A machine boots an image; the target that its script names: one of every boot, or that of the side it is given.
+    pub fn boot(&self, files: &Files, machine: &str, image: &str) -> String {
+        if let Some(target) = self.fixed(machine, image) {
+            return target.to_string();
+        }
+        let mut told = self.ask(files, machine, image);
+        // A kept disk comes along once its machine is known to have left the disk it had: it waits a minute at most.
+        for _ in 0..6 {
+            if !matches!(told, Decision::Wait(Wait::Moving)) {
+                break;
+            }
+            self.host.advance(Duration::from_millis(1));
+            self.wait(machine, image);
+            self.pass(files, Duration::from_secs(10));
+            told = self.ask(files, machine, image);
+        }
+        match told {
+            Decision::Give(given) => {
+                let boot = BootNonce::from_octets(self.boots.get().to_be_bytes());
+                let name: MachineName = machine.parse().expect("legal");
+                barista::host::give(&self.host.system(), self.state.path(), &name, boot, &given).expect("given");
+                self.waiting.borrow_mut().remove(&name);
+                given.target.to_string()
+            }
+            other => panic!("{machine} boots {image} and is told {other:?}"),
+        }
+    }
+
+    /// A machine says by its firmware's DISCOVER that it boots and waits.
+    pub fn wait(&self, machine: &str, image: &str) {
+        let intent = self.host.system().kernel.boottime().into();
+        let waiting = Waiting { image: image.parse().expect("legal"), intent };
+        self.waiting.borrow_mut().insert(machine.parse().expect("legal"), waiting);
+    }
+
+    /// A machine boots an image, its system logs in and writes a MiB to its system disk; its target.
+    pub fn work(&self, files: &Files, machine: &str, image: &str) -> String {
+        let target = self.boot(files, machine, image);
+        let initiator = format!("{PREFIX}:{machine}");
+        self.host.login(&target, &initiator).expect("logs in");
+        self.host.write(&target, &initiator, 0, 1 << 20).expect("writes");
+        self.observe(&prepare(files));
+        target
+    }
+
+    /// The same, and then it is switched off; nobody knows that yet.
+    pub fn use_seat(&self, files: &Files, machine: &str, image: &str) -> String {
+        let target = self.work(files, machine, image);
+        self.host.logout(&target, &format!("{PREFIX}:{machine}"));
+        self.observe(&prepare(files));
+        target
+    }
+
+    /// The targets of a machine and an image, in order.
+    pub fn targets(&self, machine: &str, image: &str) -> Vec<String> {
+        let start = format!("{PREFIX}:{machine}.{image}");
+        let names = self.host.system().configfs.list("iscsi").unwrap_or_default();
+        names.into_iter().map(|(name, _)| name).filter(|name| *name == start || name.starts_with(&format!("{start}."))).collect()
+    }
+
+    /// The only target of a machine and an image.
+    pub fn target(&self, machine: &str, image: &str) -> String {
+        let targets = self.targets(machine, image);
+        assert_eq!(targets.len(), 1, "{targets:?}");
+        targets[0].clone()
+    }
+
+    /// The target that the published table names for a kept disk.
+    pub fn fixed(&self, machine: &str, image: &str) -> Option<Iqn> {
+        let (machine, image): (MachineName, barista::names::ImageName) =
+            (machine.parse().expect("legal"), image.parse().expect("legal"));
+        let text = fs::read_to_string(self.state.path().join(barista::boot::table::PATH)).ok()?;
+        let table = BootTable::parse(&text).expect("a table");
+        table.machines.get(&machine)?.disks.get(&image)?.target.clone()
+    }
+
+    /// Whether a machine can log in to a target now.
+    pub fn is_open(&self, target: &str, machine: &str) -> bool {
+        let initiator = format!("{PREFIX}:{machine}");
+        let is_open = self.host.login(target, &initiator).is_ok();
+        if is_open {
+            self.host.logout(target, &initiator);
+        }
+        is_open
+    }
+
+    /// The volume that a target shows as a LUN, and what is on it.
+    pub fn disk(&self, target: &str, lun: u16) -> (String, Content) {
+        let tree = self.host.system().configfs;
+        let directory = format!("iscsi/{target}/tpgt_1/lun/lun_{lun}");
+        let links = tree.list(&directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        let (link, _) = links.into_iter().find(|(_, kind)| *kind == Kind::Link).expect("the LUN has a link");
+        let path = tree.read_link(&format!("{directory}/{link}")).expect("a link");
+        let volume = self.host.volume_of(path.trim_start_matches("core/")).expect("a volume");
+        let name = volume.split_once('/').expect("vg/lv").1.to_owned();
+        let content = self.host.content("cafe", &name).expect("is there");
+        (name, content)
+    }
+
+    /// What stands in the volume group.
+    pub fn volumes(&self, files: &Files) -> Vec<String> {
+        match self.observe(&prepare(files)).vg {
+            Seen::Present(vg) => vg.lvs.into_keys().collect(),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -134,6 +298,16 @@ pub fn prepare(files: &Files) -> Prepared {
 pub fn compute(prepared: &Prepared, observation: &Observation) -> Plan {
     let revision = Revision { id: "test".into(), subject: String::new() };
     plan::compute(prepared, observation, revision, &Targets::default())
+}
+
+/// The same site, which waits for silence no longer than it may.
+pub fn hasty(files: &Files) -> Files {
+    with(files, "site.toml", "[policy]\n", "[policy]\nquiet = \"10m\"\noutage-quiet = \"20m\"\n")
+}
+
+/// The text of a plan as one line.
+pub fn flat(plan: &Plan) -> String {
+    text(plan).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The text of a plan.

@@ -22,6 +22,8 @@ use tokio::{
 
 /// Nothing here takes longer, however busy the machine is.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+/// The run directory of a test, in its state directory.
+pub const RUN: &str = "run";
 pub const PC01: &str = "88:ae:dd:05:08:fa";
 
 /// A running service with its state directory and its loaders.
@@ -67,6 +69,8 @@ impl Service {
         }
         publish(state.path(), &table(&state.path().join("loaders")));
         let mut options = ServeOptions::new(state.path());
+        // Nobody listens there, until a test does.
+        options.run = state.path().join(RUN);
         options.sockets.tftp = Some(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
         options.sockets.http = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
         let (ready, listening) = oneshot::channel();
@@ -102,7 +106,7 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnM
     }
 }
 
-fn transcript_of(state: &Path) -> Transcript {
+pub fn transcript_of(state: &Path) -> Transcript {
     let text = fs::read_to_string(state.join(transcript::PATH)).expect("a transcript");
     Transcript::parse(&text).expect("it reads")
 }

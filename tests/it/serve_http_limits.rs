@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-fn connect_from(source: &str, server: SocketAddr) -> TcpStream {
+pub fn connect_from(source: &str, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let source: SocketAddr = format!("{source}:0").parse().expect("an address");
     socket.bind(&source.into()).expect("it is bound");
@@ -45,7 +45,7 @@ fn body(stream: &mut TcpStream) -> Vec<u8> {
     body
 }
 
-fn raise_descriptors() {
+pub fn raise_descriptors() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the hard limit anybody may");
 }

@@ -119,6 +119,14 @@ pub fn address_seen(request: &Request, decision: &Decision) -> Option<Ipv4Addr> 
     }
 }
 
+/// The offer to a machine that boots: a sign that its firmware or an iPXE runs.
+pub fn offer_to_a_boot<'a>(request: &Request, decision: &'a Decision) -> Option<&'a Reply> {
+    match &decision.answer {
+        Answer::Offer(reply) if request.kind == MessageKind::Discover && decision.client != Client::Plain => Some(reply),
+        _ => None,
+    }
+}
+
 /// Whether the operator wants to read it: everything answered, every machine that tried to boot and was not, and every client
 /// that took another server's word.
 pub fn is_worth_recording(decision: &Decision) -> bool {

@@ -10,7 +10,7 @@ use super::{
     chained::Chained,
     classify::Client,
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, Note, Offering, decide},
-    describe::{address_seen, describe, event_kind, is_worth_recording, service},
+    describe::{address_seen, describe, event_kind, is_worth_recording, offer_to_a_boot, service},
     leases::{LeaseChange, Leases},
     packet::{MessageKind, Request, parse},
     reply::Reply,
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     boot::{
-        serve::{Happening, Recorder, Served},
+        serve::{Boots, Happening, Recorder, Served},
         table::{BootNetwork, BootTable, FixedTable},
-        transcript::{EventKind, SERVERS_KEPT, ServerKind},
+        transcript::{self, EventKind, SERVERS_KEPT, ServerKind},
     },
     desired::NetworkMode,
     names::{MacAddr, NetworkName},
@@ -55,19 +55,21 @@ pub(super) struct Desk {
     chained: Chained,
     waiting: Waiting,
     recorder: Arc<Recorder>,
+    boots: Arc<Boots>,
     /// Other servers, and when the operator was last warned of each.
     warned: BTreeMap<Ipv4Addr, Timestamp>,
 }
 
 impl Desk {
     /// A desk with these leases.
-    pub fn new(leases: Leases, recorder: Arc<Recorder>) -> Self {
+    pub fn new(leases: Leases, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
         Self {
             leases,
             squatters: Squatters::default(),
             chained: Chained::default(),
             waiting: Waiting::default(),
             recorder,
+            boots,
             warned: BTreeMap::new(),
         }
     }
@@ -101,6 +103,10 @@ impl Desk {
             self.leases.apply(change);
         }
         self.record(&request, &decision, socket, &served.table);
+        if let Some(offer) = offer_to_a_boot(&request, &decision) {
+            let address = Some(offer.yiaddr).filter(|ip| !ip.is_unspecified());
+            self.boots.note_discover(&served.table, request.mac, address);
+        }
         let probe = match (&decision.answer, decision.change, decision.client, request.giaddr) {
             // Beside the offer, of an address that is new to a client which is in no hurry; a boot relies on what the walk
             // through the range has shown.
@@ -124,7 +130,7 @@ impl Desk {
         Told { reply, change: decision.change, probe }
     }
 
-    fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &BootTable) {
+    fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &FixedTable) {
         let (interface, mac) = (&socket.interface, request.mac);
         if request.kind == MessageKind::Discover && request.giaddr.is_none() && decision.client != Client::Plain {
             self.recorder.record_question(interface);
@@ -145,7 +151,11 @@ impl Desk {
         }
         let service = service(&decision.answer, socket.door);
         let kind = event_kind(request, decision);
-        self.recorder.record(mac, address_seen(request, decision), Happening { service, kind, what });
+        // Whoever says that a reserved address is its own is not believed.
+        let is_own =
+            |ip: &Ipv4Addr| !table.is_reserved(*ip) || table.machine(mac).is_some_and(|(_, machine)| machine.ip == Some(*ip));
+        let address = address_seen(request, decision).filter(is_own);
+        self.recorder.record(mac, source(request, socket), address, Happening { service, kind, what });
     }
 
     /// Whether a machine's iPXE has just been told what to boot, and may be looking for an IPv6 router first.
@@ -165,7 +175,7 @@ impl Desk {
         let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
         let conflict = self.squatters.judge(claim, &allocation)?;
         tracing::warn!(interface = socket.interface, "{conflict}");
-        self.recorder.record(conflict.concerns(), None, overheard_as(conflict.to_string()));
+        self.recorder.record(conflict.concerns(), on(socket), None, overheard_as(conflict.to_string()));
         let change = Conflict::change(conflict, now)?;
         self.leases.apply(change);
         Some(change)
@@ -179,7 +189,7 @@ impl Desk {
         self.record_server(heard.server, heard.kind(), socket, table, heard.to_string());
         // Beside a router's DHCP its every word to every telephone is nothing to write down.
         if table.machine(heard.client).is_some() || find_mode(table, &socket.interface) == Some(NetworkMode::Server) {
-            self.recorder.record(heard.client, None, overheard_as(heard.to_string()));
+            self.recorder.record(heard.client, on(socket), None, overheard_as(heard.to_string()));
         }
     }
 
@@ -272,6 +282,15 @@ fn find_mode(table: &BootTable, interface: &str) -> Option<NetworkMode> {
         (Some(NetworkMode::Server), _) | (_, NetworkMode::Server) => Some(NetworkMode::Server),
         (found, mode) => found.or(Some(mode)),
     })
+}
+
+/// Where a request was heard.
+fn source(request: &Request, socket: &Socket) -> transcript::Source {
+    request.giaddr.map_or_else(|| on(socket), transcript::Source::Relay)
+}
+
+fn on(socket: &Socket) -> transcript::Source {
+    transcript::Source::Interface(socket.interface.clone())
 }
 
 /// What was not said to us tells nothing of how far a boot came.

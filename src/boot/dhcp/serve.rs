@@ -12,7 +12,7 @@ use super::{
     reply::Reply,
     socket::{Socket, Sound},
 };
-use crate::boot::serve::{Recorder, Served};
+use crate::boot::serve::{Boots, Recorder, Served};
 use std::{
     future::pending,
     io,
@@ -61,11 +61,12 @@ pub async fn serve_dhcp(
     mut incoming: mpsc::Receiver<Incoming>,
     served: watch::Receiver<Arc<Served>>,
     recorder: Arc<Recorder>,
+    boots: Arc<Boots>,
     opened: Opened,
 ) {
     let Opened { journal, leases, .. } = opened;
     let journal = Arc::new(Mutex::new(journal));
-    let mut desk = Desk::new(leases, recorder);
+    let mut desk = Desk::new(leases, recorder, boots);
     let mut batch = Vec::with_capacity(BATCH);
     let (mut held, mut writing) = (Held::default(), None);
     let mut next_sync = pin!(sleep_until(Instant::now()));

@@ -55,7 +55,7 @@ pub(super) fn group(events: &[Event]) -> Vec<Vec<Event>> {
 }
 
 fn begins_anew(event: &Event, boot: &[Event]) -> bool {
-    let is_later = boot.last().is_some_and(|last| event.at.duration_since(last.at) > SAME_TRY);
+    let is_later = boot.last().is_some_and(|last| event.at.duration_since(last.last()) > SAME_TRY);
     let had_script = |event: &Event| matches!(event.kind, EventKind::Script { .. });
     let EventKind::Dhcp { message: DhcpMessage::Discover, asker, .. } = &event.kind else {
         // Where DHCP is another server's, only what is fetched shows that a machine was started again.
@@ -71,10 +71,20 @@ fn begins_anew(event: &Event, boot: &[Event]) -> bool {
         let goes_on = *asker == Asker::Firmware && boot.iter().all(own_part);
         return is_later || !(goes_on || boot.iter().all(only_asked));
     }
+    // A script that waits for a disk asks for an address again and again.
+    let waits = boot.iter().rev().find(|event| !is_asking(&event.kind)).is_some_and(|event| event.kind.is_of_a_wait());
+    if asker.is_ipxe() && waits && !is_later {
+        return false;
+    }
     // An iPXE in a card's ROM is its own firmware: where one asks again although it had its script, the machine was started again.
     let had_own_script = |event: &Event| matches!(event.kind, EventKind::Script { machine: Some(_), .. });
     let only_system = |event: &Event| event.kind.asker().is_none_or(|(asker, _)| !asker.is_firmware() && !asker.is_ipxe());
     asker.is_ipxe() && (boot.iter().any(had_own_script) || boot.iter().all(only_system))
+}
+
+/// Whether it is a word of DHCP with an iPXE.
+fn is_asking(kind: &EventKind) -> bool {
+    kind.asker().is_some_and(|(asker, _)| asker.is_ipxe())
 }
 
 fn is_start_of_a_fetch(kind: &EventKind) -> bool {

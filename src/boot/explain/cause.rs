@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** every cause names its mend, and no two causes have the same.
 
-use crate::names::{ClientArch, MacAddr};
+use crate::{
+    boot::assignment::{RefusalCode, WaitCode},
+    names::{ClientArch, ImageName, MacAddr},
+};
 use serde::Serialize;
 use std::net::Ipv4Addr;
 
@@ -99,6 +102,20 @@ pub enum Cause {
     ScriptLoop {
         /// How often in this boot.
         times: u64,
+    },
+    /// It has its script, and no disk yet.
+    NoDisk {
+        /// Of which image.
+        image: ImageName,
+        /// Why.
+        code: WaitCode,
+    },
+    /// It has its script, and is refused its disk.
+    DiskRefused {
+        /// Of which image.
+        image: ImageName,
+        /// Why.
+        code: RefusalCode,
     },
     /// Its target takes no logins.
     TargetDisabled {
@@ -252,6 +269,8 @@ impl Cause {
                 format!("it fetched its script {times} times in this boot"),
                 "see its screen: the script ends at once, or iPXE cannot run it; `barista check` renders every template".to_owned(),
             ),
+            Self::NoDisk { image, code } => (format!("{image} {}", code.words()), mend_of_wait(*code).to_owned()),
+            Self::DiskRefused { image, code } => (format!("{image} {}", code.words()), mend_of_refusal(*code).to_owned()),
             Self::TargetDisabled { target } => (
                 format!("its target {target} takes no logins"),
                 "barista plan says what is to be done; the agent enables it, unless something holds it".to_owned(),
@@ -266,5 +285,43 @@ impl Cause {
                     .to_owned(),
             ),
         }
+    }
+}
+
+/// What to do where a machine waits for its disk.
+fn mend_of_wait(code: WaitCode) -> &'static str {
+    match code {
+        WaitCode::NoAgent => {
+            "see that the agent runs and what it says (systemctl status barista-agent, barista status): it assigns the disks"
+        }
+        WaitCode::NoCleanSide => {
+            "leave it on: it goes on as soon as its last boot is proven off or a new disk is made; if it never does, barista plan \
+             names what the disk waits for"
+        }
+        WaitCode::NoSpace => {
+            "make space in the volume group, or remove versions that nobody boots (barista status shows how full it is)"
+        }
+        WaitCode::Filling => "leave it on: barista status shows how far the image is",
+        WaitCode::Moving => {
+            "leave it on: the data disk moves when the boot before is proven off, within about a minute of a reset"
+        }
+        WaitCode::TooMany => {
+            "leave it on: it asks again by itself; if every machine waits so, the agent is slow (barista status)"
+        }
+        WaitCode::Held => "barista plan says what holds the change that makes the disk",
+        WaitCode::Other => "barista status says it; install the same version of barista for the agent and for serve",
+    }
+}
+
+/// What to do where a machine is refused its disk.
+fn mend_of_refusal(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::OtherHardware => {
+            "if the machine was exchanged on purpose, barista machine accept takes the new one; if not, two machines have one address"
+        }
+        RefusalCode::OtherAddress => {
+            "give the machine its reserved address, or set fetch-address = \"not-contradicted\" under [policy]"
+        }
+        RefusalCode::Other => "barista status says why; install the same version of barista for the agent and for serve",
     }
 }

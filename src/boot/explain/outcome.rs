@@ -11,7 +11,7 @@ use crate::boot::{
     loaders::{AUTOEXEC, usual_loader},
     transcript::{Asker, DhcpAnswer, Event, EventKind, Silence},
 };
-use crate::names::{ClientArch, MacAddr};
+use crate::names::{ClientArch, ImageName, MacAddr};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::{collections::BTreeSet, net::Ipv4Addr};
@@ -39,6 +39,8 @@ pub enum Outcome {
     },
     /// It may still be going on.
     Underway,
+    /// It waits for its disk, and asks again and again.
+    Waits(Finding),
     /// No boot: an operating system that keeps its address.
     SystemOnly,
     /// It stopped.
@@ -94,7 +96,16 @@ fn is_milestone(kind: &EventKind, before: &[Event]) -> bool {
         | EventKind::LoaderStalled { .. }
         | EventKind::HttpLoader { .. }
         | EventKind::FirstScript => true,
-        EventKind::Script { .. } | EventKind::AssetSent { .. } | EventKind::AssetMissing { .. } | EventKind::Other => false,
+        // A machine that is sent back comes again by the first script.
+        EventKind::SentBack { .. } => true,
+        EventKind::Script { .. }
+        | EventKind::Assigned { .. }
+        | EventKind::Waiting { .. }
+        | EventKind::Refused { .. }
+        | EventKind::ForeignFetch { .. }
+        | EventKind::AssetSent { .. }
+        | EventKind::AssetMissing { .. }
+        | EventKind::Other => false,
     }
 }
 
@@ -183,7 +194,7 @@ fn likely(kind: &EventKind, events: &[Event], around: &Around<'_>) -> Cause {
             Cause::TransferUnfinished { file: file.clone() }
         }
         EventKind::LoaderMissing { file } => Cause::NextFileMissing { by: runs(events).unwrap_or_default(), file: file.clone() },
-        EventKind::FirstScript => Cause::MachineScriptNotFetched,
+        EventKind::FirstScript | EventKind::SentBack { .. } => Cause::MachineScriptNotFetched,
         EventKind::Dhcp { asker, answer, .. } => likely_after_dhcp(*asker, answer, events, around),
         _ => Cause::NeverHeard,
     }
@@ -232,7 +243,16 @@ fn decide_scripted(events: &[Event], place: Place, around: &Around<'_>, is_waiti
     if let Some((Asker::System, _)) = events.last().and_then(|event| event.kind.asker()) {
         return Outcome::Booted { shown_by: "an operating system asked for its address".to_owned() };
     }
-    let fetched = kinds().filter(|kind| matches!(kind, EventKind::Script { .. })).count();
+    if let Some(cause) = waits_for(events) {
+        return match is_waiting {
+            true => Outcome::Waits(cause.finding()),
+            false => stopped(cause),
+        };
+    }
+    // Asking again is what a waiting script does.
+    let waited = kinds().rposition(EventKind::is_of_a_wait);
+    let since = waited.map_or(0, |waited| waited + 1);
+    let fetched = kinds().skip(since).filter(|kind| matches!(kind, EventKind::Script { .. })).count();
     if fetched >= LOOP {
         return stopped(Cause::ScriptLoop { times: fetched as u64 });
     }
@@ -242,6 +262,26 @@ fn decide_scripted(events: &[Event], place: Place, around: &Around<'_>, is_waiti
     match place {
         Place::Earlier => Outcome::HandedOver { because: "it was started again; what it did before is not kept".to_owned() },
         Place::Last => decide_disk(events, around, is_waiting),
+    }
+}
+
+/// Why the machine waits, by what its last script said of the image it boots by itself, or of any where that one has its disk.
+fn waits_for(events: &[Event]) -> Option<Cause> {
+    let last = events.iter().rposition(|event| matches!(event.kind, EventKind::Script { .. }))?;
+    let EventKind::Script { default, .. } = &events[last].kind else { return None };
+    let is_default = |image: &ImageName| default.as_deref() == Some(image.as_str());
+    let said = || events[last..].iter().map(|event| &event.kind);
+    let of_default = |kind: &&EventKind| match kind {
+        EventKind::Waiting { image, .. } | EventKind::Refused { image, .. } => is_default(image),
+        _ => false,
+    };
+    let has_default = said().any(|kind| matches!(kind, EventKind::Assigned { image, .. } if is_default(image)));
+    // A menu whose own choice has its disk waits for nobody.
+    let kind = said().find(of_default).or_else(|| said().find(|kind| kind.is_of_a_wait()).filter(|_| !has_default))?;
+    match kind {
+        EventKind::Waiting { image, code, .. } => Some(Cause::NoDisk { image: image.clone(), code: *code }),
+        EventKind::Refused { image, code, .. } => Some(Cause::DiskRefused { image: image.clone(), code: *code }),
+        _ => None,
     }
 }
 

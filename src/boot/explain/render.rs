@@ -20,7 +20,7 @@ pub fn render(explanation: &Explanation, most: usize) -> String {
     }
     if let Some(finding) = &explanation.silence {
         text.push('\n');
-        render_finding(&mut text, finding);
+        render_finding(&mut text, "it stopped", finding);
     }
     text
 }
@@ -96,12 +96,13 @@ fn render_boot(text: &mut String, boot: &Boot, number: &str, now: Timestamp) {
         Outcome::HandedOver { because } => verdict(format!("it has all it asked for; {because}")),
         Outcome::Underway => verdict("it may still be going on".to_owned()),
         Outcome::SystemOnly => verdict("no boot: an operating system that keeps its address".to_owned()),
-        Outcome::Stopped(finding) => render_finding(text, finding),
+        Outcome::Waits(finding) => render_finding(text, "it goes on asking", finding),
+        Outcome::Stopped(finding) => render_finding(text, "it stopped", finding),
     }
 }
 
-fn render_finding(text: &mut String, finding: &Finding) {
-    let _ = writeln!(text, "  => it stopped: {}\n     mend: {}", finding.what, finding.mend);
+fn render_finding(text: &mut String, verdict: &str, finding: &Finding) {
+    let _ = writeln!(text, "  => {verdict}: {}\n     mend: {}", finding.what, finding.mend);
 }
 
 /// `0.012 s`, and in minutes or hours what is longer.

@@ -1,8 +1,9 @@
 //! Boots as they go wrong in the field, each told by its events alone.
 
 use super::*;
+use crate::boot::assignment::{RefusalCode, WaitCode};
 use crate::boot::table::FixedTable;
-use crate::boot::transcript::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
+use crate::boot::transcript::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence, Source};
 use jiff::SignedDuration;
 
 const MAC: &str = "88:ae:dd:05:08:fa";
@@ -83,9 +84,13 @@ fn transcript(kinds: impl IntoIterator<Item = EventKind>) -> Transcript {
     for (second, kind) in kinds.into_iter().enumerate() {
         let at = begun() + SignedDuration::from_secs(second as i64);
         let what = format!("step {second}");
-        transcript.record(mac(), Some(ip("10.0.0.101")), Event { at, service: "dhcp".into(), kind, what });
+        transcript.record(mac(), wire(), Some(ip("10.0.0.101")), Event { at, service: "dhcp".into(), kind, until: None, what });
     }
     transcript
+}
+
+fn wire() -> Source {
+    Source::Interface("lan0".into())
 }
 
 fn free(last_used: Option<Timestamp>) -> Disk {
@@ -220,7 +225,12 @@ fn another_server_that_any_machine_chose_is_named_for_the_one_that_says_nothing(
     let mut transcript = transcript([discover(Asker::Firmware)]);
     let stranger: MacAddr = "02:00:00:00:00:01".parse().expect("an address");
     let kind = ignored(Asker::Firmware, Silence::OtherServer { server: ip("10.0.0.1") });
-    transcript.record(stranger, None, Event { at: begun(), service: "dhcp".into(), kind, what: String::new() });
+    transcript.record(
+        stranger,
+        wire(),
+        None,
+        Event { at: begun(), service: "dhcp".into(), kind, until: None, what: String::new() },
+    );
     let explanation = explained(&transcript, Disk::NoTarget, 3600);
     let Outcome::Stopped(finding) = &explanation.boots[0].outcome else { panic!("{explanation:?}") };
     assert_eq!(finding.cause, Cause::OfferUnanswered { others: vec![ip("10.0.0.1")] });
@@ -280,13 +290,71 @@ fn a_new_discover_of_the_firmware_begins_a_boot_and_its_repetition_does_not() {
     assert_eq!((boots.len(), &boots[0].outcome), (2, &Outcome::SystemOnly));
 }
 
+fn waiting(code: WaitCode) -> EventKind {
+    EventKind::Waiting { machine: "pc01".parse().expect("a name"), image: "win11".parse().expect("an image"), code }
+}
+
+/// What a waiting script does every few seconds.
+fn asks_again(code: WaitCode) -> Vec<EventKind> {
+    vec![discover(Asker::Ipxe), request(Asker::Ipxe), EventKind::FirstScript, script(), waiting(code)]
+}
+
+#[test]
+fn a_machine_that_waits_for_its_disk_is_one_boot_with_the_cause_and_the_mend() {
+    let mut kinds = good_start();
+    kinds.push(waiting(WaitCode::NoCleanSide));
+    (0..40).for_each(|_| kinds.extend(asks_again(WaitCode::NoCleanSide)));
+    let told = explained(&transcript(kinds.clone()), free(None), 7 + 200);
+    assert_eq!(told.boots.len(), 1, "the same boot asks again, and how it began is kept: {told:?}");
+    assert!(told.boots[0].steps.len() < 20);
+    let Outcome::Waits(finding) = &told.boots[0].outcome else { panic!("it waits: {told:?}") };
+    assert_eq!(finding.what, "win11 waits: no clean disk, and the one it used last is not proven off");
+    let text = render(&told, 5);
+    assert!(text.contains("=> it goes on asking: win11 waits: no clean disk") && text.contains("mend: leave it on: "), "{text}");
+    let image = || "win11".parse().expect("an image");
+    assert_eq!(
+        cause(kinds.clone()),
+        Cause::NoDisk { image: image(), code: WaitCode::NoCleanSide },
+        "an hour later it has stopped"
+    );
+    let machine = || "pc01".parse().expect("a name");
+    let target = "iqn.2026-11.example.cat:pc01.win11.a-01234567".parse().expect("legal");
+    kinds.extend([EventKind::FirstScript, script(), EventKind::Assigned { machine: machine(), image: image(), target }]);
+    assert!(matches!(cause(kinds.clone()), Cause::NoSession { .. }), "that it asked often is no loop");
+    kinds.extend([EventKind::FirstScript, script()]);
+    kinds.push(EventKind::Refused { machine: machine(), image: image(), code: RefusalCode::OtherHardware });
+    assert_eq!(cause(kinds), Cause::DiskRefused { image: image(), code: RefusalCode::OtherHardware });
+}
+
+#[test]
+fn an_entry_that_nobody_chose_waits_without_stopping_the_boot() {
+    let mut kinds = good_start();
+    let (machine, image) = ("pc01".parse().expect("a name"), "ubuntu".parse().expect("an image"));
+    let target = "iqn.2026-11.example.cat:pc01.win11.a-01234567".parse().expect("legal");
+    let default =
+        EventKind::Assigned { machine: "pc01".parse().expect("a name"), image: "win11".parse().expect("an image"), target };
+    kinds.extend([EventKind::Waiting { machine, image, code: WaitCode::Filling }, default]);
+    assert!(matches!(cause(kinds), Cause::NoSession { .. }));
+}
+
+#[test]
+fn what_others_fetch_is_no_boot() {
+    let foreign = EventKind::ForeignFetch { peer: [10, 0, 0, 9].into() };
+    assert!(!matches!(last([foreign], free(None)), Outcome::Stopped(_)));
+}
+
 #[test]
 fn where_dhcp_is_another_servers_a_boot_begins_with_what_is_fetched() {
     let mut seen = Transcript::empty();
     for minute in [0, 5, 600, 1200] {
         for (second, kind) in [(0, EventKind::FirstScript), (1, script())] {
             let at = begun() + SignedDuration::from_secs(minute * 60 + second);
-            seen.record(mac(), Some(ip("10.0.0.101")), Event { at, service: "http".into(), kind, what: String::new() });
+            seen.record(
+                mac(),
+                wire(),
+                Some(ip("10.0.0.101")),
+                Event { at, service: "http".into(), kind, until: None, what: String::new() },
+            );
         }
     }
     let boots = explained(&seen, free(None), 90_000).boots;
@@ -314,7 +382,12 @@ fn unknown_machines_are_those_that_tried_to_boot() {
     let mut seen = transcript([]);
     let mut record = |mac: &str, second: i64, kind: EventKind| {
         let at = begun() + SignedDuration::from_secs(second);
-        seen.record(mac.parse().expect("an address"), None, Event { at, service: "dhcp".into(), kind, what: String::new() });
+        seen.record(
+            mac.parse().expect("an address"),
+            wire(),
+            None,
+            Event { at, service: "dhcp".into(), kind, until: None, what: String::new() },
+        );
     };
     record("02:00:00:00:00:01", 1, discover(Asker::Firmware));
     record("02:00:00:00:00:01", 9, EventKind::Script { machine: None, default: None });
@@ -334,7 +407,7 @@ fn the_text_shows_steps_with_both_times_and_folds_what_repeats() {
     let events = &mut seen.machines.values_mut().next().expect("one").events;
     for second in 10..14 {
         let at = begun() + SignedDuration::from_millis(second * 1000 + 5);
-        events.push(Event { at, service: "tftp".into(), kind: sent(), what: "fetched ipxe.efi".into() });
+        events.push(Event { at, service: "tftp".into(), kind: sent(), until: None, what: "fetched ipxe.efi".into() });
     }
     let text = render(&explained(&seen, free(None), 7000), 3);
     let expected = "\

@@ -5,15 +5,19 @@
 use super::{
     assets::{AssetError, Assets},
     body::Payload,
+    connections::Busy,
+    machine::machine_script,
     route::{Route, decode, route},
     script::boot_script,
     select::{Facts, Selection, media_type, select},
     shortcut::Shortcut,
 };
-use crate::boot::{
-    chap,
-    serve::{Happening, Recorder, Served, shown},
-    transcript::EventKind,
+use crate::{
+    boot::{
+        serve::{Agent, Boots, Happening, Recorder, Served, shown},
+        transcript::EventKind,
+    },
+    names::BootNonce,
 };
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -34,8 +38,14 @@ pub struct Source<'a> {
     pub assets: &'a Arc<Assets>,
     /// Where answers to machines are written down.
     pub recorder: &'a Recorder,
+    /// The boots that were begun.
+    pub boots: &'a Boots,
+    /// Who assigns disks.
+    pub agent: &'a Agent,
     /// Who asks.
     pub peer: IpAddr,
+    /// The mark of a connection that is being answered.
+    pub busy: Busy<'a>,
     /// The way of files past us on this connection.
     pub shortcut: &'a Shortcut,
 }
@@ -47,28 +57,22 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
     let table = &served.table;
     match route(&method, request.uri().path()) {
         Route::BootScript => {
-            if method == Method::GET {
-                recorder.record_address(peer, happening(EventKind::FirstScript, "fetched boot.ipxe"));
+            if method == Method::HEAD {
+                // As long as any, and no boot begins.
+                return text(&method, StatusCode::OK, boot_script(&table.http_base(), BootNonce::from_octets([0; 8])));
             }
-            text(&method, StatusCode::OK, boot_script(&table.http_base()))
-        }
-        Route::MachineScript(mac) => {
-            let (kind, what, script) = match table.machine(mac) {
-                Some((name, machine)) => (
-                    EventKind::Script { machine: Some(name.clone()), default: Some(machine.default.clone()) },
-                    format!("gave the script of {name}, default {}", machine.default),
-                    chap::script_for(name, machine, &served.secrets, peer),
-                ),
-                None => {
-                    let kind = EventKind::Script { machine: None, default: None };
-                    (kind, "gave the script for unknown machines".to_owned(), table.unknown_script.clone())
+            match source.boots.begin(peer) {
+                Ok(boot) => {
+                    recorder.record_address(peer, happening(EventKind::FirstScript, "fetched boot.ipxe"));
+                    text(&method, StatusCode::OK, boot_script(&table.http_base(), boot))
                 }
-            };
-            if method == Method::GET {
-                recorder.record_script(mac, peer, happening(kind, what));
+                Err(error) => {
+                    tracing::error!(%error, "the kernel gives no random numbers");
+                    text(&method, StatusCode::SERVICE_UNAVAILABLE, "try again\n".to_owned())
+                }
             }
-            text(&method, StatusCode::OK, script)
         }
+        Route::MachineScript(mac) => machine_script(request, mac, source).await,
         Route::Loader(name) => match served.loaders.find(&name) {
             Some((name, file)) => {
                 if method == Method::GET {
@@ -98,7 +102,7 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
     }
 }
 
-fn happening(kind: EventKind, what: impl Into<String>) -> Happening {
+pub(super) fn happening(kind: EventKind, what: impl Into<String>) -> Happening {
     Happening { service: "http", kind, what: what.into() }
 }
 
@@ -117,7 +121,7 @@ fn record_asset(status: StatusCode, path: &str, source: Source<'_>) {
 }
 
 /// Said to this one machine, at this moment: a script may hold its secret, and no proxy is to keep it for another.
-fn text(method: &Method, status: StatusCode, text: String) -> Response<Payload> {
+pub(super) fn text(method: &Method, status: StatusCode, text: String) -> Response<Payload> {
     let mut response = whole(method, status, "text/plain; charset=utf-8", text.into());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

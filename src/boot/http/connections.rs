@@ -35,6 +35,22 @@ impl Activity {
     }
 }
 
+/// The mark of a connection that is being answered, and when it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Busy<'a> {
+    /// The mark.
+    pub activity: &'a Activity,
+    /// The time now.
+    pub now: Duration,
+}
+
+impl Busy<'_> {
+    /// Nothing will move for so long, because the answer is being made.
+    pub fn touch_for(&self, time: Duration) {
+        self.activity.touch(self.now + time);
+    }
+}
+
 /// What is to be done with a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission<K> {
@@ -117,6 +133,16 @@ mod tests {
     }
 
     const LATER: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_connection_whose_answer_is_being_made_is_not_the_quietest() {
+        let connections = room(MOST, MOST);
+        connections.0.values().for_each(|(_, activity)| {
+            Busy { activity, now: Duration::from_secs(10) }.touch_for(Duration::from_secs(3));
+        });
+        assert!(!connections.has_room(Duration::from_secs(13)), "they are being answered");
+        assert!(connections.has_room(Duration::from_secs(14)), "that took too long");
+    }
 
     #[test]
     fn an_address_that_has_enough_gives_up_its_own_quietest() {

@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** every path has exactly one meaning, and no path leads out of the assets.
 
-use crate::{boot::loaders::AUTOEXEC, names::MacAddr};
+use crate::{
+    boot::{assignment::ClientUuid, loaders::AUTOEXEC},
+    names::{BootNonce, MacAddr},
+};
 use hyper::Method;
 
 /// What is asked for.
@@ -60,6 +63,24 @@ pub fn route(method: &Method, path: &str) -> Route {
     }
 }
 
+/// What the query of a machine's script says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BootQuery {
+    /// Which boot it is for.
+    pub boot: Option<BootNonce>,
+    /// The UUID of the machine's firmware, where it says one.
+    pub uuid: Option<ClientUuid>,
+}
+
+/// Reads the query of a machine's script; of two values the first counts, and what does not read is none.
+pub fn boot_query(query: &str) -> BootQuery {
+    let value = |key: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
+    };
+    BootQuery { boot: value("boot").and_then(|boot| boot.parse().ok()), uuid: value("uuid").and_then(|uuid| uuid.parse().ok()) }
+}
+
 /// A path with its `%xx` read; `None` where they do not read, or hide a control character.
 pub(super) fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
@@ -104,6 +125,20 @@ mod tests {
         ] {
             assert_eq!(route(&Method::GET, path), expected, "{path}");
             assert_eq!(route(&Method::HEAD, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_names_a_boot_and_a_machine_or_neither() {
+        let uuid = "4C4C4544-0042-4a10-8051-b3c04f564432";
+        let whole = boot_query(&format!("boot=00000000000000ab&uuid={uuid}"));
+        assert_eq!(whole.boot, Some(BootNonce::from_octets([0, 0, 0, 0, 0, 0, 0, 0xab])));
+        assert_eq!(whole.uuid.map(|uuid| uuid.to_string()), Some(uuid.to_ascii_lowercase()));
+        let without = boot_query("x&boot=00000000000000ab&uuid=");
+        assert_eq!((without.boot, without.uuid), (whole.boot, None));
+        assert_eq!(boot_query("boot=zz&boot=00000000000000ab"), BootQuery::default(), "the first counts");
+        for none in ["", "boot", "boot=", "boot=AB", "&&=&", "uuid=${uuid}", "boot=00000000000000ab0"] {
+            assert_eq!(boot_query(none), BootQuery::default(), "{none}");
         }
     }
 

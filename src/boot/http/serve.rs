@@ -7,11 +7,11 @@
 use super::{
     answer::{Source, answer},
     assets::Assets,
-    connections::{Activity, Admission, Connections},
+    connections::{Activity, Admission, Busy, Connections},
     shortcut::Shortcut,
     stall::Watched,
 };
-use crate::boot::serve::{Recorder, Served};
+use crate::boot::serve::{Agent, Boots, Recorder, Served};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioTimer;
 use std::{collections::BTreeMap, convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
@@ -40,6 +40,10 @@ pub struct Shared {
     pub assets: Arc<Assets>,
     /// Where answers to machines are written down.
     pub recorder: Arc<Recorder>,
+    /// The boots that were begun.
+    pub boots: Arc<Boots>,
+    /// Who assigns disks.
+    pub agent: Arc<Agent>,
 }
 
 /// Answers until told to stop, then lets running answers end.
@@ -119,7 +123,16 @@ async fn connection(
     let service = service_fn(|request: Request<Incoming>| async move {
         activity.touch(epoch.elapsed());
         let served = shared.served.borrow().clone();
-        let source = Source { served: &served, assets: &shared.assets, recorder: &shared.recorder, peer, shortcut };
+        let source = Source {
+            served: &served,
+            assets: &shared.assets,
+            recorder: &shared.recorder,
+            boots: &shared.boots,
+            agent: &shared.agent,
+            peer,
+            busy: Busy { activity, now: epoch.elapsed() },
+            shortcut,
+        };
         Ok::<_, Infallible>(answer(&request, source).await)
     });
     let mut connection = pin!(

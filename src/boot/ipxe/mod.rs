@@ -4,6 +4,9 @@
 //! **Invariant:** pure; a template that names something unknown, runs too long or yields no script is an error, never an
 //! empty line.
 
+pub mod markers;
+
+use self::markers::{target_marker, wait_marker};
 use super::chap::MARKER;
 use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
 use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
@@ -70,7 +73,8 @@ struct EntryContext<'a> {
     title: &'a str,
     key: Option<MenuKey>,
     kind: &'static str,
-    target: Option<&'a str>,
+    wait: Option<String>,
+    target: Option<String>,
     root_path: Option<String>,
     disks: Vec<DiskContext>,
     kernel: Option<String>,
@@ -122,7 +126,17 @@ impl<'a> Scripts<'a> {
             entries: seat.entries.iter().map(|entry| self.entry(entry)).collect(),
             timeout_ms: seat.menu_timeout.duration().as_millis() as u64,
         };
-        self.render("machine.ipxe", page)
+        let script = self.render("machine.ipxe", page)?;
+        // The commands of a wait go there, and iPXE ends a script whose label is not there.
+        let attached = seat.entries.iter().filter_map(|entry| entry.kind.attachment());
+        let mut waits = attached.map(|attachment| wait_marker(&attachment.image));
+        let is_led_nowhere = waits.any(|wait| script.lines().any(|line| line.trim() == wait));
+        if is_led_nowhere && !script.lines().any(|line| line.trim_end() == ":failed") {
+            let message =
+                "the script may have to wait for a disk, and has no label \":failed\" to go to when that fails".to_owned();
+            return Err(TemplateError { file: "templates/machine.ipxe".to_owned(), line: 0, message });
+        }
+        Ok(script)
     }
 
     /// The script of a machine that the site does not know.
@@ -131,15 +145,18 @@ impl<'a> Scripts<'a> {
     }
 
     fn entry<'e>(&self, entry: &'e Entry) -> EntryContext<'e> {
-        let attachment = entry.kind.attachment();
+        let image = entry.kind.attachment().map(|attachment| &attachment.image);
+        let attached = entry.kind.attachment().zip(image.map(target_marker));
+        let attached = attached.as_ref().map(|(attachment, target)| (*attachment, target.as_str()));
         let mut shown = EntryContext {
             name: entry.image.as_str(),
             title: &entry.title,
             key: entry.key,
             kind: "local",
-            target: attachment.map(|attachment| attachment.target.as_str()),
-            root_path: attachment.map(|attachment| root_path(attachment, Lun(0))),
-            disks: attachment.map_or_else(Vec::new, disks),
+            wait: image.map(wait_marker),
+            target: attached.map(|(_, target)| target.to_owned()),
+            root_path: attached.map(|(attachment, target)| root_path(attachment, target, Lun(0))),
+            disks: attached.map_or_else(Vec::new, |(attachment, target)| disks(attachment, target)),
             kernel: None,
             initrd: Vec::new(),
             args: None,
@@ -173,13 +190,13 @@ impl<'a> Scripts<'a> {
 }
 
 /// Drives are numbered from 0x80, the first that a BIOS boots (INT 13h).
-fn disks(attachment: &Attachment) -> Vec<DiskContext> {
-    let disk = |lun: &Lun| DiskContext { drive: format!("{:#x}", 0x80 + lun.0), root_path: root_path(attachment, *lun) };
+fn disks(attachment: &Attachment, target: &str) -> Vec<DiskContext> {
+    let disk = |lun: &Lun| DiskContext { drive: format!("{:#x}", 0x80 + lun.0), root_path: root_path(attachment, target, *lun) };
     attachment.luns.iter().map(disk).collect()
 }
 
 /// RFC 4173 §5: `iscsi:<server>:<protocol>:<port>:<LUN>:<target>`; empty is TCP and LUN 0, and the LUN is in hex.
-fn root_path(Attachment { target, portal, .. }: &Attachment, lun: Lun) -> String {
+fn root_path(Attachment { portal, .. }: &Attachment, target: &str, lun: Lun) -> String {
     let lun = if lun.0 == 0 { String::new() } else { format!("{:x}", lun.0) };
     format!("iscsi:{}::{}:{lun}:{target}", portal.0.ip(), portal.0.port())
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::desired::Entry;
+use crate::desired::{Entry, Reset};
 use crate::names::{DhcpOptions, Interval};
 
 fn seat(entries: Vec<Entry>, seconds: u64) -> Seat {
@@ -29,8 +29,9 @@ fn disk(image: &str) -> Entry {
 
 fn attachment(image: &str, disks: u16) -> Attachment {
     Attachment {
-        target: format!("iqn.2026-11.example.cat:pc01.{image}").parse().expect("legal"),
+        image: image.parse().expect("legal"),
         portal: "192.168.1.2:3260".parse().expect("legal"),
+        reset: Reset::EveryBoot,
         luns: (0..disks).map(Lun).collect(),
     }
 }
@@ -65,7 +66,7 @@ fn a_single_disk_boots_without_a_menu() {
         ),
         "{script}"
     );
-    let hook = "\nsanhook --drive 0x80 iscsi:192.168.1.2::3260::iqn.2026-11.example.cat:pc01.win11 || goto wait-win11\n";
+    let hook = "\n%wait:win11%\nset try:int32 0\nset pause:int32 1\n:try-win11\ninc try\nsanhook --drive 0x80 iscsi:192.168.1.2::3260::%target:win11% || goto wait-win11\n";
     assert!(script.contains(hook) && script.contains("\nsanboot --no-describe --drive 0x80 ||\n"), "{script}");
     assert!(!script.contains("menu "), "{script}");
 }
@@ -118,7 +119,9 @@ fn every_entry_names_the_initiator_and_forgets_the_router_where_asked() {
     for label in ["boot-win11", "boot-rescue"] {
         assert!(part(&script, label).contains("\nset initiator-iqn iqn.2026-11.example.cat:pc01\n"), "{script}");
     }
-    assert!(part(&script, "boot-win11").contains("\nset netX/gateway 0.0.0.0\n"), "{script}");
+    let own = part(&script, "boot-win11");
+    assert!(own.contains("\n%wait:win11%\nset netX/gateway 0.0.0.0\n"), "a wait needs the router: {script}");
+    assert!(part(&script, "failed").contains("\nclear netX/gateway ||\nchain "), "so does a new beginning: {script}");
     assert!(!part(&script, "boot-rescue").contains("gateway"), "it has no disk: {script}");
 }
 
@@ -128,9 +131,8 @@ fn data_disks_are_drives_of_their_own_and_let_go_again() {
     let script = render(&[], &seat(vec![entry], 5)).expect("renders");
     let boot = part(&script, "boot-win11");
     for (drive, lun) in [("0x81", "1"), ("0x82", "2")] {
-        let hook = format!(
-            "\nsanhook --no-describe --drive {drive} iscsi:192.168.1.2::3260:{lun}:iqn.2026-11.example.cat:pc01.win11 || goto wait-win11\n"
-        );
+        let hook =
+            format!("\nsanhook --no-describe --drive {drive} iscsi:192.168.1.2::3260:{lun}:%target:win11% || goto wait-win11\n");
         assert!(boot.contains(&hook), "{script}");
         assert_eq!(boot.matches(&format!("\nsanunhook --drive {drive} ||\n")).count(), 2, "{script}");
     }
@@ -142,11 +144,37 @@ fn what_an_installer_installs_on_stays_attached() {
     if let EntryKind::Linux { attach, .. } = &mut entry.kind {
         *attach = Some(attachment("blank", 1));
     }
-    let script = render(&[], &seat(vec![entry], 5)).expect("renders");
+    let script = render(&[], &seat(vec![disk("blank"), entry], 5)).expect("renders");
     let boot = part(&script, "boot-rescue");
-    let hook = boot.find("sanhook --drive 0x80 iscsi:192.168.1.2::3260::iqn.2026-11.example.cat:pc01.blank ||").expect("hooked");
+    assert!(boot.find("\n%wait:blank%\n") < boot.find("\nsanhook "), "it is the same disk that its own entry boots: {script}");
+    let hook = boot.find("sanhook --drive 0x80 iscsi:192.168.1.2::3260::%target:blank% ||").expect("hooked");
     let keep = boot.find("\nset keep-san 1\n").expect("kept");
     assert!(hook < keep && keep < boot.find("\nboot ||\n").expect("booted"), "{script}");
+}
+
+/// What was given for one boot is not given again: only the first script leads to a new answer.
+#[test]
+fn every_failure_goes_to_the_first_script_and_a_dead_server_leaves_the_menu() {
+    let script = render(&[], &seat(vec![disk("win11"), linux()], 5)).expect("renders");
+    let failed = part(&script, "failed");
+    let chain =
+        failed.find("\nchain --replace --autofree --timeout 30000 http://192.168.1.2:8080/boot.ipxe ||\n").expect("chained");
+    assert!(failed.find("&& shell ||\n") < Some(chain) && failed.ends_with("\nsleep 5 ||\ngoto start\n"), "{failed}");
+    let starts = script.matches("goto start\n").count();
+    assert_eq!((starts, script.matches("|| goto start\n").count()), (2, 1), "the menu's own and the last resort: {script}");
+}
+
+/// A site's own template gets the same markers.
+#[test]
+fn a_site_template_may_name_the_wait_and_the_target() {
+    let own = "#!ipxe\n{% for entry in entries %}{{ entry.wait }} {{ entry.target }} {{ entry.root_path }} {{ entry.disks[0].root_path }}\n{% endfor %}";
+    let script = render(&[("machine.ipxe", own)], &seat(vec![disk("win11")], 5)).expect("renders");
+    let path = "iscsi:192.168.1.2::3260::%target:win11%";
+    assert_eq!(script, format!("#!ipxe\n%wait:win11% %target:win11% {path} {path}\n"));
+    let waits = "#!ipxe\n{{ entries[0].wait }}\nsanboot {{ entries[0].root_path }}\n";
+    let error = render(&[("machine.ipxe", waits)], &seat(vec![disk("win11")], 5)).expect_err("its wait leads nowhere");
+    assert!(error.message.contains("no label \":failed\""), "{error}");
+    assert!(render(&[("machine.ipxe", &format!("{waits}:failed\nshell\n"))], &seat(vec![disk("win11")], 5)).is_ok());
 }
 
 /// Every `goto` leads to a label that is there once.

@@ -4,7 +4,7 @@
 //! EFFECTS: sockets and tasks.
 #![expect(clippy::disallowed_methods, reason = "effect room: opens the services' sockets")]
 
-use super::{Listening, Ports, Recorder, ServeError, Served, Sockets};
+use super::{Listening, Ports, ServeError, Served, Sockets};
 use crate::{
     boot::{
         dhcp::{
@@ -13,10 +13,7 @@ use crate::{
             journal::Opened,
             serve::{BACKLOG, serve_dhcp},
         },
-        http::{
-            assets::Assets,
-            serve::{Shared, serve_http},
-        },
+        http::serve::{Shared, serve_http},
         tftp::serve::serve_tftp,
     },
     desired::NetworkMode,
@@ -26,12 +23,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, UdpSocket},
-    path::PathBuf,
-    sync::Arc,
 };
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -62,17 +57,9 @@ pub struct House {
 
 impl House {
     /// A house with all doors closed.
-    pub fn new(
-        ports: Ports,
-        given: Sockets,
-        served: watch::Receiver<Arc<Served>>,
-        recorder: Arc<Recorder>,
-        assets: PathBuf,
-        leases: Opened,
-    ) -> Self {
+    pub fn new(ports: Ports, given: Sockets, shared: Shared, leases: Opened) -> Self {
         let (incoming, heard) = mpsc::channel(BACKLOG);
-        let desk = tokio::spawn(serve_dhcp(heard, served.clone(), recorder.clone(), leases));
-        let shared = Shared { served, assets: Arc::new(Assets::new(assets)), recorder };
+        let desk = tokio::spawn(serve_dhcp(heard, shared.served.clone(), shared.recorder.clone(), shared.boots.clone(), leases));
         Self { ports, given, shared, dhcp: Doors::new(incoming), desk, tftp: None, http: None, said: BTreeSet::new() }
     }
 

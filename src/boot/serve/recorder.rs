@@ -6,22 +6,28 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
-    boot::transcript::{Event, EventKind, PATH, ServerKind, Transcript},
+    boot::{
+        table::FixedTable,
+        transcript::{Event, EventKind, PATH, Reservation, ServerKind, Source, Transcript},
+    },
     names::MacAddr,
 };
 use fs_err as fs;
 use jiff::Timestamp;
 use std::{
+    collections::BTreeSet,
     fmt,
     io::{self, BufWriter},
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 /// Changes that may wait for the next write: ten seconds of the busiest room. A flood beyond it is only counted.
 const WAITING: usize = 1 << 16;
+/// And so many while strangers have made them: a flood of strangers leaves room for the machines of the site.
+const WAITING_OF_STRANGERS: usize = WAITING / 2;
 
 /// How many times as long as a write takes nothing is written after it: what explains a room must not slow its boots.
 const PACE: u32 = 100;
@@ -49,6 +55,8 @@ type Change = Box<dyn FnOnce(&mut Transcript) + Send>;
 /// Keeps the transcript of one state directory.
 pub struct Recorder {
     path: PathBuf,
+    /// The machines of the site.
+    known: RwLock<BTreeSet<MacAddr>>,
     waiting: Mutex<Waiting>,
     kept: Arc<Mutex<Kept>>,
 }
@@ -56,6 +64,8 @@ pub struct Recorder {
 /// What has happened since the last write.
 #[derive(Default)]
 struct Waiting {
+    /// The machines of the site, where there are others since.
+    known: Option<BTreeSet<MacAddr>>,
     changes: Vec<Change>,
     lost: usize,
 }
@@ -85,7 +95,7 @@ impl Happening {
     }
 
     fn at(self, at: Timestamp) -> Event {
-        Event { at, service: self.service.to_owned(), kind: self.kind, what: self.what }
+        Event { at, service: self.service.to_owned(), kind: self.kind, until: None, what: self.what }
     }
 }
 
@@ -122,31 +132,28 @@ impl Recorder {
             }),
         };
         let kept = Arc::new(Mutex::new(Kept { transcript, on_disk: OnDisk::Current, due: Instant::now() }));
-        Ok(Self { path, waiting: Mutex::default(), kept })
+        Ok(Self { path, known: RwLock::default(), waiting: Mutex::default(), kept })
     }
 
-    /// Records an event of a machine, and the address it was seen with.
-    pub fn record(&self, mac: MacAddr, address: Option<Ipv4Addr>, happening: Happening) {
+    /// Takes note of which machines are of the site.
+    pub fn know(&self, table: &FixedTable) {
+        let known: BTreeSet<MacAddr> = table.machines.values().flat_map(|machine| machine.macs.iter().copied()).collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known.clone();
+        lock(&self.waiting).known = Some(known);
+    }
+
+    /// Records an event of a machine that was heard there, and the address that DHCP shows it with.
+    pub fn record(&self, mac: MacAddr, source: Source, address: Option<Ipv4Addr>, happening: Happening) {
         tracing::info!(%mac, service = happening.service, "{}", happening.what);
-        self.change(move |transcript, at| transcript.record(mac, address, happening.at(at)));
+        self.change(self.share(mac), move |transcript, at| transcript.record(mac, source, address, happening.at(at)));
     }
 
-    /// Records that a machine's script was fetched, and from where if that is not where the machine is: anybody can ask for any
-    /// script, so an address that DHCP showed is believed before one that HTTP shows.
-    pub fn record_script(&self, mac: MacAddr, peer: IpAddr, mut happening: Happening) {
-        tracing::info!(%mac, %peer, service = happening.service, "{}", happening.what);
-        self.change(move |transcript, at| {
-            let known = transcript.machines.get(&mac).and_then(|machine| machine.address).map(IpAddr::V4);
-            let address = match (known, peer) {
-                (Some(known), peer) if known != peer => {
-                    happening.what.push_str(&format!(", to {peer}"));
-                    None
-                }
-                (None, IpAddr::V4(peer)) => Some(peer),
-                _ => None,
-            };
-            transcript.record(mac, address, happening.at(at));
-            transcript.record_script(mac, at);
+    /// Records that a machine's script was fetched and what it was told, the script first.
+    pub fn record_fetch(&self, mac: MacAddr, peer: IpAddr, reservation: Reservation, happened: Vec<Happening>) {
+        happened.iter().for_each(|happening| tracing::info!(%mac, %peer, service = happening.service, "{}", happening.what));
+        self.change(self.share(mac), move |transcript, at| {
+            let events = happened.into_iter().map(|happening| happening.at(at)).collect();
+            transcript.record_fetch(mac, peer, reservation, events);
         });
     }
 
@@ -154,34 +161,44 @@ impl Recorder {
     pub fn record_address(&self, peer: IpAddr, happening: Happening) {
         tracing::info!(%peer, service = happening.service, "{}", happening.what);
         let IpAddr::V4(address) = peer else { return };
-        self.change(move |transcript, at| {
+        self.change(WAITING_OF_STRANGERS, move |transcript, at| {
             if let Some(mac) = transcript.machine_at(address) {
-                transcript.record(mac, None, happening.at(at));
+                transcript.record(mac, Source::Address(peer), None, happening.at(at));
             }
         });
+    }
+
+    /// How many changes may wait when one of this machine is added.
+    fn share(&self, mac: MacAddr) -> usize {
+        match self.known.read().unwrap_or_else(PoisonError::into_inner).contains(&mac) {
+            true => WAITING,
+            false => WAITING_OF_STRANGERS,
+        }
     }
 
     /// Records that a booting machine asked for an address on an interface.
     pub fn record_question(&self, interface: &str) {
         let interface = interface.to_owned();
-        self.change(move |transcript, at| transcript.record_question(&interface, at));
+        self.change(WAITING, move |transcript, at| transcript.record_question(&interface, at));
     }
 
     /// Records that another server was seen.
     pub fn record_server(&self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String) {
         let interface = interface.to_owned();
-        self.change(move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
+        self.change(WAITING, move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
     }
 
     /// Makes the changes that wait, and writes the transcript if it changed and is due.
     pub async fn flush(&self, flush: Flush) {
-        let Waiting { changes, lost } = std::mem::take(&mut *lock(&self.waiting));
+        let Waiting { known, changes, lost } = std::mem::take(&mut *lock(&self.waiting));
         if lost > 0 {
             tracing::warn!(lost, "more happened in a second than is written down");
         }
         let (kept, path) = (self.kept.clone(), self.path.clone());
         let written = tokio::task::spawn_blocking(move || {
             let mut kept = lock(&kept);
+            // Who is of the site is nothing that happened: it is not written by itself.
+            known.into_iter().for_each(|known| kept.transcript.know(known));
             if changes.is_empty() && kept.on_disk == OnDisk::Current {
                 return Ok(());
             }
@@ -201,12 +218,13 @@ impl Recorder {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Transcript, Timestamp) + Send + 'static) {
+    /// Adds a change if fewer than `most` wait.
+    fn change(&self, most: usize, change: impl FnOnce(&mut Transcript, Timestamp) + Send + 'static) {
         let at = Timestamp::now();
         // Made and, where it is too many, dropped outside the lock, which every answer takes.
         let change: Change = Box::new(move |transcript| change(transcript, at));
         let mut waiting = lock(&self.waiting);
-        match waiting.changes.len() < WAITING {
+        match waiting.changes.len() < most {
             true => waiting.changes.push(change),
             false => waiting.lost += 1,
         }
@@ -228,7 +246,7 @@ fn write(path: &Path, transcript: &Transcript) -> io::Result<()> {
     Ok(())
 }
 
-/// The planner reads it, and may run as another user.
+/// Whoever explains a boot reads it, and may be another user.
 fn world_readable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
@@ -236,6 +254,25 @@ fn world_readable() -> std::fs::Permissions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_leaves_room_for_what_machines_of_the_site_do() {
+        let state = tempfile::tempdir().expect("a directory");
+        let recorder = Recorder::open(state.path()).expect("it opens");
+        let mac =
+            |n: u32| MacAddr::from_octets([&[2, 0][..], &n.to_be_bytes()].concat().try_into().expect("six")).expect("unicast");
+        *recorder.known.write().expect("whole") = [mac(0)].into();
+        let record = |n: u32| {
+            let happening = Happening { service: "dhcp", kind: EventKind::Other, what: String::new() };
+            recorder.record(mac(n), Source::Interface("lan0".into()), None, happening);
+        };
+        (1..WAITING as u32 * 2).for_each(record);
+        assert_eq!(lock(&recorder.waiting).changes.len(), WAITING_OF_STRANGERS);
+        record(0);
+        recorder.flush(Flush::Last).await;
+        let written = Transcript::parse(&fs::read_to_string(state.path().join(PATH)).expect("a file")).expect("it reads");
+        assert!(written.machines.contains_key(&mac(0)));
+    }
 
     #[tokio::test]
     async fn what_is_not_due_waits_for_a_later_write_or_the_last() {

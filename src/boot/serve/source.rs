@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table and the loaders")]
 
 use crate::boot::{
+    assignment::Generation,
     chap::{self, Secrets},
     http::script::autoexec_script,
     loaders::{AUTOEXEC, Loaders},
@@ -40,6 +41,8 @@ const HEADERS: usize = 32;
 pub struct Served {
     /// The table.
     pub table: FixedTable,
+    /// Which one it is, by its text.
+    pub generation: Generation,
     /// The loaders that are there.
     pub loaders: Loaders,
     /// The CHAP secrets that were published with it.
@@ -56,7 +59,7 @@ type Stamp = (u64, u64, u64, i64, i64);
 pub struct TableSource {
     path: PathBuf,
     seen: Option<Stamp>,
-    table: Option<BootTable>,
+    table: Option<(BootTable, Generation)>,
     secrets_path: PathBuf,
     secrets: Secrets,
     secrets_seen: Option<Stamp>,
@@ -94,7 +97,7 @@ impl TableSource {
     /// What is to be served from now on, when it is not what was served before.
     pub fn poll(&mut self) -> Option<Served> {
         let table_changed = self.read_table() | self.read_secrets();
-        let table = self.table.as_ref()?;
+        let (table, generation) = self.table.as_ref()?;
         let Listing { files, left_out } = list(table.loaders.as_deref());
         if left_out != self.left_out {
             left_out.iter().for_each(|what| tracing::warn!("{what}"));
@@ -117,7 +120,13 @@ impl TableSource {
         loaders.add(AUTOEXEC, autoexec_script(&table.http_base()).into());
         self.loaders_seen = files;
         let largest_block = largest_block(table);
-        Some(Served { table: table.clone().into(), loaders, secrets: self.secrets.clone(), largest_block })
+        Some(Served {
+            table: table.clone().into(),
+            generation: generation.clone(),
+            loaders,
+            secrets: self.secrets.clone(),
+            largest_block,
+        })
     }
 
     /// Reads the CHAP secrets if their file changed; true when there are others. What does not read leaves none: a machine
@@ -162,7 +171,8 @@ impl TableSource {
         self.seen = Some(stamp);
         let read = fs::read_to_string(&self.path).map_err(|error| error.to_string());
         let parsed = read.and_then(|text| {
-            BootTable::parse(&text).map_err(|error| match std::error::Error::source(&error) {
+            let generation = Generation::of(&text);
+            BootTable::parse(&text).map(|table| (table, generation)).map_err(|error| match std::error::Error::source(&error) {
                 Some(source) => format!("{error}: {source}"),
                 None => error.to_string(),
             })

@@ -3,9 +3,12 @@
 //! **Invariant:** a kind that this version does not know reads as [`EventKind::Other`], so a newer transcript explains less and
 //! breaks nothing.
 
-use crate::names::{ClientArch, MachineName};
+use crate::{
+    boot::assignment::{RefusalCode, WaitCode},
+    names::{ClientArch, ImageName, Iqn, MachineName},
+};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -59,6 +62,43 @@ pub enum EventKind {
         machine: Option<MachineName>,
         /// What it boots by itself.
         default: Option<String>,
+    },
+    /// The machine's own script was fetched by an address that is not the machine's.
+    ForeignFetch {
+        /// Which.
+        peer: IpAddr,
+    },
+    /// The machine's own script was asked for without a boot that this service knows, and the machine sent to the first script.
+    SentBack {
+        /// Whose script it is.
+        machine: MachineName,
+    },
+    /// This boot was given a disk.
+    Assigned {
+        /// Whose.
+        machine: MachineName,
+        /// Of which image.
+        image: ImageName,
+        /// Its target.
+        target: Iqn,
+    },
+    /// This boot has to wait for a disk.
+    Waiting {
+        /// Whose.
+        machine: MachineName,
+        /// Of which image.
+        image: ImageName,
+        /// Why.
+        code: WaitCode,
+    },
+    /// This boot was refused a disk.
+    Refused {
+        /// Whose.
+        machine: MachineName,
+        /// Of which image.
+        image: ImageName,
+        /// Why.
+        code: RefusalCode,
     },
     /// A file of the asset store went out.
     AssetSent {
@@ -179,9 +219,14 @@ impl EventKind {
     pub fn is_of_a_boot(&self) -> bool {
         match self {
             Self::Dhcp { asker, .. } => *asker != Asker::System,
-            Self::Other => false,
+            Self::ForeignFetch { .. } | Self::Other => false,
             _ => true,
         }
+    }
+
+    /// Whether it says that a boot has no disk yet.
+    pub fn is_of_a_wait(&self) -> bool {
+        matches!(self, Self::Waiting { .. } | Self::Refused { .. })
     }
 
     /// The other DHCP server that the machine chose.

@@ -4,7 +4,10 @@
 //! [`Outcome::Done`] is never taken back.
 
 use crate::plan::{Change, ChangeId, Gate, Outcome, Plan, Subject};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+/// What is said of a change that goes on by itself.
+const BACKGROUND: &str = "goes on in the background";
 
 pub(super) struct Ledger<'a> {
     changes: &'a [Change],
@@ -31,25 +34,16 @@ impl<'a> Ledger<'a> {
         self.change(id).map_or(&[], |change| &change.after)
     }
 
-    /// Whether a change is one of these or waits for one, however far back.
-    pub(super) fn waits_for_any(&self, id: ChangeId, changes: &BTreeSet<ChangeId>) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut next = vec![id];
-        while let Some(id) = next.pop() {
-            if changes.contains(&id) {
-                return true;
-            }
-            next.extend(self.after(id).iter().filter(|before| seen.insert(**before)));
-        }
-        false
-    }
-
     /// Whether work on a change may go on; writes down why not.
     pub(super) fn may_go_ahead(&mut self, id: ChangeId) -> bool {
         if self.is_held(id) || self.troubles.contains_key(&id) {
             return false;
         }
         match self.after(id).iter().find_map(|before| self.obstacle(*before)) {
+            Some(because) if because == BACKGROUND => {
+                self.troubles.insert(id, Outcome::Background);
+                false
+            }
             Some(because) => {
                 self.troubles.insert(id, Outcome::Skipped(because));
                 false
@@ -63,18 +57,23 @@ impl<'a> Ledger<'a> {
     }
 
     fn obstacle(&self, before: ChangeId) -> Option<String> {
-        let subject = squeeze(&self.label(before));
+        let subject = self.label(before);
         if self.is_held(before) {
             return Some(format!("waits for {subject}, which is held"));
         }
         // Something further back may have failed without a step in between that would have noticed.
-        let deeper =
-            || self.after(before).iter().find_map(|further| self.obstacle(*further)).map(|_| format!("{subject} was skipped"));
+        let deeper = || {
+            self.after(before)
+                .iter()
+                .find_map(|further| self.obstacle(*further))
+                .map(|because| if because == BACKGROUND { because } else { format!("{subject} was skipped") })
+        };
         match self.troubles.get(&before) {
             None | Some(Outcome::Done) => deeper(),
             Some(Outcome::Failed(_)) => Some(format!("{subject} failed")),
             Some(Outcome::Skipped(_)) => Some(format!("{subject} was skipped")),
             Some(Outcome::Stuck(_)) => Some(format!("{subject} is stuck")),
+            Some(Outcome::Background) => Some(BACKGROUND.to_owned()),
         }
     }
 
@@ -87,7 +86,7 @@ impl<'a> Ledger<'a> {
 
     /// Changes that only the boot table carries.
     pub(super) fn boot_changes(&self) -> impl Iterator<Item = ChangeId> + use<'a> {
-        let is_boot = |change: &Change| matches!(change.subject, Subject::Boot(_) | Subject::Table);
+        let is_boot = |change: &Change| matches!(change.subject, Subject::Boot { .. } | Subject::Table);
         self.changes.iter().enumerate().filter(move |(_, change)| is_boot(change)).map(|(at, _)| ChangeId(at as u32))
     }
 
@@ -100,9 +99,4 @@ impl<'a> Ledger<'a> {
         };
         ids.into_iter().map(outcome).collect()
     }
-}
-
-/// A subject's two columns as one phrase.
-fn squeeze(label: &str) -> String {
-    label.split_whitespace().collect::<Vec<_>>().join(" ")
 }

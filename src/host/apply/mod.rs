@@ -1,31 +1,30 @@
 //! Carries a plan out.
 //!
-//! What a power cut interrupted between LVM and the kernel is finished first ([`thin_transaction`]).
-//! **Invariant:** an interpreter: it runs the ops it was given in the order it was given them, and chooses nothing; only
-//! neighbouring changes in configfs that do not wait for one another go at once. What fails stops its own change and what waits for
-//! that, and nothing else; every change that was not held ends with an outcome.
+//! **Invariant:** an interpreter: it runs the steps it was given in the order it was given them, and chooses nothing. What fails stops
+//! its own change and what waits for that, and nothing else; every change that was not held ends with an outcome. Versions are filled
+//! in the background where somebody waits for machines meanwhile.
 
-mod configfs;
-mod idle;
-mod image;
+mod fill;
 mod ledger;
-mod lvm;
-mod lvm_effect;
 mod publish;
-mod thin_transaction;
+
+pub use fill::{Fills, Running, filling};
 
 use super::System;
-use crate::plan::{ChangeId, ConfigFsOp, Op, Outcome, Plan, Report, Step, VERSION, render_op};
-use configfs::Worker;
+use super::export::{Exporter, lio::Lio};
+use super::store::{Store, thin::Thin};
+use crate::names::{DiskId, Handle};
+use crate::plan::{ChangeId, DiskOp, ExportOp, Outcome, Plan, Pool, Report, Step, VERSION};
 use ledger::Ledger;
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// How long the kernel may take over one change in configfs. Removing an ACL waits for its client's commands, which a healthy
 /// disk answers within seconds; a full pool queues them for a minute (dm-thin `no_space_timeout`), and that is left behind.
 pub const CONFIGFS_DEADLINE: Duration = Duration::from_secs(20);
-
-/// How long one program of a plan may run: activating a large pool checks its metadata for minutes.
-const PROGRAM_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Where apply finds and leaves files, and its patience.
 #[derive(Debug, Clone)]
@@ -36,6 +35,8 @@ pub struct ApplyContext {
     pub image_store: PathBuf,
     /// How long the kernel may take over one change in configfs, [`CONFIGFS_DEADLINE`] but for tests.
     pub configfs_deadline: Duration,
+    /// Whether versions are filled while somebody waits, or in the background.
+    pub fills: Fills,
 }
 
 /// Told of how a plan comes along.
@@ -64,76 +65,80 @@ impl Progress for Silent {
 
 /// Carries a plan out, and says what became of each change. The caller holds the host's [`Lock`](super::Lock).
 pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mut dyn Progress) -> Report {
-    let touches_configfs = plan.steps.iter().any(|step| match step {
-        Step::Ops { ops, .. } => ops.iter().any(|op| matches!(op, Op::ConfigFs(_))),
-        Step::LvmBatch(_) | Step::LvmMany { .. } | Step::Publish { .. } => false,
-    });
+    let touches_configfs = plan.steps.iter().any(|step| matches!(step, Step::Exports(_)));
     let _locks = if touches_configfs { system.configfs.lock_out_other_tools() } else { Vec::new() };
-    thin_transaction::finish_interrupted(system, plan);
-    let mut run = Run {
-        system,
-        context,
-        worker: Worker::new(system.configfs.clone(), context.configfs_deadline),
-        ledger: Ledger::new(plan),
-        progress,
-    };
-    let mut steps = plan.steps.as_slice();
-    while let Some(step) = steps.first() {
+    let pool = plan.steps.iter().find_map(|step| match step {
+        Step::Disks { pool, .. } | Step::Fill { pool, .. } => Some(pool.clone()),
+        Step::Exports(_) | Step::Publish { .. } => None,
+    });
+    let store = pool.or_else(|| plan.steps.iter().find_map(pool_of_targets)).map(|pool| Thin::new(system, pool, &context.state));
+    if plan.steps.iter().any(|step| matches!(step, Step::Disks { .. } | Step::Fill { .. }))
+        && let Some(store) = &store
+    {
+        store.finish_interrupted();
+    }
+    let device = |disk: &DiskId| store.as_ref().map_or_else(String::new, |store| store.device(disk));
+    let exporter = Lio::new(system, &context.state, context.configfs_deadline, device);
+    let mut run = Run { system, context, store: store.as_ref(), exporter, ledger: Ledger::new(plan), progress };
+    for (at, step) in plan.steps.iter().enumerate() {
         if run.progress.is_told_to_stop() {
-            steps.iter().for_each(|step| run.leave_out(step));
+            plan.steps[at..].iter().for_each(|step| run.leave_out(step));
             break;
         }
-        let start = system.kernel.now();
-        let together = run.together(steps);
-        match together {
-            0 | 1 => run.step(step),
-            _ => run.ops_at_once(&steps[..together]),
-        }
-        steps = &steps[together.max(1)..];
-        let kind = match step {
-            Step::Ops { .. } => "ops",
-            Step::LvmBatch(_) => "batch",
-            Step::LvmMany { .. } => "many",
-            Step::Publish { .. } => "publish",
-        };
-        let millis = system.kernel.now().duration_since(start).as_secs_f64() * 1e3;
+        let start = system.kernel.boottime();
+        let kind = run.step(step);
+        let millis = system.kernel.boottime().saturating_sub(start).as_secs_f64() * 1e3;
         tracing::debug!(target: "barista::timing", "step took {millis:.2} ms: {kind}");
     }
     Report { version: VERSION, revision: plan.revision.clone(), outcomes: run.ledger.into_outcomes() }
 }
 
+/// Targets that are built lead to devices of a group, whatever else a plan does.
+fn pool_of_targets(step: &Step) -> Option<Pool> {
+    let Step::Exports(ops) = step else { return None };
+    ops.iter().find_map(|(_, op)| match op {
+        ExportOp::Build(plan) => Some(plan.pool.clone()),
+        _ => None,
+    })
+}
+
 struct Run<'a> {
     system: &'a System,
     context: &'a ApplyContext,
-    worker: Worker,
+    store: Option<&'a Thin<'a>>,
+    exporter: Lio<'a>,
     ledger: Ledger<'a>,
     progress: &'a mut dyn Progress,
 }
 
 impl Run<'_> {
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &Step) -> &'static str {
         match step {
-            Step::Ops { change, ops } => {
-                if !self.ledger.may_go_ahead(*change) {
-                    return;
-                }
-                self.progress.begin(Some(*change), &self.ledger.label(*change));
-                let outcome = self.ops(ops).err().unwrap_or(Outcome::Done);
-                self.progress.end(&outcome);
-                self.ledger.settle(*change, outcome);
+            Step::Disks { ops, .. } => {
+                self.disks(ops);
+                "disks"
             }
-            Step::LvmBatch(commands) => self.lvm_batch(commands),
-            Step::LvmMany { words, volumes } => self.lvm_many(words, volumes),
-            Step::Publish { change, table, otherwise } => self.publish(*change, table, otherwise),
+            Step::Exports(ops) => {
+                self.exports(ops);
+                "exports"
+            }
+            Step::Fill { change, ops, .. } => {
+                self.fill(*change, ops);
+                "fill"
+            }
+            Step::Publish { change, table, otherwise } => {
+                self.publish(*change, table, otherwise);
+                "publish"
+            }
         }
     }
 
     /// Settles the changes of a step that does not begin any more.
     fn leave_out(&mut self, step: &Step) {
         let changes: Vec<_> = match step {
-            Step::Ops { change, .. } => vec![*change],
-            Step::LvmBatch(commands) => commands.iter().map(|(change, _)| *change).collect(),
-            Step::LvmMany { volumes, .. } => volumes.iter().map(|(change, _)| *change).collect(),
+            Step::Disks { ops, .. } => ops.iter().map(|(change, _)| *change).collect(),
+            Step::Exports(ops) => ops.iter().map(|(change, _)| *change).collect(),
+            Step::Fill { change, .. } => vec![*change],
             Step::Publish { change, .. } => self.ledger.boot_changes().chain(*change).collect(),
         };
         for change in changes {
@@ -141,90 +146,99 @@ impl Run<'_> {
         }
     }
 
-    /// How many of the steps ahead are changes in configfs alone that do not wait for one another.
-    fn together(&self, steps: &[Step]) -> usize {
-        let mut changes = BTreeSet::new();
-        let is_one_of_them = |step: &&Step| match step {
-            Step::Ops { change, ops } => {
-                ops.iter().all(|op| matches!(op, Op::ConfigFs(_)))
-                    && !self.ledger.waits_for_any(*change, &changes)
-                    && changes.insert(*change)
-            }
-            Step::LvmBatch(_) | Step::LvmMany { .. } | Step::Publish { .. } => false,
+    fn disks(&mut self, ops: &[(ChangeId, DiskOp)]) {
+        for ops in self.independent(ops) {
+            self.disks_at_once(ops);
+        }
+    }
+
+    fn disks_at_once(&mut self, ops: &[(ChangeId, DiskOp)]) {
+        let Some(store) = self.store else { return };
+        let ready: Vec<(ChangeId, DiskOp)> =
+            ops.iter().filter(|(change, _)| self.ledger.may_go_ahead(*change)).cloned().collect();
+        if ready.is_empty() {
+            return;
+        }
+        let label = match &ready[..] {
+            [(change, _)] => self.ledger.label(*change),
+            many => format!("{} changes of disks", many.len()),
         };
-        steps.iter().take_while(is_one_of_them).count()
+        let only = ready.first().map(|(change, _)| *change).filter(|first| ready.iter().all(|(change, _)| change == first));
+        self.progress.begin(only, &label);
+        let progress = &mut *self.progress;
+        let outcomes = store.perform(&ready, &mut |done, total| progress.advance(done, total));
+        self.settle_all(&ready, outcomes);
     }
 
-    /// Carries out what [`Self::together`] counted.
-    fn ops_at_once(&mut self, steps: &[Step]) {
-        let mut changes = Vec::new();
-        let mut runs = Vec::new();
-        for step in steps {
-            if let Step::Ops { change, ops } = step
-                && self.ledger.may_go_ahead(*change)
-            {
-                changes.push(*change);
-                runs.push(configfs_ops(ops));
-            }
+    fn exports(&mut self, ops: &[(ChangeId, ExportOp)]) {
+        for ops in self.independent(ops) {
+            self.exports_at_once(ops);
         }
-        let (ledger, progress) = (&mut self.ledger, &mut self.progress);
-        self.worker.perform_all(runs, |at, result| {
-            let outcome = result.err().unwrap_or(Outcome::Done);
-            progress.begin(Some(changes[at]), &ledger.label(changes[at]));
-            progress.end(&outcome);
-            ledger.settle(changes[at], outcome);
+    }
+
+    /// Runs of ops of which none waits for another of the same run.
+    fn independent<'o, Op>(&self, ops: &'o [(ChangeId, Op)]) -> Vec<&'o [(ChangeId, Op)]> {
+        let (mut runs, mut start, mut changes) = (Vec::new(), 0, BTreeSet::new());
+        for (at, (change, _)) in ops.iter().enumerate() {
+            if self.ledger.after(*change).iter().any(|before| changes.contains(before)) {
+                runs.push(&ops[start..at]);
+                (start, changes) = (at, BTreeSet::new());
+            }
+            changes.insert(*change);
+        }
+        runs.push(&ops[start..]);
+        runs
+    }
+
+    fn exports_at_once(&mut self, ops: &[(ChangeId, ExportOp)]) {
+        let ready: Vec<(ChangeId, ExportOp)> =
+            ops.iter().filter(|(change, _)| self.ledger.may_go_ahead(*change)).cloned().collect();
+        if ready.is_empty() {
+            return;
+        }
+        let handles = match self.handles(&ready) {
+            Ok(handles) => handles,
+            Err(error) => {
+                let outcomes = vec![Outcome::Failed(error); ready.len()];
+                self.progress.begin(None, "targets");
+                return self.settle_all(&ready, outcomes);
+            }
+        };
+        let only = ready.first().map(|(change, _)| *change).filter(|first| ready.iter().all(|(change, _)| change == first));
+        let label = only.map_or_else(|| format!("{} changes of targets", ready.len()), |change| self.ledger.label(change));
+        self.progress.begin(only, &label);
+        let mut outcomes = Vec::new();
+        let total = ready.len() as u64;
+        let progress = &mut *self.progress;
+        self.exporter.perform(&ready, &handles, &mut |at, outcome| {
+            progress.advance(at as u64 + 1, total);
+            outcomes.push(outcome);
         });
+        self.settle_all(&ready, outcomes);
     }
 
-    /// Runs ops in order; neighbours in configfs go together.
-    fn ops(&mut self, ops: &[Op]) -> Result<(), Outcome> {
-        let together = |one: &Op, next: &Op| matches!((one, next), (Op::ConfigFs(_), Op::ConfigFs(_)));
-        for ops in ops.chunk_by(together) {
-            if let Err(outcome) = self.neighbours(ops) {
-                tracing::warn!(target: "barista::host", ?outcome, "an op did not go well");
-                return Err(outcome);
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs one op, or those in configfs that stand beside one another.
-    fn neighbours(&mut self, ops: &[Op]) -> Result<(), Outcome> {
-        let [op, ..] = ops else { return Ok(()) };
-        // Of those in configfs the worker says each as it begins.
-        if !matches!(op, Op::ConfigFs(_)) {
-            tracing::debug!(target: "barista::host", "op {}", render_op(op));
-        }
-        match op {
-            Op::Run(argv) => {
-                let command = super::Command::new(argv, PROGRAM_DEADLINE);
-                self.system.commands.succeed(&command).map(drop).map_err(|error| Outcome::Failed(chain(&error)))
-            }
-            Op::ConfigFs(_) => self.worker.perform(configfs_ops(ops)),
-            Op::Verify { path, sha256 } => image::verify(self.context, path, sha256, self.progress).map_err(Outcome::Failed),
-            Op::RequireIdle { machine, target, initiator, commands } => {
-                idle::require_idle(self.system, machine, target, initiator, *commands)
-            }
-            Op::Fill { path, format, vg, lv, size, pool, reserve } => {
-                let target = image::Target { vg, lv, size: *size, pool, reserve: *reserve };
-                image::fill(self.system, self.context, path, format, &target, self.progress).map_err(Outcome::Failed)
-            }
+    /// The UUIDs of the disks that targets of this step are to show, as they are now.
+    fn handles(&self, ops: &[(ChangeId, ExportOp)]) -> Result<BTreeMap<DiskId, Handle>, String> {
+        let shown = ops.iter().flat_map(|(_, op)| match op {
+            ExportOp::Build(plan) => plan.luns.values().map(|lun| lun.disk.clone()).chain(plan.own.iter().cloned()).collect(),
+            _ => Vec::new(),
+        });
+        let disks: Vec<DiskId> = shown.collect();
+        match self.store {
+            Some(store) if !disks.is_empty() => store.handles(&disks),
+            _ => Ok(BTreeMap::new()),
         }
     }
-}
 
-/// The ops among these that are changes in configfs.
-fn configfs_ops(ops: &[Op]) -> Vec<ConfigFsOp> {
-    ops.iter().filter_map(|op| if let Op::ConfigFs(op) = op { Some(op.clone()) } else { None }).collect()
-}
-
-/// An error with all its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
+    fn settle_all<Op>(&mut self, ops: &[(ChangeId, Op)], outcomes: Vec<Outcome>) {
+        let mut worst = Outcome::Done;
+        for ((change, _), outcome) in ops.iter().zip(outcomes) {
+            if outcome != Outcome::Done {
+                tracing::warn!(target: "barista::host", ?outcome, "{} did not go well", self.ledger.label(*change));
+                worst = outcome.clone();
+            }
+            self.ledger.settle(*change, outcome);
+        }
+        self.progress.end(&worst);
     }
-    text
 }

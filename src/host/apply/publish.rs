@@ -4,7 +4,8 @@
 //! before.
 
 use super::Run;
-use crate::boot::table::{BootMachine, BootTable, PATH};
+use crate::boot::table::{BootMachine, BootTable, PATH, Way};
+use crate::host::export::Exporter as _;
 use crate::host::{publish_secrets, write_atomically};
 use crate::names::MachineName;
 use crate::plan::{ChangeId, Outcome};
@@ -19,8 +20,9 @@ impl Run<'_> {
         if change.is_some_and(|change| !self.ledger.may_go_ahead(change)) {
             return;
         }
-        let table = self.merge(table, otherwise);
-        self.progress.begin(change, "boot    table");
+        let mut table = self.merge(table, otherwise);
+        self.resolve(&mut table);
+        self.progress.begin(change, "boot table");
         tracing::debug!(target: "barista::host", "op publish {PATH}, {} machines", table.machines.len());
         let state = &self.context.state;
         // The secrets first: a script that speaks of one must find it.
@@ -35,6 +37,16 @@ impl Run<'_> {
             // Nothing of the table stands, so nothing of it may be relied on by what comes after.
             for boot in self.ledger.boot_changes() {
                 self.ledger.settle(boot, outcome.clone());
+            }
+        }
+    }
+
+    /// Fills in the targets of kept disks that this run made.
+    fn resolve(&self, table: &mut BootTable) {
+        let shown = &self.exporter.shown().fixed;
+        for (machine, entry) in &mut table.machines {
+            for (image, disk) in entry.disks.iter_mut().filter(|(_, disk)| disk.way == Way::Fixed && disk.target.is_none()) {
+                disk.target = shown.get(&(machine.clone(), image.clone())).cloned();
             }
         }
     }

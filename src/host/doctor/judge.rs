@@ -4,6 +4,7 @@
 
 use super::{Check, Facts, Interface, Listener, State};
 use crate::boot::table::{BootNetwork, BootTable};
+use crate::desired::Backing;
 use crate::desired::{Firmware, NetworkMode};
 use crate::names::NetworkName;
 use crate::observed::{LvKind, Seen};
@@ -121,7 +122,8 @@ fn judge_capabilities(facts: &Facts) -> Check {
 fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
     let about = "storage";
     let storage = prepared.desired.storage.as_ref()?;
-    let (vg, pool) = (&storage.vg, &storage.pool);
+    let (vg, pool) = (storage.vg(), storage.pool());
+    let Backing::Thin { create_pool, .. } = &storage.backing;
     let site = &prepared.desired.site;
     Some(match &facts.vg {
         Seen::Unreadable(reason) => Check::new(State::CouldNotLook, about, reason.clone(), "run it as root"),
@@ -139,7 +141,7 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
                 format!("{vg}/{pool} is no thin pool"),
                 "rename that volume, or name another thin-pool in site.toml",
             ),
-            None if storage.create_pool.is_some() => {
+            None if create_pool.is_some() => {
                 Check::ok(about, format!("volume group {vg} has {} free for the thin pool that is to be made", group.free))
             }
             None => Check::new(
@@ -194,7 +196,7 @@ fn judge_addresses(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
     let has = |wanted| facts.interfaces.values().flat_map(|it| &it.addresses).any(|address| address.addr() == wanted);
     let table = &prepared.table;
     let mut named = vec![("tftp-address", IpAddr::V4(table.tftp_address)), ("http-address", IpAddr::V4(table.http_address))];
-    named.extend(prepared.desired.storage.as_ref().map(|storage| ("iscsi-address", storage.portal.0.ip())));
+    named.extend(prepared.desired.storage.as_ref().map(|storage| ("iscsi-address", storage.portal().0.ip())));
     let missing = named.into_iter().filter(|(_, address)| !has(*address));
     let told = missing.map(|(key, address)| {
         let what = format!("no interface of this host has {address} ({key})");
@@ -214,7 +216,7 @@ fn judge_firewall(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
         }
     };
     let mut wanted: Vec<(&str, u16, &str)> = ports(&prepared.table);
-    wanted.extend(prepared.desired.storage.as_ref().map(|storage| ("tcp", storage.portal.0.port(), "iSCSI")));
+    wanted.extend(prepared.desired.storage.as_ref().map(|storage| ("tcp", storage.portal().0.port(), "iSCSI")));
     let listed = |ports: Vec<&(&str, u16, &str)>| {
         ports.iter().map(|(protocol, port, what)| format!("{protocol} {port} ({what})")).collect::<Vec<_>>().join(", ")
     };

@@ -31,7 +31,7 @@ pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
         Source::Blank => None,
         Source::File { format, .. } => Some(*format),
     });
-    let needs = Needs { pool: storage.map(|storage| (storage.vg.clone(), storage.pool.clone())), formats: formats.collect() };
+    let needs = Needs { pool: storage.map(|storage| (storage.vg().clone(), storage.pool().clone())), formats: formats.collect() };
     let proc = |path: &str| fs::read_to_string(path).ok();
     let capabilities = proc("/proc/self/status").and_then(|text| parse_capabilities(&text));
     Facts {

@@ -24,24 +24,36 @@ pub(super) fn backstore() -> Directory {
         ("block_size", "512"),
         ("emulate_3pc", "1"),
         ("emulate_caw", "1"),
+        ("emulate_fua_write", "1"),
         ("emulate_model_alias", "0"),
         ("emulate_pr", "1"),
         ("emulate_tas", "1"),
         ("emulate_tpu", "0"),
         ("emulate_tpws", "0"),
+        ("emulate_ua_intlck_ctrl", "0"),
         ("emulate_write_cache", "0"),
+        ("enforce_pr_isids", "1"),
+        ("force_pr_aptpl", "0"),
+        ("hw_block_size", "512"),
         ("is_nonrot", "0"),
         ("queue_depth", "128"),
         ("unmap_zeroes_data", "0"),
     ];
     let wwn = [("vpd_unit_serial", ""), ("vendor_id", "LIO-ORG"), ("product_id", "IBLOCK"), ("revision", "4.0")];
     let lu = Directory::new(Group::Default).attributes(&[("num_cmds", "0")]);
+    let port_group = [
+        ("alua_access_state", "0"),
+        ("alua_access_type", "Implicit and Explicit"),
+        ("alua_support_active_optimized", "1"),
+        ("alua_support_offline", "1"),
+    ];
+    let port_group = Directory::new(Group::Default).attributes(&port_group);
     Directory::new(Group::Backstore)
         .attributes(&[("alias", ""), ("control", ""), ("enable", "0"), ("info", ""), ("udev_path", "")])
         .with("attrib", Directory::new(Group::Default).attributes(&attrib))
         .with("wwn", Directory::new(Group::Default).attributes(&wwn))
         .with("statistics", Directory::new(Group::Default).with("scsi_lu", lu))
-        .with("alua", Directory::new(Group::Default).with("default_tg_pt_gp", Directory::new(Group::Default)))
+        .with("alua", Directory::new(Group::Default).with("default_tg_pt_gp", port_group))
 }
 
 pub(super) fn target() -> Directory {
@@ -59,6 +71,7 @@ pub(super) fn tpg() -> Directory {
         ("default_erl", "0"),
         ("demo_mode_discovery", "1"),
         ("demo_mode_write_protect", "1"),
+        ("fabric_prot_type", "0"),
         ("generate_node_acls", "0"),
         ("login_keys_workaround", "1"),
         ("login_timeout", "15"),
@@ -67,7 +80,21 @@ pub(super) fn tpg() -> Directory {
         ("t10_pi", "0"),
         ("tpg_enabled_sendtargets", "1"),
     ];
-    let param = [("InitialR2T", "Yes"), ("ImmediateData", "Yes"), ("FirstBurstLength", "65536"), ("MaxBurstLength", "262144")];
+    let param = [
+        ("AuthMethod", "CHAP"),
+        ("DataDigest", "CRC32C,None"),
+        ("DataPDUInOrder", "Yes"),
+        ("DataSequenceInOrder", "Yes"),
+        ("ErrorRecoveryLevel", "0"),
+        ("FirstBurstLength", "65536"),
+        ("HeaderDigest", "CRC32C,None"),
+        ("IFMarker", "No"),
+        ("ImmediateData", "Yes"),
+        ("InitialR2T", "Yes"),
+        ("MaxBurstLength", "262144"),
+        ("MaxConnections", "1"),
+        ("OFMarker", "No"),
+    ];
     Directory::new(Group::Tpg)
         .attributes(&[("enable", "0"), ("dynamic_sessions", "")])
         .with("attrib", Directory::new(Group::Default).attributes(&attrib))
@@ -86,7 +113,9 @@ fn auth() -> Directory {
 pub(super) fn lun() -> Directory {
     let port = Directory::new(Group::Default).attributes(&[("in_cmds", "0")]);
     let statistics = Directory::new(Group::Default).with("scsi_tgt_port", port);
-    Directory::new(Group::Lun).attributes(&[("alua_tg_pt_gp", "")]).with("statistics", statistics)
+    Directory::new(Group::Lun)
+        .attributes(&[("alua_tg_pt_gp", "default_tg_pt_gp"), ("alua_tg_pt_offline", "0")])
+        .with("statistics", statistics)
 }
 
 pub(super) fn portal() -> Directory {
@@ -94,7 +123,7 @@ pub(super) fn portal() -> Directory {
 }
 
 pub(super) fn acl() -> Directory {
-    let attrib = [("authentication", "-1"), ("nopin_timeout", "15"), ("nopin_response_timeout", "30")];
+    let attrib = [("authentication", "-1"), ("default_erl", "0"), ("nopin_timeout", "15"), ("nopin_response_timeout", "30")];
     Directory::new(Group::Acl)
         .attributes(&[("cmdsn_depth", "64"), ("info", ""), ("tag", "")])
         .with("attrib", Directory::new(Group::Default).attributes(&attrib))

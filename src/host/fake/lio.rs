@@ -47,6 +47,8 @@ pub(super) struct Lio {
     pub(super) dangling: BTreeSet<String>,
     /// Writes that would have crashed a real kernel.
     pub(super) crashes: Vec<String>,
+    /// Sessions that a change of the tree ended.
+    pub(super) lost: Vec<Session>,
 }
 
 impl Lio {
@@ -57,7 +59,15 @@ impl Lio {
             sessions: Vec::new(),
             dangling: BTreeSet::new(),
             crashes: Vec::new(),
+            lost: Vec::new(),
         }
+    }
+
+    /// Ends sessions because the tree changed.
+    fn end_sessions(&mut self, ends: impl Fn(&Session) -> bool) {
+        let (lost, left) = std::mem::take(&mut self.sessions).into_iter().partition(ends);
+        self.sessions = left;
+        self.lost.extend::<Vec<Session>>(lost);
     }
 
     pub(super) fn mkdir(&mut self, path: &str) -> Result<()> {
@@ -109,7 +119,8 @@ impl Lio {
         }
         if directory.group == Group::Acl {
             let (target, initiator) = (target_of(path), split(path).1);
-            self.sessions.retain(|session| (session.target.as_str(), session.initiator.as_str()) != (target, initiator));
+            let (target, initiator) = (target.to_owned(), initiator.to_owned());
+            self.end_sessions(|session| (&session.target, &session.initiator) == (&target, &initiator));
         }
         if let Some(number) = self.devices.remove(path).and_then(|device| device.number) {
             lvm.release(number);
@@ -187,6 +198,15 @@ impl Lio {
             (Group::Backstore, "control") => Err(Errno::EACCES),
             (Group::Acl, "info") => Ok(self.acl_info(parent)),
             (Group::MappedLun, "write_protect") if !self.is_mapped(parent) => Ok(String::new()),
+            (Group::Lun, "alua_tg_pt_gp" | "alua_tg_pt_offline") if self.tree.link_in(parent).is_none() => Err(Errno::ENODEV),
+            (Group::Lun, "alua_tg_pt_gp") => self.port_group(parent, stored),
+            (Group::Default, "in_cmds") if self.tree.link_in(split(split(parent).0).0).is_none() => Err(Errno::ENODEV),
+            (Group::Default, "authenticate_target") => {
+                let is_set = |name: &str| {
+                    self.tree.value(&format!("{parent}/{name}")).is_ok_and(|text| !text.is_empty() && !text.starts_with("NULL"))
+                };
+                Ok(u8::from(is_set("userid_mutual") && is_set("password_mutual")).to_string())
+            }
             (Group::Default, "vpd_unit_serial") => Ok(format!("T10 VPD Unit Serial Number: {stored}")),
             (Group::Default, "sessions") => {
                 let target = path.split('/').nth(1).unwrap_or_default();
@@ -202,6 +222,29 @@ impl Lio {
 
     pub(super) fn is_mapped(&self, mapped: &str) -> bool {
         self.tree.link_in(mapped).is_some() && !self.dangling.contains(mapped)
+    }
+
+    /// What the kernel prints of a LUN's port (`core_alua_show_tg_pt_gp_info`).
+    fn port_group(&self, lun: &str, name: &str) -> Result<String> {
+        let (_, backstore) = self.tree.link_in(lun).ok_or(Errno::ENODEV)?;
+        let state = match self.tree.value(&format!("{backstore}/alua/default_tg_pt_gp/alua_access_state"))? {
+            "0" => "Active/Optimized",
+            "1" => "Active/NonOptimized",
+            "2" => "Standby",
+            "3" => "Unavailable",
+            _ => "Offline",
+        };
+        let offline = if self.tree.value(&format!("{lun}/alua_tg_pt_offline"))? == "1" { "Offline" } else { "None" };
+        Ok(format!(
+            "TG Port Alias: {name}\nTG Port Group ID: 0\nTG Port Primary Access State: {state}\nTG Port Primary Access Status: None\n\
+             TG Port Secondary Access State: {offline}\nTG Port Secondary Access Status: None"
+        ))
+    }
+
+    /// Whether the disk behind a mapped LUN answers reads and writes: its port is online and its state is an active one.
+    pub(super) fn is_accessible(&self, lun: &str, backstore: &str) -> bool {
+        let state = self.tree.value(&format!("{backstore}/alua/default_tg_pt_gp/alua_access_state"));
+        state.is_ok_and(|state| ["0", "1"].contains(&state)) && self.tree.value(&format!("{lun}/alua_tg_pt_offline")) == Ok("0")
     }
 
     fn backstore_info(&self, backstore: &str) -> String {
@@ -248,10 +291,11 @@ impl Lio {
             (Group::Backstore, "alias" | "udev_path") if value.len() > LONGEST_ALIAS => Err(Errno::EINVAL),
             (Group::Backstore, "alias" | "udev_path") | (Group::Acl, "tag") => self.tree.set(path, value),
             (Group::Tpg, "enable") => self.enable_tpg(path, parent, value),
+            (Group::Acl, "cmdsn_depth") if !is_within(value, 1, 512) => Err(Errno::EINVAL),
             (Group::Acl, "cmdsn_depth") => {
                 if self.tree.value(path)? != value {
                     let (target, initiator) = (target_of(parent).to_owned(), split(parent).1.to_owned());
-                    self.sessions.retain(|session| (&session.target, &session.initiator) != (&target, &initiator));
+                    self.end_sessions(|session| (&session.target, &session.initiator) == (&target, &initiator));
                 }
                 self.tree.set(path, value)
             }
@@ -260,10 +304,19 @@ impl Lio {
                 // Without a mapping the kernel takes the value and forgets it.
                 if self.is_mapped(parent) { self.tree.set(path, value) } else { Ok(()) }
             }
+            (Group::Lun, _) if self.tree.link_in(parent).is_none() => Err(Errno::ENODEV),
+            (Group::Lun, "alua_tg_pt_offline") => flag(value).and_then(|()| self.tree.set(path, value)),
+            // Into the default group, or into one of that name: this fake has no others.
+            (Group::Lun, "alua_tg_pt_gp") if value.starts_with("NULL") => self.tree.set(path, "default_tg_pt_gp"),
+            (Group::Lun, "alua_tg_pt_gp") if value != "default_tg_pt_gp" => Err(Errno::ENODEV),
+            (Group::Lun, "alua_tg_pt_gp") => Ok(()),
+            (Group::Default, _) if parent.ends_with("/default_tg_pt_gp") => self.write_port_group(path, parent, name, value),
+            (Group::Default, "authenticate_target") => Err(Errno::EACCES),
+            (Group::Default, _) if parent.ends_with("/param") => self.write_param(path, name, value),
             (Group::Default, _) if parent.ends_with("/wwn") => self.write_wwn(path, parent, name, value),
             (Group::Default, _) if parent.ends_with("/attrib") => self.write_attribute(path, parent, name, value),
             (Group::Default, _) if parent.ends_with("/auth") && value.len() > LONGEST_AUTH => Err(Errno::EINVAL),
-            (Group::Default, _) if parent.ends_with("/auth") || parent.ends_with("/param") => self.tree.set(path, value),
+            (Group::Default, _) if parent.ends_with("/auth") => self.tree.set(path, value),
             _ => Err(Errno::EACCES),
         }
     }
@@ -299,7 +352,7 @@ impl Lio {
         flag(value)?;
         if value == "0" {
             let target = target_of(tpg).to_owned();
-            self.sessions.retain(|session| session.target != target);
+            self.end_sessions(|session| session.target == target);
         }
         self.tree.set(path, value)
     }
@@ -317,6 +370,43 @@ impl Lio {
         if self.tree.is_linked(split(parent).0) { Err(Errno::EINVAL) } else { self.tree.set(path, value) }
     }
 
+    /// A backstore's ALUA group (`target_tg_pt_gp_*_store`).
+    fn write_port_group(&mut self, path: &str, group: &str, name: &str, value: &str) -> Result<()> {
+        let says = |name: &str| self.tree.value(&format!("{group}/{name}")).map(str::to_owned);
+        let backstore = split(split(group).0).0;
+        let shown = match name {
+            "alua_access_type" => match value {
+                "0" => "None",
+                "1" => "Implicit",
+                "2" => "Explicit",
+                "3" => "Implicit and Explicit",
+                _ => return Err(Errno::EINVAL),
+            },
+            "alua_access_state" if self.devices.get(backstore).is_none_or(|device| device.number.is_none()) => {
+                return Err(Errno::ENODEV);
+            }
+            "alua_access_state" if !says("alua_access_type")?.starts_with("Implicit") => return Err(Errno::EINVAL),
+            "alua_access_state" if value == "0" && says("alua_support_active_optimized")? == "0" => return Err(Errno::EINVAL),
+            "alua_access_state" if !["0", "1", "2", "3", "14"].contains(&value) => return Err(Errno::EINVAL),
+            "alua_access_state" => value,
+            _ => flag(value).map(|()| value)?,
+        };
+        self.tree.set(path, shown)
+    }
+
+    /// What a portal group offers at login (`iscsi_check_value`): a name and a number are of different kinds.
+    fn write_param(&mut self, path: &str, name: &str, value: &str) -> Result<()> {
+        let is_legal = match name {
+            "AuthMethod" => value.split(',').all(|word| ["CHAP", "None"].contains(&word)),
+            "HeaderDigest" | "DataDigest" => value.split(',').all(|word| ["CRC32C", "None"].contains(&word)),
+            "ErrorRecoveryLevel" => is_within(value, 0, 2),
+            "MaxConnections" => is_within(value, 1, 65535),
+            "FirstBurstLength" | "MaxBurstLength" => is_within(value, 512, 16_777_215),
+            _ => ["Yes", "No"].contains(&value),
+        };
+        if is_legal { self.tree.set(path, value) } else { Err(Errno::EINVAL) }
+    }
+
     fn write_attribute(&mut self, path: &str, parent: &str, name: &str, value: &str) -> Result<()> {
         let owner = split(parent).0;
         let is_backstore = self.tree.directory(owner)?.group == Group::Backstore;
@@ -326,7 +416,15 @@ impl Lio {
                 return Err(Errno::EIO);
             }
             "emulate_write_cache" if value == "1" => return Err(Errno::EINVAL),
-            "block_size" | "queue_depth" | "optimal_sectors" | "emulate_tas" | "unmap_zeroes_data" | "emulate_model_alias"
+            _ if name.starts_with("hw_") => return Err(Errno::EACCES),
+            "block_size"
+            | "queue_depth"
+            | "optimal_sectors"
+            | "emulate_tas"
+            | "unmap_zeroes_data"
+            | "emulate_model_alias"
+            | "emulate_ua_intlck_ctrl"
+            | "force_pr_aptpl"
                 if is_backstore && self.tree.is_linked(owner) =>
             {
                 return Err(Errno::EINVAL);
@@ -346,12 +444,30 @@ impl Lio {
             "authentication" if self.tree.directory(owner)?.group == Group::Acl => {
                 return if ["-1", "0", "1"].contains(&value) { self.tree.set(path, value) } else { Err(Errno::EINVAL) };
             }
+            "authentication" if flag(value).is_ok() => {
+                let method = if value == "1" { "CHAP" } else { "CHAP,None" };
+                self.tree.set(&format!("{owner}/param/AuthMethod"), method)?;
+            }
+            "block_size" if !["512", "1024", "2048", "4096"].contains(&value) => return Err(Errno::EINVAL),
+            "default_cmdsn_depth" => {
+                return if is_within(value, 1, 512) { self.tree.set(path, value) } else { Err(Errno::EINVAL) };
+            }
+            "default_erl" | "emulate_ua_intlck_ctrl" => {
+                return if is_within(value, 0, 2) { self.tree.set(path, value) } else { Err(Errno::EINVAL) };
+            }
+            "fabric_prot_type" => {
+                return if ["0", "1", "3"].contains(&value) { self.tree.set(path, value) } else { Err(Errno::EINVAL) };
+            }
             _ if value.parse::<u32>().is_err() => return Err(Errno::EINVAL),
             _ if ["0", "1"].contains(&self.tree.value(path)?) => flag(value)?,
             _ => {}
         }
         self.tree.set(path, value)
     }
+}
+
+fn is_within(value: &str, least: u32, most: u32) -> bool {
+    value.parse::<u32>().is_ok_and(|number| (least..=most).contains(&number))
 }
 
 fn flag(value: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 //! **Invariant:** refuses what lvm2 2.03.16 refuses with its exit status (3: bad arguments, 5: failure); content is a small tag, so
 //! that a test can tell a clone from its image and a clean volume from a written one.
 
+use crate::observed::DiskIo;
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ const METADATA_COST: u64 = 390;
 pub struct Content {
     /// The file it, or what it is a snapshot of, was filled from.
     pub file: Option<String>,
+    /// The SHA-256 of that file, by what was written or, where qemu-img wrote, by what it read.
+    pub sha256: Option<String>,
     /// Writes that are in it, its ancestors' too.
     pub writes: u64,
 }
@@ -42,6 +45,8 @@ pub(super) struct FakeLv {
     pub(super) content: Content,
     /// Bytes of the pool that only this volume uses.
     pub(super) mapped: u64,
+    /// What its device has done since it was activated; none while it is inactive.
+    pub(super) io: Option<DiskIo>,
     /// Whether LVM has written it down and the kernel has not made it yet.
     pub(super) is_pending: bool,
 }
@@ -64,6 +69,8 @@ pub(super) struct Lvm {
     /// Devices that something holds open exclusively.
     held: BTreeSet<(u32, u32)>,
     made: u64,
+    /// Devices the kernel has made since it booted.
+    devices: u64,
 }
 
 impl FakeVg {
@@ -116,6 +123,19 @@ impl FakeVg {
     }
 }
 
+impl FakeLv {
+    /// Counts what was written to its device or discarded; a part of a sector is written as a whole one.
+    pub(super) fn count(&mut self, bytes: u64) {
+        if let Some(io) = &mut self.io {
+            io.writes += bytes.div_ceil(512);
+        }
+    }
+
+    pub(super) fn deactivate(&mut self) {
+        (self.minor, self.io) = (None, None);
+    }
+}
+
 impl Lvm {
     pub(super) fn add(&mut self, vg: &str, name: &str, mut lv: FakeLv) {
         self.made += 1;
@@ -137,10 +157,12 @@ impl Lvm {
     pub(super) fn activate(&mut self, vg: &str, name: &str) {
         let used: BTreeSet<u32> = self.vgs.values().flat_map(|vg| vg.lvs.values()).filter_map(|lv| lv.minor).collect();
         let free = (0..).find(|minor| !used.contains(minor));
+        let diskseq = self.devices + 1;
         if let Some(lv) = self.lv_mut(vg, name)
             && lv.minor.is_none()
         {
-            lv.minor = free;
+            (lv.minor, lv.io) = (free, Some(DiskIo { diskseq, writes: 0 }));
+            self.devices = diskseq;
         }
     }
 
@@ -192,6 +214,7 @@ impl Lvm {
     pub(super) fn write_to(&mut self, vg: &str, name: &str, bytes: u64) {
         if let Some(lv) = self.lv_mut(vg, name) {
             lv.content.writes += 1;
+            lv.count(bytes);
             lv.mapped = (lv.mapped + bytes).min(lv.size);
         }
     }
@@ -199,10 +222,11 @@ impl Lvm {
     /// What a boot of the host leaves: nothing is open, and only what is not passed over is active.
     pub(super) fn reboot(&mut self) {
         self.held.clear();
+        self.devices = 0;
         let mut names = Vec::new();
         for (vg, group) in &mut self.vgs {
             for (name, lv) in &mut group.lvs {
-                lv.minor = None;
+                lv.deactivate();
                 if !lv.skip && !lv.is_pending {
                     names.push((vg.clone(), name.clone()));
                 }

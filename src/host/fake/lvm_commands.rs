@@ -77,6 +77,7 @@ fn lvcreate(world: &mut World, arguments: &Arguments, told: &mut Vec<String>) ->
         skip: is_snapshot && arguments.value("--setactivationskip") != Some("n"),
         content: Content::default(),
         mapped: 0,
+        io: None,
         is_pending: false,
     };
     if arguments.value("--type") == Some("thin-pool") {
@@ -216,7 +217,7 @@ fn lvchange(world: &mut World, arguments: &Arguments, (vg, name): &(String, Stri
     }
     match arguments.value("--activate") {
         Some("n") if is_open => return Err((5, format!("Logical volume {vg}/{name} in use."))),
-        Some("n") => lv.minor = None,
+        Some("n") => lv.deactivate(),
         // Passed over without a word, with status 0.
         Some(_) if lv.skip && !arguments.has(["-K", "--ignoreactivationskip"]) => {}
         Some(_) if lv.is_pending => {

@@ -6,10 +6,11 @@ use super::lio::Lio;
 use super::programs::is_lio;
 use super::tree::Node;
 use super::{FakeHost, World};
-use crate::host::{ConfigFs, Kernel, Kind, Lock};
+use crate::host::{ConfigFs, DurableFiles, Held, Kernel, Kind, Lock};
+use crate::observed::{DiskIo, Seen};
 use jiff::Timestamp;
 use nix::errno::Errno;
-use std::{io, sync::PoisonError, time::Duration};
+use std::{io, path::Path, sync::PoisonError, time::Duration};
 
 impl FakeHost {
     /// Carries out one change of the tree, once nothing blocks it.
@@ -18,8 +19,10 @@ impl FakeHost {
         while world.blocked.iter().any(|blocked| path.starts_with(blocked.as_str())) {
             world = self.shared.unblocked.wait(world).unwrap_or_else(PoisonError::into_inner);
         }
-        world.tree_effect(&format!("{what} {path}"))?;
-        Ok(change(&mut world)?)
+        let done = world.tree_effect(&format!("{what} {path}")).and_then(|()| change(&mut world));
+        drop(world);
+        self.tell();
+        Ok(done?)
     }
 
     fn lio<T>(&self, read: impl FnOnce(&Lio) -> Result<T, Errno>) -> io::Result<T> {
@@ -33,6 +36,10 @@ fn loaded(world: &mut World) -> Result<&mut Lio, Errno> {
 }
 
 impl ConfigFs for FakeHost {
+    fn lanes(&self) -> usize {
+        self.world().lanes
+    }
+
     fn list(&self, path: &str) -> io::Result<Vec<(String, Kind)>> {
         let kind = |node: &Node| match node {
             Node::Directory(_) => Kind::Directory,
@@ -43,9 +50,12 @@ impl ConfigFs for FakeHost {
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
-        if let Some(errno) = self.world().forbidden.get(path) {
+        let mut world = self.world();
+        world.reads += 1;
+        if let Some(errno) = world.forbidden.get(path) {
             return Err((*errno).into());
         }
+        drop(world);
         self.lio(|lio| lio.read(path))
     }
 
@@ -93,8 +103,12 @@ impl Kernel for FakeHost {
         self.world().now
     }
 
-    fn uptime(&self) -> Duration {
+    fn boottime(&self) -> Duration {
         self.world().boottime
+    }
+
+    fn has_carrier(&self, _: &str) -> bool {
+        self.world().has_carrier
     }
 
     fn has_module(&self, name: &str) -> bool {
@@ -110,8 +124,54 @@ impl Kernel for FakeHost {
         self.world().has_configfs
     }
 
+    fn disk_io(&self, device: (u32, u32)) -> Seen<DiskIo> {
+        let world = self.world();
+        let lv = world.lvm.by_number(device).and_then(|(vg, name)| world.lvm.lv(&vg, &name)?.io);
+        lv.map_or(Seen::Absent, Seen::Present)
+    }
+
     fn is_root(&self) -> bool {
         self.world().is_root
+    }
+}
+
+impl DurableFiles for FakeHost {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let world = self.world();
+        world.files.get(path).cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut world = self.world();
+        if let Err((_, text)) = world.effect(&format!("append {}", path.display())) {
+            drop(world);
+            self.tell();
+            return Err(io::Error::other(text));
+        }
+        let file = world.files.get_mut(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let at = at as usize;
+        if file.len() < at + bytes.len() {
+            file.resize(at + bytes.len(), 0);
+        }
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        drop(world);
+        self.tell();
+        Ok(())
+    }
+
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut world = self.world();
+        let done = world.effect(&format!("replace {}", path.display())).map_err(|(_, text)| io::Error::other(text));
+        if done.is_ok() {
+            world.files.insert(path.to_owned(), bytes.to_vec());
+        }
+        drop(world);
+        self.tell();
+        done
+    }
+
+    fn lock(&self, _: &Path) -> io::Result<Held> {
+        Ok(Held::none())
     }
 }
 
@@ -129,6 +189,6 @@ mod tests {
         host.advance(Duration::from_secs(3));
         assert_eq!(host.boottime(), since_boot + Duration::from_secs(3));
         host.reboot();
-        assert_eq!((host.boottime(), host.uptime()), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(host.boottime(), Duration::from_secs(20), "a boot takes a while");
     }
 }

@@ -5,8 +5,9 @@
 
 use super::lvm::{Lvm, Refusal};
 use super::{FakeHost, Lio, World, lvm_commands, lvm_reports};
-use crate::host::{Command, CommandError, Commands, Output};
-use std::fs;
+use crate::host::{Command, Commands, Ended, Output, Watch, lvm_config};
+use sha2::Digest;
+use std::{fs, ops::ControlFlow};
 
 /// LVM's commands by their own names.
 const LVM: [&str; 7] = ["lvcreate", "lvremove", "lvchange", "lvrename", "lvextend", "lvs", "vgs"];
@@ -14,29 +15,64 @@ const LVM: [&str; 7] = ["lvcreate", "lvremove", "lvchange", "lvrename", "lvexten
 /// Where a qcow2 header says so: the offset of the backing file's name, and the size of the disk (qemu `docs/interop/qcow2.rst`).
 const QCOW2_BACKING: usize = 8;
 const QCOW2_SIZE: usize = 24;
+/// The number of entries of its first table, and where that begins.
+const QCOW2_TABLE_SIZE: usize = 36;
+const QCOW2_TABLE: usize = 40;
 
 impl Commands for FakeHost {
-    fn run(&self, command: &Command) -> Result<Output, CommandError> {
-        let mut world = self.world();
-        let (program, words) = command.argv.split_first().ok_or(CommandError::Missing { program: String::new() })?;
-        if world.missing_programs.contains(program) {
-            return Err(CommandError::Missing { program: program.clone() });
-        }
-        if let Some(answer) = world.answers.get(program) {
-            return Ok(answer.clone());
-        }
-        let output = match program.as_str() {
-            "lvm" => run_lvm(&mut world, words, &command.stdin),
-            name if LVM.contains(&name) => run_lvm_command(&mut world, name, words),
-            "qemu-img" => from_result(run_qemu_img(&mut world, words)),
-            "blkdiscard" => from_result(run_on_device(&mut world, "blkdiscard", words)),
-            "blockdev" => from_result(run_on_device(&mut world, "blockdev", words)),
-            "modprobe" => from_result(run_modprobe(&mut world, words)),
-            "dmsetup" => said("thin-pool        v1.22.0\nthin             v1.22.0\n"),
-            _ => return Err(CommandError::Missing { program: program.clone() }),
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
+        let output = match &command.argv[..] {
+            [lvm] if lvm == "lvm" && !self.world().answers.contains_key(lvm) && !self.world().missing_programs.contains(lvm) => {
+                self.run_shell(&command.stdin)
+            }
+            _ => {
+                let output = run(&mut self.world(), command);
+                self.tell();
+                output?
+            }
         };
-        Ok(output)
+        match watch(&output.stdout) {
+            ControlFlow::Continue(()) => Ok(output),
+            ControlFlow::Break(reason) => Err(Ended::Stopped(reason)),
+        }
     }
+}
+
+impl FakeHost {
+    /// A shell of LVM's that reads commands and always ends with status 0.
+    fn run_shell(&self, stdin: &[u8]) -> Output {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        for line in String::from_utf8_lossy(stdin).lines() {
+            let words = split_words(line);
+            let Some((first, rest)) = words.split_first() else { continue };
+            let output = run_lvm_command(&mut self.world(), first, rest);
+            self.tell();
+            stdout.push_str(&output.stdout);
+            stderr.push_str(&output.stderr);
+        }
+        Output { status: Some(0), stdout: stdout + "\n", stderr }
+    }
+}
+
+fn run(world: &mut World, command: &Command) -> Result<Output, Ended> {
+    let (program, words) = command.argv.split_first().ok_or(Ended::Missing)?;
+    if world.missing_programs.contains(program) {
+        return Err(Ended::Missing);
+    }
+    if let Some(answer) = world.answers.get(program) {
+        return Ok(answer.clone());
+    }
+    let output = match program.as_str() {
+        "lvm" => run_lvm(world, words),
+        name if LVM.contains(&name) => run_lvm_command(world, name, words),
+        "qemu-img" => from_result(run_qemu_img(world, words)),
+        "blkdiscard" => from_result(run_on_device(world, "blkdiscard", words)),
+        "blockdev" => from_result(run_on_device(world, "blockdev", words)),
+        "modprobe" => from_result(run_modprobe(world, words)),
+        "dmsetup" => said("thin-pool        v1.22.0\nthin             v1.22.0\n"),
+        _ => return Err(Ended::Missing),
+    };
+    Ok(output)
 }
 
 fn said(stdout: &str) -> Output {
@@ -50,28 +86,40 @@ fn from_result(result: Result<String, Refusal>) -> Output {
     }
 }
 
-/// `lvm version`, `lvm <command> …`, or a shell that reads commands and always ends with status 0.
-fn run_lvm(world: &mut World, words: &[String], stdin: &[u8]) -> Output {
+/// `lvm version`, `lvm <command> …`.
+fn run_lvm(world: &mut World, words: &[String]) -> Output {
     match words.split_first() {
         Some((first, _)) if first == "version" => said("  LVM version:     2.03.16(2) (2022-05-18)\n"),
         Some((first, rest)) => run_lvm_command(world, first, rest),
-        None => {
-            let (mut stdout, mut stderr) = (String::new(), String::new());
-            for line in String::from_utf8_lossy(stdin).lines() {
-                let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-                let Some((first, rest)) = words.split_first() else { continue };
-                let output = run_lvm_command(world, first, rest);
-                stdout.push_str(&output.stdout);
-                stderr.push_str(&output.stderr);
-            }
-            Output { status: Some(0), stdout: stdout + "\n", stderr }
-        }
+        None => said(""),
     }
 }
 
+/// Words of a line of the lvm shell; what stands within single quotes is one.
+fn split_words(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate();
+    let words = parts.flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() });
+    words.map(str::to_owned).collect()
+}
+
+/// Whether a command carries what makes LVM's output the same on every host; those that do not are remembered.
+fn has_settings(world: &mut World, command: &str, words: &[String]) -> bool {
+    let ours = [lvm_config::settings(), lvm_config::shell_settings()];
+    let has = words.windows(2).any(|pair| pair[0] == "--config" && ours.contains(&pair[1]));
+    if !has {
+        world.bare_lvm.push(format!("{command} {}", words.join(" ")));
+    }
+    has
+}
+
 fn run_lvm_command(world: &mut World, command: &str, words: &[String]) -> Output {
+    let has_settings = !LVM.contains(&command) || has_settings(world, command, words);
     if ["lvs", "vgs"].contains(&command) {
-        let (stdout, refusal) = lvm_reports::report(&world.lvm, command, words);
+        let (mut stdout, refusal) = lvm_reports::report(&world.lvm, command, words);
+        if world.has_odd_lvm_conf && !has_settings {
+            // Of `list_item_separator` and `prefixes`.
+            stdout = stdout.replace(',', "|").replace(": \"", ": \"LVM2_");
+        }
         let (status, stderr) = refusal.unwrap_or((0, String::new()));
         return Output { status: Some(status), stdout, stderr: format!("  {stderr}\n") };
     }
@@ -116,6 +164,7 @@ fn run_on_device(world: &mut World, program: &str, words: &[String]) -> Result<S
             return Err((1, format!("blkdiscard: cannot open {path}: Permission denied")));
         }
         (lv.mapped, lv.content) = (0, super::Content::default());
+        lv.count(lv.size);
     }
     Ok(String::new())
 }
@@ -126,6 +175,7 @@ fn run_qemu_img(world: &mut World, words: &[String]) -> Result<String, Refusal> 
     let format = after("-f").unwrap_or_default();
     let at = words.iter().position(|word| word == "--").ok_or((1, "this fake wants --".to_owned()))?;
     match (words.first().map(String::as_str), &words[at + 1..]) {
+        (Some("check"), [file]) => check_disk(file, &format),
         (Some("info"), [file]) => {
             let (size, backing) = read_disk(file, &format)?;
             let backing = if backing { r#", "backing-filename": "/a/backing/file""# } else { "" };
@@ -148,12 +198,36 @@ fn run_qemu_img(world: &mut World, words: &[String]) -> Result<String, Refusal> 
                 // What lay under the file's holes shows through.
                 lv.content.writes += 1;
             } else {
-                lv.content = super::Content { file: Some(file.clone()), writes: 0 };
+                let bytes = fs::read(file).map_err(|error| (1, error.to_string()))?;
+                // Of a file that is handed over by its descriptor.
+                let name = fs::read_link(file).map_or(file.clone(), |name| name.display().to_string());
+                let sha256: String = sha2::Sha256::digest(&bytes).iter().map(|octet| format!("{octet:02x}")).collect();
+                lv.content = super::Content { file: Some(name), sha256: Some(sha256.clone()), writes: 0 };
+                let filled = super::Filled { uuid: lv.uuid.clone(), sha256 };
+                world.fills.push(filled);
             }
+            let Some(lv) = world.lvm.lv_mut(&vg, &name) else { return Err(missing()) };
             lv.mapped = size.min(fs::metadata(file).map_or(0, |metadata| metadata.len()));
             Ok("    (0.00/100%)\r    (100.00/100%)\r\n".into())
         }
         _ => Err((1, "qemu-img: unknown command".into())),
+    }
+}
+
+/// Of `qemu-img check`: whether a qcow2 file reaches to the end of its first table, and where it lacks one, nothing.
+fn check_disk(file: &str, format: &str) -> Result<String, Refusal> {
+    read_disk(file, format)?;
+    if format == "raw" {
+        return Err((63, "qemu-img: This image format does not support checks".into()));
+    }
+    let bytes = fs::read(file).map_err(|error| (1, error.to_string()))?;
+    let entries = bytes.get(QCOW2_TABLE_SIZE..).and_then(|rest| Some(u32::from_be_bytes(rest.get(..4)?.try_into().ok()?)));
+    let start = bytes.get(QCOW2_TABLE..).and_then(|rest| Some(u64::from_be_bytes(rest.get(..8)?.try_into().ok()?)));
+    match (start, entries) {
+        (Some(start), Some(entries)) if start + u64::from(entries) * 8 > bytes.len() as u64 => {
+            Err((2, "ERROR: counting reference for region exceeding the end of the file by one cluster or more".into()))
+        }
+        _ => Ok("No errors were found on the image.\n".into()),
     }
 }
 

@@ -6,42 +6,13 @@
 use super::Scope;
 use crate::boot::{
     chap::{self, Secrets},
-    table, transcript,
+    table,
 };
-use crate::host::{Command, CommandError, System};
-use crate::names::{Bytes, MachineName};
-use crate::observed::{Seen, ServedSecrets, SourceFile, parse_disk_size};
+use crate::host::{System, image};
+use crate::names::Bytes;
+use crate::observed::{DevicesFile, Seen, ServedSecrets, SourceFile};
 use crate::site::SourceFormat;
-use jiff::Timestamp;
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// qemu-img reads a few kilobytes; the store may be a sleeping disk or a network filesystem.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// qemu-img's name of a format.
-pub(in crate::host) fn qemu_format(format: SourceFormat) -> &'static str {
-    match format {
-        SourceFormat::Raw => "raw",
-        SourceFormat::Qcow2 => "qcow2",
-        SourceFormat::Vhdx => "vhdx",
-    }
-}
-
-/// A file of a store by its path in the site; refuses what a symbolic link or `..` would lead out of the store.
-pub(in crate::host) fn resolve_in_store(store: &Path, path: &str) -> io::Result<PathBuf> {
-    let store = fs::canonicalize(store)?;
-    let file = fs::canonicalize(store.join(path))?;
-    match file.starts_with(&store) || Path::new(path).is_absolute() {
-        true => Ok(file),
-        false => Err(io::Error::other(format!("leads out of {}", store.display()))),
-    }
-}
+use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 fn seen<T>(found: io::Result<T>, what: &Path) -> Seen<T> {
     match found {
@@ -51,13 +22,10 @@ fn seen<T>(found: io::Result<T>, what: &Path) -> Seen<T> {
     }
 }
 
-/// The size of a regular file, and what it takes of its file system.
-fn file_size(store: &Path, path: &str) -> io::Result<(Bytes, Bytes)> {
-    let file = resolve_in_store(store, path)?;
-    let metadata = fs::metadata(&file)?;
-    // stat(2): blocks are of 512 bytes whatever the file system's own.
-    let sizes = (Bytes(metadata.len()), Bytes(metadata.blocks() * 512));
-    if metadata.is_file() { Ok(sizes) } else { Err(io::Error::other("is not a regular file")) }
+/// The size of a regular file.
+fn file_size(store: &Path, path: &str) -> io::Result<Bytes> {
+    let metadata = fs::metadata(image::resolve_in_store(store, path)?)?;
+    if metadata.is_file() { Ok(Bytes(metadata.len())) } else { Err(io::Error::other("is not a regular file")) }
 }
 
 /// Whether the secrets that are served are those of the site; where the site's cannot be read, what is served stands.
@@ -74,12 +42,19 @@ pub(super) fn observe_served_secrets(state: &Path, secrets: &Seen<Secrets>) -> S
 }
 
 pub(super) fn observe_sources(system: &System, scope: &Scope) -> BTreeMap<String, Seen<SourceFile>> {
+    let now = system.kernel.now();
     let source = |(path, format): (&String, &SourceFormat)| {
-        let seen = match seen(file_size(&scope.image_store, path), &scope.image_store.join(path)) {
-            Seen::Present((size, allocated)) => {
-                let disk_size = observe_disk_size(system, &scope.image_store, path, *format);
-                Seen::Present(SourceFile { size, allocated, disk_size })
-            }
+        let seen = match seen(image::SourceFile::open(&scope.image_store, path), &scope.image_store.join(path)) {
+            Seen::Present(file) => Seen::Present(SourceFile {
+                size: file.stamp.size,
+                allocated: file.allocated,
+                disk_size: match image::read_disk_size(system, &file, *format) {
+                    Ok(size) => Seen::Present(size),
+                    Err(reason) => Seen::Unreadable(format!("{}: {reason}", scope.image_store.join(path).display())),
+                },
+                stamp: file.stamp,
+                settled: file.settled(now),
+            }),
             Seen::Absent => Seen::Absent,
             Seen::Unreadable(reason) => Seen::Unreadable(reason),
         };
@@ -88,29 +63,8 @@ pub(super) fn observe_sources(system: &System, scope: &Scope) -> BTreeMap<String
     scope.sources.iter().map(source).collect()
 }
 
-fn observe_disk_size(system: &System, store: &Path, path: &str, format: SourceFormat) -> Seen<Bytes> {
-    match read_disk_size(system, store, path, qemu_format(format)) {
-        Ok(size) => Seen::Present(size),
-        Err(reason) => Seen::Unreadable(format!("{}: {reason}", store.join(path).display())),
-    }
-}
-
-/// Asks qemu-img for the size of the disk in a file, and refuses a file that leads to others.
-pub(in crate::host) fn read_disk_size(system: &System, store: &Path, path: &str, format: &str) -> Result<Bytes, String> {
-    let file = resolve_in_store(store, path).map_err(|error| error.to_string())?;
-    let file = file.to_string_lossy();
-    let command = Command::new(["qemu-img", "info", "--output=json", "-f", format, "--", &*file], DEADLINE);
-    let output = system.commands.succeed(&command).map_err(|error| match error {
-        CommandError::Missing { .. } => format!("{error}; install the package qemu-utils"),
-        _ => error.to_string(),
-    })?;
-    parse_disk_size(&output.stdout, format).map_err(|error| error.to_string())
-}
-
 pub(super) fn observe_assets(scope: &Scope) -> BTreeMap<String, Seen<Bytes>> {
-    let asset = |path: &String| {
-        (path.clone(), seen(file_size(&scope.assets_dir, path).map(|(size, _)| size), &scope.assets_dir.join(path)))
-    };
+    let asset = |path: &String| (path.clone(), seen(file_size(&scope.assets_dir, path), &scope.assets_dir.join(path)));
     scope.assets.iter().map(asset).collect()
 }
 
@@ -119,26 +73,10 @@ pub(super) fn observe_published(state: &Path) -> Seen<String> {
     seen(fs::read_to_string(&path), &path)
 }
 
-/// When each machine last fetched its script, by the transcript. A transcript that cannot be read says nothing about which machine
-/// fetched when, but no fetch in it is later than the file: every machine counts as having fetched then.
-pub(super) fn observe_script_fetches(scope: &Scope) -> BTreeMap<MachineName, Timestamp> {
-    let path = scope.state.join(transcript::PATH);
-    let read = fs::read_to_string(&path).map_err(|error| (error.kind() == io::ErrorKind::NotFound, error.to_string()));
-    let transcript = match read.map(|text| serde_json::from_str::<transcript::Transcript>(&text)) {
-        Ok(Ok(transcript)) => transcript,
-        Err((true, _)) => return BTreeMap::new(),
-        Ok(Err(error)) => return all_fetched(scope, &path, &error.to_string()),
-        Err((false, error)) => return all_fetched(scope, &path, &error),
-    };
-    let fetched = |macs: &Vec<_>| macs.iter().filter_map(|mac| transcript.machines.get(mac)?.script_fetched).max();
-    scope.macs.iter().filter_map(|(machine, macs)| Some((machine.clone(), fetched(macs)?))).collect()
-}
-
-fn all_fetched(scope: &Scope, path: &Path, error: &str) -> BTreeMap<MachineName, Timestamp> {
-    tracing::warn!(target: "barista::host", path = %path.display(), error, "the transcript cannot be read");
-    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let Some(at) = modified.and_then(|modified| Timestamp::try_from(modified).ok()) else {
-        return BTreeMap::new();
-    };
-    scope.macs.keys().map(|machine| (machine.clone(), at)).collect()
+/// Whether LVM uses a devices file, which may hide a group (lvmdevices(8)).
+pub(super) fn observe_devices_file() -> DevicesFile {
+    match fs::symlink_metadata("/etc/lvm/devices/system.devices") {
+        Ok(_) => DevicesFile::InUse,
+        Err(_) => DevicesFile::None,
+    }
 }

@@ -8,9 +8,10 @@ use crate::boot::chap::Secrets;
 use crate::host::{ConfigFs, Kind, System};
 use crate::names::{Iqn, Lun, MachineName, SiteName};
 use crate::observed::{
-    Acl, Attributes, BACKSTORE_ATTRIBUTES, Backstore, Lio, LoginSeen, MappedLun, Seen, TPG_ATTRIBUTES, Target, Tpg, TpgLun,
-    parse_counter, parse_device, parse_flag, parse_lun_directory, parse_portal_directory, parse_session, parse_tpg_directory,
-    parse_unit_serial,
+    Acl, Attributes, Backstore, Lio, LoginSeen, MappedLun, Seen, Target, Tpg, TpgLun,
+    lio_attributes::{self, ACL_ATTRIBUTES, Attribute, BACKSTORE_ATTRIBUTES, TPG_ATTRIBUTES},
+    parse_counter, parse_device, parse_flag, parse_lun_directory, parse_port_group, parse_portal_directory, parse_session,
+    parse_tpg_directory, parse_unit_serial,
 };
 use nix::errno::Errno;
 use std::{collections::BTreeMap, io, sync::mpsc::channel, thread, time::Duration};
@@ -19,14 +20,29 @@ use std::{collections::BTreeMap, io, sync::mpsc::channel, thread, time::Duration
 /// seats takes a second.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How much is looked at.
+#[derive(Debug, Clone, Copy)]
+pub enum Depth<'a> {
+    /// Everything.
+    Whole,
+    /// What changes while seats are at work: which objects and links there are, what is enabled, sessions and counters. What else an
+    /// object said is taken from this earlier look; an object that was not in it is read whole. Somebody's change of an attribute is
+    /// not seen, so a plan that changes anything is made from a look at everything.
+    Quick(&'a Lio),
+}
+
 /// Reads the tree in a thread of its own, which is left behind when the kernel does not answer.
-pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn, secrets: Secrets) -> Seen<Lio> {
+pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn, secrets: Secrets, depth: Depth<'_>) -> Seen<Lio> {
     let (sender, receiver) = channel();
     let (configfs, kernel) = (system.configfs.clone(), system.kernel.clone());
     let (ours, prefix) = (format!("{site}."), format!("{prefix}:"));
+    let before = match depth {
+        Depth::Whole => Lio::default(),
+        Depth::Quick(before) => before.clone(),
+    };
     thread::spawn(move || {
         let seen = match configfs.list("") {
-            Ok(_) => read_tree(&Tree { configfs: &*configfs, ours: &ours, prefix: &prefix, secrets: &secrets }),
+            Ok(_) => read_tree(&Tree { configfs: &*configfs, ours: &ours, prefix: &prefix, secrets: &secrets, before: &before }),
             Err(error) if error.kind() == io::ErrorKind::NotFound && kernel.has_configfs() => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err("/sys/kernel/config: configfs is not mounted; run \
                  `modprobe configfs` and `mount -t configfs configfs /sys/kernel/config`"
@@ -51,9 +67,10 @@ pub(in crate::host) fn read_target_now(system: &System, name: &str) -> Read<Opti
     let (sender, receiver) = channel();
     let (configfs, path) = (system.configfs.clone(), format!("iscsi/{name}"));
     thread::spawn(move || {
-        let tree = Tree { configfs: &*configfs, ours: "", prefix: "", secrets: &Secrets::new() };
+        let before = Lio::default();
+        let tree = Tree { configfs: &*configfs, ours: "", prefix: "", secrets: &Secrets::new(), before: &before };
         let seen = match configfs.list(&path) {
-            Ok(_) => read_target(&tree, &path).map(Some),
+            Ok(_) => read_target(&tree, &path, None).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unreadable(&path, &error)),
         };
@@ -67,6 +84,8 @@ struct Tree<'a> {
     ours: &'a str,
     prefix: &'a str,
     secrets: &'a Secrets,
+    /// The earlier look from which is taken what is not read; empty where everything is.
+    before: &'a Lio,
 }
 
 type Read<T> = Result<T, String>;
@@ -85,13 +104,13 @@ impl Tree<'_> {
         parse(&self.text(path)?).map_err(|error| unreadable(path, &error))
     }
 
-    /// Attributes by name; one that this kernel does not have is left out.
-    fn attributes(&self, directory: &str, names: &[&str]) -> Read<Attributes> {
+    /// The attributes of an object; one that this kernel does not have is left out.
+    fn attributes(&self, object: &str, table: &[Attribute]) -> Read<Attributes> {
         let mut attributes = Vec::new();
-        for name in names {
-            let path = format!("{directory}/{name}");
+        for name in lio_attributes::paths(table) {
+            let path = format!("{object}/{name}");
             match self.configfs.read(&path) {
-                Ok(text) => attributes.push(((*name).to_owned(), text)),
+                Ok(text) => attributes.push((name.to_owned(), text)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(unreadable(&path, &error)),
             }
@@ -128,24 +147,36 @@ fn read_tree(tree: &Tree<'_>) -> Read<Option<Lio>> {
     };
     for name in targets.into_iter().filter(|name| name != "discovery_auth") {
         let path = format!("iscsi/{name}");
-        let target = if name.starts_with(tree.prefix) { read_target(tree, &path)? } else { glance_target(tree, &path) };
+        let target = if name.starts_with(tree.prefix) {
+            read_target(tree, &path, tree.before.targets.get(&name))?
+        } else {
+            glance_target(tree, &path)
+        };
         lio.targets.insert(name, target);
     }
     Ok(Some(lio))
 }
 
 fn read_backstore(tree: &Tree<'_>, path: &str) -> Read<Backstore> {
+    let enabled = tree.parsed(&format!("{path}/enable"), parse_flag)?;
+    let device = tree.parsed(&format!("{path}/info"), parse_device)?;
+    let commands = tree.parsed(&format!("{path}/statistics/scsi_lu/num_cmds"), parse_counter)?;
+    let known = path.strip_prefix("core/").and_then(|path| tree.before.backstores.get(path));
+    // Another device may be another backstore of the same name.
+    if let Some(before) = known.filter(|before| (before.enabled, before.device) == (enabled, device)) {
+        return Ok(Backstore { commands, ..before.clone() });
+    }
     let inquiry = ["vendor_id", "product_id", "revision"].map(|name| tree.text(&format!("{path}/wwn/{name}")));
     let [vendor, product, revision] = inquiry;
     Ok(Backstore {
-        enabled: tree.parsed(&format!("{path}/enable"), parse_flag)?,
+        enabled,
         alias: tree.text(&format!("{path}/alias"))?,
         serial: tree.parsed(&format!("{path}/wwn/vpd_unit_serial"), parse_unit_serial)?,
-        device: tree.parsed(&format!("{path}/info"), parse_device)?,
+        device,
         udev_path: tree.text(&format!("{path}/udev_path"))?,
         inquiry: [vendor?, product?, revision?],
-        attributes: tree.attributes(&format!("{path}/attrib"), &BACKSTORE_ATTRIBUTES)?,
-        commands: tree.parsed(&format!("{path}/statistics/scsi_lu/num_cmds"), parse_counter)?,
+        attributes: tree.attributes(path, &BACKSTORE_ATTRIBUTES)?,
+        commands,
     })
 }
 
@@ -163,34 +194,41 @@ fn glance_backstore(tree: &Tree<'_>, path: &str) -> Backstore {
     }
 }
 
-fn read_target(tree: &Tree<'_>, path: &str) -> Read<Target> {
+fn read_target(tree: &Tree<'_>, path: &str, before: Option<&Target>) -> Read<Target> {
     let sessions = tree.parsed(&format!("{path}/fabric_statistics/iscsi_instance/sessions"), parse_counter)?;
     let mut target = Target { sessions: u32::try_from(sessions).unwrap_or(u32::MAX), ..Target::default() };
     for name in tree.names(path, Kind::Directory)?.into_iter().filter(|name| name.starts_with("tpgt_")) {
         let tag = parse_tpg_directory(&name).map_err(|error| unreadable(path, &error))?;
-        target.tpgs.insert(tag, read_tpg(tree, &format!("{path}/{name}"))?);
+        let before = before.and_then(|before| before.tpgs.get(&tag));
+        target.tpgs.insert(tag, read_tpg(tree, &format!("{path}/{name}"), before)?);
     }
     Ok(target)
 }
 
-fn read_tpg(tree: &Tree<'_>, path: &str) -> Read<Tpg> {
+fn read_tpg(tree: &Tree<'_>, path: &str, before: Option<&Tpg>) -> Read<Tpg> {
     let mut tpg = Tpg {
         enabled: tree.parsed(&format!("{path}/enable"), parse_flag)?,
-        attributes: tree.attributes(&format!("{path}/attrib"), &TPG_ATTRIBUTES)?,
+        attributes: match before {
+            Some(before) => before.attributes.clone(),
+            None => tree.attributes(path, &TPG_ATTRIBUTES)?,
+        },
         luns: read_luns(tree, path)?,
         ..Tpg::default()
     };
+    for (lun, seen) in &mut tpg.luns {
+        read_port(tree, &format!("{path}/lun/lun_{lun}"), seen, before.and_then(|before| before.luns.get(lun)))?;
+    }
     for name in tree.names(&format!("{path}/np"), Kind::Directory)? {
         tpg.portals.insert(parse_portal_directory(&name).map_err(|error| unreadable(&format!("{path}/np"), &error))?);
     }
     for name in tree.names(&format!("{path}/acls"), Kind::Directory)? {
-        let acl = read_acl(tree, &format!("{path}/acls/{name}"))?;
+        let acl = read_acl(tree, &format!("{path}/acls/{name}"), before.and_then(|before| before.acls.get(&name)))?;
         tpg.acls.insert(name, acl);
     }
     Ok(tpg)
 }
 
-/// The LUNs of a portal group. A link leads to a backstore; a group of links may hold one at most.
+/// The LUNs of a portal group by their links. A link leads to a backstore; a group of links may hold one at most.
 fn read_luns(tree: &Tree<'_>, tpg: &str) -> Read<BTreeMap<Lun, TpgLun>> {
     let mut luns = BTreeMap::new();
     for (lun, path) in lun_directories(tree, &format!("{tpg}/lun"))? {
@@ -198,18 +236,49 @@ fn read_luns(tree: &Tree<'_>, tpg: &str) -> Read<BTreeMap<Lun, TpgLun>> {
             Some(backstore) => Ok((name, backstore.to_owned())),
             None => Err(unreadable(&path, &format!("leads to {target}, which is no backstore"))),
         });
-        luns.insert(lun, TpgLun { link: link.transpose()? });
+        let seen = TpgLun { link: link.transpose()?, attributes: Attributes::default(), commands: Seen::Absent };
+        luns.insert(lun, seen);
     }
     Ok(luns)
 }
 
-fn read_acl(tree: &Tree<'_>, path: &str) -> Read<Acl> {
+/// What a LUN says of its port once a link is there; without one the kernel answers ENODEV.
+fn read_port(tree: &Tree<'_>, path: &str, seen: &mut TpgLun, before: Option<&TpgLun>) -> Read<()> {
+    if seen.link.is_none() {
+        return Ok(());
+    }
+    seen.commands = match tree.parsed(&format!("{path}/statistics/scsi_tgt_port/in_cmds"), parse_counter) {
+        Ok(commands) => Seen::Present(commands),
+        Err(reason) => Seen::Unreadable(reason),
+    };
+    seen.attributes = match before.filter(|before| before.link == seen.link) {
+        Some(before) => before.attributes.clone(),
+        None => read_port_group(tree, &format!("{path}/alua_tg_pt_gp"))?,
+    };
+    Ok(())
+}
+
+/// A LUN that is in no group, and a kernel without groups, say nothing.
+fn read_port_group(tree: &Tree<'_>, path: &str) -> Read<Attributes> {
+    match tree.configfs.read(path) {
+        Ok(text) if text.is_empty() => Ok(Attributes::default()),
+        Ok(text) => parse_port_group(&text).map_err(|error| unreadable(path, &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Attributes::default()),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn read_acl(tree: &Tree<'_>, path: &str, before: Option<&Acl>) -> Read<Acl> {
     let session = match tree.parsed(&format!("{path}/info"), parse_session) {
         Ok(Some(session)) => Seen::Present(session),
         Ok(None) => Seen::Absent,
         Err(reason) => Seen::Unreadable(reason),
     };
-    let mut acl = Acl { luns: BTreeMap::new(), session, login: read_login(tree, path)? };
+    let (login, attributes) = match before {
+        Some(before) => (before.login, before.attributes.clone()),
+        None => (read_login(tree, path)?, tree.attributes(path, &ACL_ATTRIBUTES)?),
+    };
+    let mut acl = Acl { luns: BTreeMap::new(), session, login, attributes };
     for (lun, path) in lun_directories(tree, path)? {
         acl.luns.insert(lun, read_mapped_lun(tree, &path)?);
     }

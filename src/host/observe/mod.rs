@@ -7,13 +7,17 @@ mod files;
 mod lio;
 mod lvm;
 
-pub(super) use files::{read_disk_size, resolve_in_store};
+pub use lio::Depth;
 pub(super) use lio::read_target_now;
 
-use super::{System, activity, read_secrets};
+use super::apply::filling;
+use super::commands::Commands;
+use super::offered::Record;
+use super::{System, read_secrets};
 use crate::desired::{Source, SourceFormat};
-use crate::names::{Iqn, MacAddr, MachineName, SiteName, VgName};
-use crate::observed::{Observation, SecretsSeen, Seen};
+use crate::names::{Iqn, Mark, Mono, SiteName, VgName};
+use crate::observed::occupancy::{Look, Network};
+use crate::observed::{Observation, SecretsSeen, Seen, Vg};
 use crate::plan::Prepared;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,8 +41,8 @@ pub struct Scope {
     pub assets_dir: PathBuf,
     /// Files of the asset store that scripts name.
     pub assets: BTreeSet<String>,
-    /// Each machine's Ethernet addresses, by which the transcript knows it.
-    pub macs: BTreeMap<MachineName, Vec<MacAddr>>,
+    /// The interfaces that machines are reached through.
+    pub interfaces: BTreeSet<String>,
     /// The state directory.
     pub state: PathBuf,
     /// The file of the CHAP secrets.
@@ -56,13 +60,13 @@ impl Scope {
         });
         Self {
             site: prepared.desired.site.clone(),
-            vg: storage.map(|storage| storage.vg.clone()),
-            iqn_prefix: storage.map(|storage| storage.iqn_prefix.clone()),
+            vg: storage.map(|storage| storage.vg().clone()),
+            iqn_prefix: storage.map(|storage| storage.iqn_prefix().clone()),
             image_store: Self::image_store(prepared, state),
             sources: sources.collect(),
             assets_dir: state.join("assets"),
             assets: prepared.table.assets.clone(),
-            macs: prepared.table.machines.iter().map(|(name, machine)| (name.clone(), machine.macs.clone())).collect(),
+            interfaces: prepared.table.networks.values().map(|network| network.interface.clone()).collect(),
             state: state.to_owned(),
             chap_secrets: prepared.table.chap_secrets.as_ref().map(PathBuf::from),
         }
@@ -75,35 +79,42 @@ impl Scope {
     }
 }
 
-/// Looks at the host once.
+/// Looks at everything once. What an agent knows of who is at work is the caller's to add.
 pub fn observe(system: &System, scope: &Scope) -> Observation {
-    let then = activity::load(&scope.state);
+    observe_to(system, scope, Depth::Whole)
+}
+
+/// Looks at the host once, at configfs as deep as said.
+pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observation {
     let secrets = match &scope.chap_secrets {
         None => Seen::Absent,
         Some(path) => read_secrets(path).map_or_else(Seen::Unreadable, Seen::Present),
     };
     let known = secrets.present().cloned().unwrap_or_default();
-    let (vg, mut lio) = match (&scope.vg, &scope.iqn_prefix) {
-        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix, known)),
+    let (vg, lio) = match (&scope.vg, &scope.iqn_prefix) {
+        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix, known, depth)),
         _ => (Seen::Absent, Seen::Absent),
     };
-    let at = system.kernel.now();
-    let boot_id = system.kernel.boot_id();
-    let fetched = files::observe_script_fetches(scope);
-    let activity = activity::look(&then, &scope.macs, &fetched, &lio, at, &boot_id);
-    if let Seen::Present(lio) = &mut lio {
-        activity::date_sessions(lio, &activity);
-    }
+    let offered = match &scope.vg {
+        Some(_) => Record::new(system, &scope.state).read(),
+        None => Seen::Absent,
+    };
     Observation {
-        at,
-        uptime_seconds: system.kernel.uptime().as_secs(),
-        boot_id,
+        at: system.kernel.now(),
+        now: Mono::from(system.kernel.boottime()),
+        boot_id: system.kernel.boot_id(),
+        elsewhere: lvm::observe_elsewhere(system, &scope.site, scope.vg.as_ref()),
+        devices_file: files::observe_devices_file(),
+        written: written(system, &vg),
         vg,
         lio,
+        offered,
+        occupancy: None,
+        waiting: BTreeMap::new(),
         published: files::observe_published(&scope.state),
         sources: files::observe_sources(system, scope),
+        filling: filling(&scope.state),
         assets: files::observe_assets(scope),
-        activity,
         secrets: SecretsSeen {
             served: files::observe_served_secrets(&scope.state, &secrets),
             machines: match secrets {
@@ -112,5 +123,24 @@ pub fn observe(system: &System, scope: &Scope) -> Observation {
                 Seen::Unreadable(why) => Seen::Unreadable(why),
             },
         },
+        commands: Commands::new(system, &scope.state).read(),
     }
+}
+
+/// The look at who is at work that an observation is.
+pub fn look(system: &System, scope: &Scope, observation: &Observation) -> Option<Look> {
+    let prefix = scope.iqn_prefix.as_ref()?;
+    // A site none of whose interfaces is known here is served through others.
+    let up = scope.interfaces.is_empty() || scope.interfaces.iter().any(|interface| system.kernel.has_carrier(interface));
+    let network = if up { Network::Up } else { Network::Down };
+    Some(Look::of_lio(observation.now, &observation.lio, prefix, &observation.written, network))
+}
+
+/// Writes to the devices of volumes since they were made.
+fn written(system: &System, vg: &Seen<Vg>) -> BTreeMap<String, u64> {
+    let devices = vg.present().into_iter().flat_map(|vg| vg.lvs.values()).filter(|lv| lv.tags.contains(Mark::OURS));
+    let devices = devices.filter_map(|lv| lv.device);
+    let written =
+        |device: (u32, u32)| Some((format!("{}:{}", device.0, device.1), system.kernel.disk_io(device).present()?.writes));
+    devices.filter_map(written).collect()
 }

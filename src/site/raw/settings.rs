@@ -5,7 +5,7 @@
 use super::{Address, At, ByPlatform, Directory, FilePath, LoaderPath};
 use crate::{
     names::{Interval, Iqn, LvName, Percent, Share, SiteName, VgName},
-    site::{Consent, PxeStrategy},
+    site::{Consent, FetchAddress, OtherHardware, PxeStrategy, StaleBoot},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -103,4 +103,21 @@ pub(in crate::site) struct PolicyTable {
     pub(in crate::site) max_destroy: Option<At<u32>>,
     /// Written consent, item by item: "win11@2026-10" a version, "pc03.ubuntu" a machine's clone, "*" anything.
     pub(in crate::site) may_destroy: Option<At<Vec<At<Consent>>>>,
+    /// What a machine is told whose clean disk cannot be made within boot-wait: "refuse" (it waits and says why), or "boot" (it gets
+    /// the disk it used last, with whatever was left on it). Default: "refuse".
+    pub(in crate::site) stale_boot: Option<At<StaleBoot>>,
+    /// How long a machine waits for a clean disk before stale-boot holds. Default: "60s".
+    pub(in crate::site) boot_wait: Option<At<Interval>>,
+    /// How long a disk must be without session and command, offered all the time, before its machine counts as off where somebody
+    /// needs it. Not below "10m". Default: "8h".
+    pub(in crate::site) quiet: Option<At<Interval>>,
+    /// The same for machines that were lost with others at once, as when a switch fails. Default: "24h".
+    pub(in crate::site) outage_quiet: Option<At<Interval>>,
+    /// From which address a machine's script may be fetched: "not-contradicted" (any, unless another is known to be its own), or
+    /// "own". Default: "not-contradicted".
+    pub(in crate::site) fetch_address: Option<At<FetchAddress>>,
+    /// What a machine is told that has the address of another, by its firmware's UUID: "refuse" or "accept". Default: "refuse".
+    pub(in crate::site) other_hardware: Option<At<OtherHardware>>,
+    /// How many disks a seat may have of an image that is reset: 2, or 3 for rooms that press reset a lot. Default: 2.
+    pub(in crate::site) sides: Option<At<u32>>,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import tarfile
 import time
 from collections.abc import Callable
@@ -19,11 +20,44 @@ from .server import Background, Done, Server
 from .site import PREFIX, Site
 
 STATE = "/var/lib/barista"
+REPOSITORY = f"{STATE}/site.git"
 TARGETS = "/sys/kernel/config/target"
 SITE = "/root/site"
 HOURS = 300.0
 UNPRIVILEGED = ("setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs "
                 "--inh-caps +net_bind_service,+net_raw --ambient-caps +net_bind_service,+net_raw")
+
+
+TREE = r"""
+import os, re, sys
+os.chdir(sys.argv[1])
+LEFT_OUT = {"statistics", "fabric_statistics", "action", "dynamic_sessions"}
+CHANGING = ((r"dm-\d+", "dm-N"), (r"Major: \d+ Minor: \d+", "Major: N Minor: N"), (r"HBA Index: \d+", "HBA Index: N"))
+
+def show(path):
+    if os.path.basename(path) in LEFT_OUT:
+        return
+    if os.path.islink(path):
+        print(path, "->", os.readlink(path))
+    elif os.path.isdir(path):
+        print(path + "/")
+        for name in sorted(os.listdir(path)):
+            show(f"{path}/{name}")
+    elif os.stat(path).st_mode & 0o400:
+        try:
+            text = open(path, errors="replace").read()
+        except OSError:
+            text = ""
+        for pattern, instead in CHANGING:
+            text = re.sub(pattern, instead, text)
+        print(path, "=", text.replace("\n", ";"))
+
+for top, mine in (("core", r"iblock_1\d{5}"), ("iscsi", re.escape(sys.argv[2]))):
+    for name in sorted(os.listdir(top) if os.path.isdir(top) else []):
+        if re.match(mine, name):
+            show(f"{top}/{name}")
+"""
+"""Prints everything of the kernel's targets that is ours: one process for hundreds of files, as each costs much under emulation."""
 
 
 def tar_of(files: dict[str, str]) -> bytes:
@@ -42,6 +76,7 @@ class Cafe:
 
     def __init__(self, server: Server, site: Site) -> None:
         self.server = server
+        self.agent: Background
         self.write(site)
 
     def write(self, site: Site) -> None:
@@ -74,6 +109,81 @@ class Cafe:
                 raise Failed(f"not within {seconds:.0f} s: {what}; the last apply said\n{done.out}\n{done.err[-1500:]}")
             time.sleep(10)
         raise AssertionError("count has no end")
+
+    def follow(self, site: Site | None = None, seconds: float = HOURS) -> Background:
+        """Starts the agent on a repository in the VM, commits the site and waits until the host matches it."""
+        self.server.must(f"[ -d {REPOSITORY} ] || barista init {REPOSITORY}; mkdir -p {STATE}/serve && chown -R 65534:65534 {STATE}/serve")
+        self.start_agent()
+        self.commit(site or self.site)
+        self.settled(seconds)
+        return self.agent
+
+    def start_agent(self) -> None:
+        """Starts the agent on the repository that is there."""
+        self.agent = self.server.spawn(f"barista agent --repo {REPOSITORY} --state {STATE}")
+
+    def resume(self) -> Background:
+        """What starts with a server that was restarted: its agent and its serving half."""
+        self.start_agent()
+        return self.serve()
+
+    def commit(self, site: Site) -> str:
+        """Commits the site on the host itself, as an operator at its console would; returns the commit."""
+        self.write(site)
+        return self.server.must(f"""set -e
+            export GIT_DIR={REPOSITORY} GIT_WORK_TREE={SITE} GIT_INDEX_FILE=/run/lab/index GIT_AUTHOR_NAME=lab GIT_AUTHOR_EMAIL=lab@example.com
+            export GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@example.com
+            rm -f $GIT_INDEX_FILE; cd {SITE}; git -c core.bare=false add -A; tree=$(git write-tree); before=$(git rev-parse -q --verify main || true)
+            [ -n "$before" ] && [ $(git rev-parse main^{{tree}}) = $tree ] && {{ echo $before; exit; }}
+            commit=$(git commit-tree $tree ${{before:+-p $before}} -m "A change"); git update-ref refs/heads/main $commit; echo $commit""").strip()
+
+    def status(self) -> dict[str, Any]:
+        """What the agent says of itself."""
+        said = self.server.run(f"cat {STATE}/status.json").out
+        return dict(json.loads(said)) if said else {}
+
+    def head(self) -> str:
+        """The commit that the followed branch names."""
+        return self.server.must(f"git -C {REPOSITORY} rev-parse main").strip()
+
+    def settled(self, seconds: float = HOURS, held: bool = False) -> dict[str, Any]:
+        """Waits until the agent says that the host matches the branch's head; with `held`, but for what is held."""
+        head = self.head()
+
+        def there() -> dict[str, Any] | None:
+            if self.agent.status() is not None:
+                raise Failed(f"the agent ended: {self.agent.output()[-2000:]}")
+            said = self.status()
+            serving, last = said.get("serving") or {}, said.get("last") or {}
+            if serving.get("revision", {}).get("id") != head or "applied" not in last.get("result", {}):
+                return None
+            return said if bool(said["held"]) == held else None
+        try:
+            return dict(wait_for(there, seconds, "", 0.5))  # type: ignore[call-overload]
+        except Failed:
+            raise Failed(f"the host does not match {head} within {seconds:.0f} s; status {json.dumps(self.status())[:1500]}\n"
+                         f"{self.agent.output()[-3000:]}") from None
+
+    def targets(self, machine: str, image: str) -> dict[str, str]:
+        """The targets of a seat by the letter of their side."""
+        listed = self.server.run(f"cd {TARGETS}/iscsi && ls -d {PREFIX}:{machine}.{image}.*").out.split()
+        return {name.rsplit("-", 1)[0].rsplit(".", 1)[1]: name for name in listed}
+
+    def on(self, machine: str, image: str) -> dict[str, str]:
+        """Those of them that let their machine in."""
+        return {side: name for side, name in self.targets(machine, image).items()
+                if self.server.run(f"cat {TARGETS}/iscsi/{name}/tpgt_1/enable").out.strip() == "1"}
+
+    def sides(self, machine: str, image: str) -> dict[str, dict[str, str]]:
+        """The volumes of a seat by the letter of their side."""
+        head = f"seat.{machine}.{image}."
+        return {name.removeprefix(head): lv for name, lv in self.volumes().items() if name.startswith(head)}
+
+    def wait_spare(self, machine: str, image: str, seconds: float = 90) -> str:
+        """Waits until a seat has a clean side: one whose target is off; returns its letter."""
+        def spare() -> str:
+            return next(iter(sorted(self.targets(machine, image).keys() - self.on(machine, image).keys())), "")
+        return str(wait_for(spare, seconds, f"{machine} has a clean side of {image}", 1))
 
     def serve(self) -> Background:
         """Starts `barista serve` as nobody, with the two capabilities it may have, and waits until it answers."""
@@ -122,20 +232,24 @@ class Cafe:
         return volumes + listed.split()
 
     def serial(self, machine: str, image: str) -> str:
-        """The serial number the disk of a seat shows."""
-        return self.server.must(f"cat {TARGETS}/core/iblock_*/lab.{machine}.{image}/wwn/vpd_unit_serial").split()[-1]
+        """The serial number the disk of a seat shows: the same on every side."""
+        said = self.server.must(f"cat {TARGETS}/core/iblock_*/lab.{machine}.{image}.[a-z]/wwn/vpd_unit_serial")
+        serials = {line.split()[-1] for line in said.splitlines()}
+        if len(serials) != 1:
+            raise Failed(f"the sides of {machine}.{image} show several serials: {serials}")
+        return serials.pop()
 
     def dump(self) -> str:
-        """Everything of ours that should be the same after the same apply: no uuids, times, counters or device numbers."""
+        """Everything of ours that should be the same after the same apply: no uuids, epochs, times, counters or device numbers."""
         lines = [f"{lv['lv_name']} size={lv['lv_size']} attr={lv['lv_attr']} origin={lv['origin']} "
                  f"tags={lv['lv_tags']}" for _, lv in sorted(self.volumes().items())]
-        tree = self.server.must(f"""cd {TARGETS} || exit 1
-            for top in $(ls -d core/iblock_1?????* iscsi/{PREFIX}* 2>/dev/null); do
-              find $top \\( -name statistics -o -name fabric_statistics -o -name action -o -name dynamic_sessions \\) -prune -o -type l -printf '%p -> %l\\n' \\
-                -o -type d -printf '%p/\\n' -o -type f -perm -u=r -printf '%p\\n'
-            done | sort | while read -r path arrow to; do
-              if [ -n "$arrow" ] || [ "$path" != "${{path%/}}" ]; then echo "$path $arrow $to"
-              else echo "$path = $(tr '\\n' ';' < $path 2>/dev/null | sed -e 's/dm-[0-9]*/dm-N/; s/Major: [0-9]* Minor: [0-9]*/Major: N Minor: N/; s/HBA Index: [0-9]*/HBA Index: N/')"; fi
-            done""", 120)
-        return "\n".join(lines) + "\n" + tree
+        tree = self.server.must(f"python3 -S -E - {TARGETS} {PREFIX}", 120, stdin=TREE.encode())
+        text = "\n".join(lines) + "\n" + tree
+        # A target's name ends in eight digits of its disk's UUID; a clone names the UUID of what it is a clone of.
+        text = re.sub(rf"({re.escape(PREFIX)}:[a-z0-9.-]*\.[a-z])-[0-9a-f]{{8}}", r"\1-U", text)
+        text = re.sub(r"barista\.(base|epoch)=[^,\s]*", r"barista.\1=U", text)
+        # Which HBA a backstore got depends on what a cut run had left there; one without a backstore keeps its number.
+        disks = dict(re.findall(r"core/iblock_(\d+)/(\w+\.[^/\s]+)", text))
+        text = re.sub(r"iblock_(\d+)", lambda found: f"iblock_{disks.get(found[1], found[1])}", text)
+        return "\n".join(sorted(text.splitlines()))
 

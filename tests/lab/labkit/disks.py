@@ -105,7 +105,7 @@ def client_image(path: Path, name: str, system: Kernel, tree: Path, initrd: Path
     """A disk that boots by BIOS and by UEFI, and whose system says `image=<name>`."""
     work = path.with_suffix(".d")
     root = work / "root"
-    for directory in ("bin", "sbin", "dev", "proc", "sys"):
+    for directory in ("bin", "sbin", "dev", "proc", "run", "sys"):
         (root / directory).mkdir(parents=True)
     shutil.copy(tree / "bin/busybox", root / "bin/busybox")
     for applet in ("sh", "ls"):
@@ -165,7 +165,7 @@ def client_images() -> Path:
     def build(into: Path) -> None:
         staged = into / "staged"
         staged.mkdir()
-        initramfs(into / "initrd", system, tree, CLIENT_BOOT, ("usr/sbin/iscsistart",), "")
+        initramfs(into / "initrd", system, tree, CLIENT_BOOT, ("usr/sbin/iscsistart", "usr/sbin/iscsid"), "")
         for name in ("alpha", "beta"):
             client_image(staged / f"{name}.raw", name, system, tree, into / "initrd")
         sh(*in_tree(tree, "usr/bin/qemu-img", "convert", "-c", "-O", "qcow2", staged / "beta.raw", staged / "beta.qcow2"))

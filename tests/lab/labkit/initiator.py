@@ -5,18 +5,49 @@ It must never log in to a target under another name than the machine's own.
 
 from __future__ import annotations
 
+import re
+
 from .cafe import TARGETS
+from .failure import Failed
 from .qemu import wait_for
 from .server import ADDRESS, Server
-from .site import PREFIX
+from .site import PREFIX, Machine
+
+FETCH = r"""
+import http.client, re, sys
+mac, own = sys.argv[1:]
+
+def get(path):
+    door = http.client.HTTPConnection("192.168.77.1", 8080, timeout=30, source_address=(own, 0))
+    door.request("GET", path)
+    return door.getresponse().read().decode()
+
+path = re.search(r"http://[^/]+(/machines/\S+)", get("/boot.ipxe"))[1]
+print(get(path.replace("${netX/mac:hexraw}", mac.replace(":", "")).replace("${uuid}", "")))
+"""
+
+
+def boot_script(server: Server, machine: Machine) -> str:
+    """What the firmware of a machine is told at a new boot: its scripts fetched one after the other, from its own address."""
+    done = server.must(f"""ip address add {machine.ip}/32 dev br0; trap 'ip address del {machine.ip}/32 dev br0' EXIT
+        python3 -S -E - {machine.mac} {machine.ip}""", stdin=FETCH.encode())
+    return done
+
+
+def booted(server: Server, machine: Machine, image: str) -> str:
+    """The target that a new boot of a machine is given for an image."""
+    script = boot_script(server, machine)
+    found = re.search(rf"{re.escape(PREFIX)}:{machine.name}\.{image}\.[a-z]-[0-9a-f]{{8}}", script)
+    if not found:
+        raise Failed(f"a boot of {machine.name} is given no disk of {image}:\n{script}")
+    return found[0]
 
 
 class Initiator:
     """What a machine's system would do, done by open-iscsi over the loop-back."""
 
-    def __init__(self, server: Server, machine: str, image: str) -> None:
-        self.server, self.machine = server, machine
-        self.target = f"{PREFIX}:{machine}.{image}"
+    def __init__(self, server: Server, machine: str, target: str) -> None:
+        self.server, self.machine, self.target = server, machine, target
         server.must(f"""set -e
             mkdir -p /etc/iscsi /run/lock/iscsi; [ -s /etc/iscsi/initiatorname.iscsi ] || echo InitiatorName={PREFIX}:nobody > /etc/iscsi/initiatorname.iscsi
             pidof iscsid > /dev/null || iscsid

@@ -6,6 +6,7 @@ It must never read the git configuration or the ssh keys of whoever runs the lab
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Clone:
     def __init__(self, path: Path, server: Server, repository: str) -> None:
         self.path = path
         ssh = (f"ssh -i {key()} -p {server.ssh_port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-               "-o IdentitiesOnly=yes -o LogLevel=ERROR")
+               "-o IdentitiesOnly=yes -o LogLevel=ERROR -o ConnectTimeout=20")
         self.env = {**os.environ, "GIT_SSH_COMMAND": ssh, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0"}
         for name in ("AUTHOR", "COMMITTER"):
             self.env |= {f"GIT_{name}_NAME": "lab", f"GIT_{name}_EMAIL": "lab@example.com"}
@@ -49,3 +50,17 @@ class Clone:
     def push(self) -> tuple[int, str]:
         """Pushes main."""
         return self.git("push", "origin", "HEAD:main")
+
+    def begin_push(self) -> subprocess.Popen[str]:
+        """Begins to push main."""
+        return subprocess.Popen(["git", "-C", str(self.path), "push", "origin", "HEAD:main"], env=self.env, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+
+    @staticmethod
+    def ended(pushing: subprocess.Popen[str], seconds: float) -> tuple[int, str]:
+        """Its status and what it said; past the time its connection is given up, as that of a server without power."""
+        try:
+            return pushing.wait(seconds), pushing.communicate()[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(pushing.pid, signal.SIGKILL)
+            return pushing.wait(), pushing.communicate()[0]

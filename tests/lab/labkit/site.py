@@ -70,6 +70,7 @@ class Site:
     images: Sequence[Image] = (ALPHA,)
     may_destroy: Sequence[str] = ()
     max_destroy: int = 5
+    sides: int = 2
     network: str = "server"
     volume_group: str = "cafe"
     menu_timeout: str = "1s"
@@ -92,7 +93,7 @@ class Site:
                          f'[storage]\nvolume-group = "{self.volume_group}"\nthin-pool = "pool"\ncreate-pool = true\n'
                          'pool-size = "80%"\nimage-store = "/lab/images"\n'
                          f'[iscsi]\niqn-prefix = "{PREFIX}"\n{chap}[boot]\nmenu-timeout = "{self.menu_timeout}"\n{loaders}'
-                         f'[policy]\nmax-destroy = {self.max_destroy}\nmay-destroy = [{consent}]\n',
+                         f'[policy]\nsides = {self.sides}\nmax-destroy = {self.max_destroy}\nmay-destroy = [{consent}]\n',
             "network/lan.toml": f'interface = "br0"\nmode = "{self.network}"\nsubnet = "192.168.77.0/24"\n{scope}',
         }
         files |= {f"images/{image.name}.toml": image.text() for image in self.images}

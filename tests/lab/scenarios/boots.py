@@ -26,22 +26,24 @@ def router_search(events: list[dict[str, Any]]) -> float:
 
 
 def run(lab: Lab) -> None:
-    """Applies, serves without root, boots both, and looks at every volume afterwards."""
+    """Commits, serves without root, boots both, and looks at every volume afterwards."""
     server = lab.server(ports=2)
     server.must(f"umask 077 && cat >{SECRETS}", stdin=b'[pc01]\nsecret = "correcthorse1"\n[pc02]\nuser = "two"\nsecret = "batterystaple2"\n')
     server.must(f"mkdir -p {STATE}/serve && chown 65534:65534 {STATE}/serve")
     cafe = Cafe(server, Site(machines=(PC01, PC02, PC03), images=(WITH_GAMES, GAMES), chap_secrets=SECRETS))
-    first = cafe.apply()
-    lab.proves("apply makes the pool, the image and three seats", {"pool", "img.alpha.1", "seat.pc01.alpha.a"} <= set(cafe.volumes()), first.out)
+    agent = cafe.follow()
+    lab.proves("the agent makes the pool, the image and three seats",
+               {"pool", "img.alpha.1", *(f"seat.pc0{number}.{image}.a" for number in (1, 2, 3) for image in ("alpha", "games"))} <= set(cafe.volumes()))
+    lab.proves("no disk lets anybody in before a boot is given it", not any(cafe.on(name, "alpha") for name in ("pc01", "pc02", "pc03")))
     base, idle = cafe.sum_of("img.alpha.1"), cafe.sum_of("seat.pc03.alpha.a")
     lab.proves("the image volume holds the source, byte for byte",
                base == server.must("md5sum /lab/images/alpha.raw").split()[0])
     lab.proves("a fresh seat is the image", idle == base)
 
-    asks = server.must(f"cat {TARGETS}/iscsi/{PREFIX}:pc0?.alpha/tpgt_1/attrib/authentication").split()
+    asks = server.must(f"cat {TARGETS}/iscsi/{PREFIX}:pc0?.alpha.a-*/tpgt_1/attrib/authentication").split()
     lab.proves("two machines must prove themselves, the third not", asks == ["1", "1", "0"], str(asks))
     lab.proves("neither plan nor table holds a secret", server.run(f"grep -r -e correcthorse -e batterystaple {STATE} --include=table.json").rc == 1
-               and "correcthorse" not in first.out + first.err)
+               and "correcthorse" not in agent.output())
 
     serving = cafe.serve()
     identity = server.must(f"cat /proc/$(cat {serving.base}.pid)/status")
@@ -62,8 +64,15 @@ def run(lab: Lab) -> None:
         seconds = client.wait_off(60)
         lab.note(f"{name}: {seconds:.0f} s from power-on to power-off")
     for name in clients:
+        given = cafe.targets(name, "alpha")["a"]
+        lab.proves(f"the disk of {name} was given to its boot, and that is written down",
+                   any(given in event["what"] for event in cafe.transcript(MACHINES[name].mac))
+                   and f"machine={name}" in agent.output() and given in agent.output(), agent.output()[-2000:])
         lab.proves(f"what {name} wrote is on its volume", cafe.read_file(f"seat.{name}.alpha.a", "boots").strip() == "1")
+        spare = cafe.wait_spare(name, "alpha")
+        lab.proves(f"{name} has another disk for its next boot, which is the image and lets nobody in yet",
+                   spare == "b" and cafe.sum_of(f"seat.{name}.alpha.b") == base and cafe.on(name, "alpha").keys() == {"a"}, cafe.targets(name, "alpha"))
     lab.proves("the image volume is untouched", cafe.sum_of("img.alpha.1") == base)
-    lab.proves("the seat that was off is untouched", cafe.sum_of("seat.pc03.alpha.a") == idle)
+    lab.proves("the seat that was off is untouched", cafe.sum_of("seat.pc03.alpha.a") == idle and cafe.sides("pc03", "alpha").keys() == {"a"})
     lab.proves("no log holds a secret", "correcthorse" not in serving.output())
     lab.proves("serve still runs", serving.status() is None, serving.output()[-2000:])

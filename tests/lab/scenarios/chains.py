@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit import handmade
-from labkit.cafe import STATE, Cafe
+from labkit.cafe import Cafe
 from labkit.lab import Lab
 from labkit.site import Machine, Site
 
@@ -16,7 +16,7 @@ def run(lab: Lab) -> None:
     """dnsmasq hands out addresses, barista the rest."""
     server = lab.server(ports=2)
     cafe = Cafe(server, Site(machines=tuple(MACHINES.values()), network="proxy"))
-    cafe.apply()
+    cafe.follow()
     # The router is another host on the same wire, as it is in a café: a namespace with a leg in the bridge.
     server.must("ip netns add router && ip link add leg type veth peer name wan netns router && ip link set leg master br0 up && "
                 "ip -n router address add 192.168.77.254/24 dev wan && ip -n router link set wan up")

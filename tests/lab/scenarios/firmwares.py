@@ -19,7 +19,7 @@ def run(lab: Lab) -> None:
     server = lab.server(ports=4)
     site = Site(machines=(PC01, PC02, PC03, PC04), images=(ALPHA, BETA))
     cafe = Cafe(server, site)
-    cafe.apply()
+    cafe.follow()
     serving = cafe.serve()
     waiting = ((PC01, lab.client("pc01", server.ports[0], "bios-pxe", PC01.mac)),
                (PC02, lab.client("pc02", server.ports[1], "uefi-http", PC02.mac)))
@@ -30,7 +30,8 @@ def run(lab: Lab) -> None:
     said = str(cafe.transcript(PC02.mac))
     lab.proves("HTTP Boot fetched ipxe.efi without TFTP", "ipxe.efi" in said and "'tftp'" not in said, said)
 
-    cafe.apply(site.with_(menu_timeout="2m"), expect=(0, 3))
+    cafe.commit(site.with_(menu_timeout="2m"))
+    cafe.settled()
     choosing = [(machine, lab.client(machine.name, server.ports[machine.number - 1], firmware, machine.mac), keys)
                 for machine, firmware, keys in CHOICES]
     for _, client, keys in choosing:

@@ -15,8 +15,7 @@ SITE_OF = Site(machines=(PC01, PC02), images=(ALPHA, KEEPS))
 GROWN = SITE_OF.with_(machines=(PC01, PC02, Machine("pc03", 3, ["alpha"]), Machine("pc04", 4, ["alpha"])))
 UNCOUNTED = """
 set -e
-tags="barista barista.site=lab barista.machine=pc03 barista.image=alpha barista.version=1 barista.reset=every-boot"
-tags="$tags barista.made=$(cat /proc/sys/kernel/random/boot_id)"
+tags=$(lvs --noheadings -o lv_tags cafe/seat.pc02.alpha.a | tr , ' ' | sed s/machine=pc02/machine=pc03/)
 lvcreate -y -s -k n -n seat.pc03.alpha.a $(for tag in $tags; do echo --addtag $tag; done) cafe/img.alpha.1
 number=$(($(lvs --noheadings -o transaction_id cafe/pool)))
 dmsetup message cafe-pool-tpool 0 set_transaction_id $number $((number - 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.cafe import STATE, UNPRIVILEGED, Cafe
+from labkit.cafe import REPOSITORY, STATE, UNPRIVILEGED, Cafe
 from labkit.lab import Lab
 from labkit.operator import Clone
 from labkit.qemu import wait_for
@@ -10,7 +10,6 @@ from labkit.site import ALPHA, BETA, Machine, Site
 
 PROVES = "a git push over ssh shows its plan, is applied by the agent, and a client boots what it says; a bad one is refused"
 PC01 = Machine("pc01", 1, ["alpha"])
-REPOSITORY = f"{STATE}/site.git"
 
 
 def run(lab: Lab) -> None:
@@ -26,20 +25,22 @@ def run(lab: Lab) -> None:
     site = Site(machines=(PC01,), images=(ALPHA, BETA))
     clone.commit(site.files(), "A café with one seat")
     status, said = clone.push()
-    lab.proves("the pusher's terminal shows the plan", status == 0 and "Plan" in said and "seat.pc01.alpha.a" in said, said)
-    wait_for(lambda: "seat.pc01.alpha.a" in cafe.volumes() and cafe.ours(), 120, f"the agent applies the push:\n{agent.output()[-1500:]}")
+    lab.proves("the pusher's terminal shows the plan", status == 0 and "Plan" in said and "pc01" in said and "alpha" in said, said)
+    wait_for(lambda: cafe.targets("pc01", "alpha"), 120, f"the agent applies the push:\n{agent.output()[-1500:]}")
 
     clone.commit(site.with_(machines=(Machine("pc01", 1, ["beta"]),), may_destroy=("pc01.alpha",)).files(), "pc01 boots beta")
     status, said = clone.push()
     lab.proves("a second push shows what it changes", status == 0 and "beta" in said, said)
-    wait_for(lambda: "seat.pc01.beta.a" in cafe.volumes(), 120, "the agent applies the second push")
+    wait_for(lambda: cafe.targets("pc01", "beta"), 120, f"the agent applies the second push:\n{agent.output()[-1500:]}")
+    lab.proves("the seat that nobody used is gone", not cafe.sides("pc01", "alpha") and not cafe.targets("pc01", "alpha"), cafe.volumes())
     serving = server.spawn(f"{UNPRIVILEGED} /usr/local/bin/barista serve --state {STATE}")
-    wait_for(lambda: "pc01.beta" in server.run(f"cat {STATE}/boot/table.json").out, 60, "the boot table names beta")
+    wait_for(lambda: "target:beta" in server.run(f"cat {STATE}/boot/table.json").out, 60, "the boot table names beta")
     cafe.wait_served(serving)
     client = lab.client("pc01", server.ports[0], "bios-ipxe-rom", PC01.mac)
     lab.proves("the client boots what was pushed", "image=beta" in client.wait_said("LAB: root on iSCSI", 240))
     client.wait_off(60)
 
+    cafe.wait_spare("pc01", "beta")
     before, head = cafe.dump(), server.must(f"git -C {REPOSITORY} rev-parse main")
     bad = dict(site.files())
     bad["machines/room.toml"] = bad["machines/room.toml"].replace('"alpha"', '"alhpa"')

@@ -13,7 +13,7 @@ use super::{
     chained::Chained,
     classify::{Ability, Client, classify},
     decide::{Answer, Arrival, Decision, Door, IgnoreReason, NakReason, Note, Offering, decide},
-    describe::service,
+    describe::{offer_to_a_boot, service},
     leases::{LeaseChange, Leases},
     options,
     packet::{MessageKind, ParseError, Request, parse},

@@ -192,3 +192,24 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
         assert_eq!(reply.from, ours, "from our address in its subnet");
     }
 }
+
+#[test]
+fn an_offer_to_firmware_or_ipxe_is_a_sign_of_a_boot_also_through_a_relay_and_one_to_a_system_is_none() {
+    let sign = |room: &Room, request: &Request| {
+        let decision = room.at(Door::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
+        offer_to_a_boot(request, &decision).map(|offer| offer.yiaddr)
+    };
+    let room = two_rooms();
+    let far = |request: Request| Request { giaddr: Some(RELAY), ..request };
+    assert_eq!(sign(&room, &far(firmware(MessageKind::Discover, 7))), Some(FAR));
+    let ipxe = parse(&fixture!("ipxe-efi-discover")).expect("it reads");
+    assert_eq!(sign(&room, &ipxe), Some(PC01_IP));
+    for none in [relayed(MessageKind::Discover, 1), far(firmware(MessageKind::Request, 7)), request(MessageKind::Discover, 1)] {
+        assert_eq!(sign(&room, &none), None, "{none:?}");
+    }
+    let stranger = Request { giaddr: Some(Ipv4Addr::new(10, 90, 0, 1)), ..firmware(MessageKind::Discover, 7) };
+    assert_eq!(sign(&room, &stranger), None, "it was not answered");
+    let beside = Room::with(NetworkMode::Proxy);
+    assert_eq!(sign(&beside, &ipxe), Some(Ipv4Addr::UNSPECIFIED), "the address is another server's");
+    assert_eq!(sign(&Room::with(NetworkMode::Off), &ipxe), None);
+}

@@ -1,0 +1,369 @@
+//! Answers `serve`: which target each entry of a booting machine's menu gets, or why it waits.
+//!
+//! `serve` only claims what it heard; sessions, counters, UUIDs and addresses are looked at here. A boot is answered from the agent's
+//! last look, and what it gets is looked at once more before it is told. **Invariant:** no claim alone dooms a disk; nobody is told a
+//! target before it is on record; a boot that the agent knows too little of waits.
+#![expect(clippy::disallowed_methods, reason = "effect room: waits for a seat's lock")]
+
+use super::bell::Bell;
+use crate::boot::assignment::{
+    AgainCode, Answer, Assignment, Claims, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
+};
+use crate::desired::NetworkMode;
+use crate::host::{self, GiveError, LockError, RunDir, System, give, offered::Record};
+use crate::names::{ImageName, MachineName, Mono};
+use crate::observed::{Observation, Seen, Waiting};
+use crate::plan::Prepared;
+use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
+use crate::site::FetchAddress;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How long a machine that waits for a disk is remembered after it asked last.
+const FORGET: Duration = Duration::from_secs(120);
+
+/// How soon a machine asks again whose disk is being made.
+const MAKING_RETRY: u32 = 2;
+
+/// Answers longer than this are of no use: the machine's own patience is over.
+const LONGEST_BUDGET: Duration = Duration::from_secs(10);
+
+/// How often a lock is tried that another process has.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Kept back of a budget, for the answer's way.
+const MARGIN: Duration = Duration::from_millis(200);
+
+/// Assigns disks to boots.
+pub struct Assigner {
+    system: System,
+    state: PathBuf,
+    run_dir: RunDir,
+    bell: Bell,
+    shared: Mutex<Shared>,
+    changed: Condvar,
+}
+
+/// What the agent's loop and those who answer share.
+#[derive(Default)]
+struct Shared {
+    /// The last look.
+    seen: Option<Arc<LastLook>>,
+    /// How many looks there were.
+    looks: u64,
+    /// Seats that somebody works on.
+    busy: BTreeSet<MachineName>,
+    /// Boots that wait.
+    waiting: BTreeMap<MachineName, Waiter>,
+}
+
+/// A look at the host, and what the site is by it.
+struct LastLook {
+    prepared: Arc<Prepared>,
+    observation: Observation,
+    generation: Option<Generation>,
+}
+
+/// A boot that waits.
+#[derive(Debug, Clone)]
+struct Waiter {
+    image: ImageName,
+    since: Mono,
+    last: Mono,
+    intent: Option<Mono>,
+}
+
+/// Seats that nobody else works on, until it is dropped.
+pub struct Busy<'a> {
+    assigner: &'a Assigner,
+    machines: Vec<MachineName>,
+    /// The same for other processes.
+    locks: Vec<host::Lock>,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.locks.clear();
+        let mut shared = self.assigner.lock();
+        for machine in &self.machines {
+            shared.busy.remove(machine);
+        }
+        drop(shared);
+        self.assigner.changed.notify_all();
+    }
+}
+
+impl Assigner {
+    /// For the host of a state directory; the bell has the agent look at once.
+    pub fn new(system: System, state: PathBuf, run_dir: RunDir, bell: Bell) -> Self {
+        Self { system, state, run_dir, bell, shared: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Mono {
+        Mono::from(self.system.kernel.boottime())
+    }
+
+    /// Boots that wait now, for the agent's plan.
+    pub fn waiting(&self) -> BTreeMap<MachineName, Waiting> {
+        let now = self.now();
+        let mut shared = self.lock();
+        shared.waiting.retain(|_, waiter| now.since(waiter.last) <= FORGET);
+        let with_intent = |(machine, waiter): (&MachineName, &Waiter)| {
+            Some((machine.clone(), Waiting { image: waiter.image.clone(), intent: waiter.intent? }))
+        };
+        shared.waiting.iter().filter_map(with_intent).collect()
+    }
+
+    /// Takes in what the agent saw.
+    pub fn take_in(&self, prepared: &Arc<Prepared>, observation: &Observation) {
+        let generation = observation.published.present().map(|text| Generation::of(text));
+        let seen = Arc::new(LastLook { prepared: Arc::clone(prepared), observation: observation.clone(), generation });
+        let mut shared = self.lock();
+        shared.seen = Some(seen);
+        shared.looks += 1;
+        drop(shared);
+        self.changed.notify_all();
+    }
+
+    /// Keeps every other thread off these seats, and waits for whoever works on one.
+    pub fn work_on(&self, machines: BTreeSet<MachineName>) -> Busy<'_> {
+        let mut shared = self.lock();
+        while machines.iter().any(|machine| shared.busy.contains(machine)) {
+            shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+        }
+        shared.busy.extend(machines.iter().cloned());
+        drop(shared);
+        Busy { assigner: self, machines: machines.into_iter().collect(), locks: Vec::new() }
+    }
+
+    /// Answers a request within its budget.
+    pub fn answer(&self, request: &Request) -> Answer {
+        let began = self.now();
+        let budget = Duration::from_millis(request.budget).min(LONGEST_BUDGET).saturating_sub(MARGIN);
+        let deadline = began + budget;
+        let mut entries = BTreeMap::new();
+        for image in &request.entries {
+            match self.entry(request, image, deadline) {
+                Told::Entry(assignment) => drop(entries.insert(image.clone(), assignment)),
+                Told::Again => return Answer { version: VERSION, decided: Decided::Again { code: AgainCode::Generation } },
+            }
+        }
+        Answer::entries(entries)
+    }
+
+    fn entry(&self, request: &Request, image: &ImageName, deadline: Mono) -> Told {
+        loop {
+            let Some((busy, seen, looks)) = self.seat(&request.machine, deadline) else {
+                return Told::Entry(Assignment::wait(WaitCode::TooMany));
+            };
+            let step = self.step(request, image, &seen);
+            drop(busy);
+            match step {
+                Step::Told(told) => return told,
+                Step::Look(code) => {
+                    self.bell.look();
+                    if !self.wait_for_look(looks, deadline) {
+                        return Told::Entry(Assignment::Wait { code, retry: MAKING_RETRY, detail: BTreeMap::new() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a seat, with the last look at the host; none where that is not to be had in time.
+    fn seat(&self, machine: &MachineName, deadline: Mono) -> Option<(Busy<'_>, Arc<LastLook>, u64)> {
+        let mut shared = self.lock();
+        loop {
+            if !shared.busy.contains(machine)
+                && let Some(seen) = shared.seen.clone()
+            {
+                shared.busy.insert(machine.clone());
+                let looks = shared.looks;
+                drop(shared);
+                let mut busy = Busy { assigner: self, machines: vec![machine.clone()], locks: Vec::new() };
+                busy.locks.extend(self.lock_out_processes(machine, deadline)?);
+                return Some((busy, seen, looks));
+            }
+            let left = deadline.since(self.now());
+            if left.is_zero() {
+                return None;
+            }
+            shared = self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes a seat's lock among processes; none where another has it till the deadline. Where no lock can be made at all, this
+    /// process's own must do: a seat without a disk is worse.
+    fn lock_out_processes(&self, machine: &MachineName, deadline: Mono) -> Option<Option<host::Lock>> {
+        loop {
+            match host::lock::seat(&self.run_dir, machine) {
+                Ok(lock) => return Some(Some(lock)),
+                Err(LockError::Held { .. }) if self.now() < deadline => std::thread::sleep(LOCK_PAUSE),
+                Err(LockError::Held { .. }) => return None,
+                Err(error) => {
+                    tracing::error!(%machine, error = host::chain(&error), "going on without the seat's lock");
+                    return Some(None);
+                }
+            }
+        }
+    }
+
+    fn wait_for_look(&self, looks: u64, deadline: Mono) -> bool {
+        let mut shared = self.lock();
+        while shared.looks <= looks {
+            let left = deadline.since(self.now());
+            if left.is_zero() {
+                return false;
+            }
+            shared = self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn step(&self, request: &Request, image: &ImageName, seen: &LastLook) -> Step {
+        if seen.generation.as_ref().is_some_and(|generation| *generation != request.generation) {
+            return Step::Told(Told::Again);
+        }
+        if let Some(refusal) = refused_address(&seen.prepared, request) {
+            let detail = BTreeMap::from([("peer".to_owned(), request.peer.to_string().into())]);
+            return Step::Told(Told::Entry(Assignment::Refused { code: refusal, detail }));
+        }
+        // What was put on record since the look is what counts.
+        let mut observation = seen.observation.clone();
+        observation.offered = Record::new(&self.system, &self.state).read();
+        let intent = self.note_waiting(request, image, &observation);
+        if let Some(intent) = intent {
+            let waiting = Waiting { image: image.clone(), intent };
+            observation.waiting.insert(request.machine.clone(), waiting);
+        }
+        let ask = Ask { machine: &request.machine, image, boot: request.boot, waited: self.waited(&request.machine) };
+        let wait = |code| Step::Told(Told::Entry(Assignment::wait(code)));
+        match decide(&seen.prepared, &observation, &ask) {
+            Decision::Give(given) => self.give(request, &given),
+            Decision::BeginAgain => Step::Told(Told::Again),
+            Decision::Unknown => wait(WaitCode::Held),
+            Decision::Wait(Wait::Making) => Step::Look(WaitCode::NoCleanSide),
+            Decision::Wait(Wait::NoCleanSide) => {
+                self.bell.look();
+                wait(WaitCode::NoCleanSide)
+            }
+            Decision::Wait(Wait::Moving) => {
+                self.bell.look();
+                wait(WaitCode::Moving)
+            }
+            Decision::Wait(Wait::NoSpace) => wait(WaitCode::NoSpace),
+            Decision::Wait(Wait::Filling) => wait(WaitCode::Filling),
+            Decision::Wait(Wait::Held) => wait(WaitCode::Held),
+        }
+    }
+
+    fn give(&self, request: &Request, given: &Given) -> Step {
+        match give(&self.system, &self.state, &request.machine, request.boot, given) {
+            Ok(()) => {
+                tracing::info!(machine = %request.machine, boot = %request.boot, target = %given.target, "a boot got its disk");
+                let mut shared = self.lock();
+                shared.waiting.remove(&request.machine);
+                // The next who asks finds it on; a kept disk that moved is seen by the next look only.
+                let patched = shared.seen.as_deref().map(|seen| {
+                    let mut observation = seen.observation.clone();
+                    if let Seen::Present(lio) = &mut observation.lio
+                        && let Some(target) = lio.targets.get_mut(given.target.as_str())
+                    {
+                        target.tpgs.values_mut().for_each(|tpg| tpg.enabled = true);
+                    }
+                    Arc::new(LastLook { prepared: seen.prepared.clone(), observation, generation: seen.generation.clone() })
+                });
+                shared.seen = patched.filter(|_| given.moves.is_empty());
+                drop(shared);
+                // Its next boot needs another one.
+                self.bell.look();
+                Step::Told(Told::Entry(Assignment::Assigned { target: given.target.clone() }))
+            }
+            Err(GiveError::Changed { target, what }) => {
+                tracing::info!(machine = %request.machine, target, what, "a disk that was to be given changed; looking again");
+                Step::Look(WaitCode::NoCleanSide)
+            }
+            Err(GiveError::Failed(error)) => {
+                tracing::error!(machine = %request.machine, error, "a disk could not be given");
+                Step::Look(WaitCode::Held)
+            }
+        }
+    }
+
+    /// Takes down that a boot asks, and says what its firmware's intent is by the claims.
+    fn note_waiting(&self, request: &Request, image: &ImageName, observation: &Observation) -> Option<Mono> {
+        let now = self.now();
+        let intent = intent(&request.claims, request.peer, &observation.boot_id, now);
+        let mut shared = self.lock();
+        let waiter = shared.waiting.entry(request.machine.clone()).or_insert_with(|| Waiter {
+            image: image.clone(),
+            since: now,
+            last: now,
+            intent,
+        });
+        if waiter.image != *image {
+            *waiter = Waiter { image: image.clone(), since: now, last: now, intent };
+        }
+        waiter.last = now;
+        waiter.intent = newer_intent(waiter.intent, intent);
+        waiter.intent
+    }
+
+    fn waited(&self, machine: &MachineName) -> Duration {
+        let now = self.now();
+        self.lock().waiting.get(machine).map_or(Duration::ZERO, |waiter| now.since(waiter.since))
+    }
+}
+
+/// What an entry is told.
+enum Told {
+    Entry(Assignment),
+    Again,
+}
+
+/// What comes of one try.
+enum Step {
+    Told(Told),
+    /// Nothing, before the agent has looked again; else this is why.
+    Look(WaitCode),
+}
+
+/// When the machine's firmware asked for an address before it fetched its script, by claims of this boot of the server.
+fn intent(claims: &Claims, peer: IpAddr, boot_id: &str, now: Mono) -> Option<Mono> {
+    if claims.boot_id != boot_id {
+        return None;
+    }
+    let known = |at: u64| Some(Mono::from_millis(at)).filter(|at| *at <= now);
+    // A DISCOVER that was offered another address is another machine's.
+    let own = claims.discovers.iter().filter(|discover| discover.address.is_none_or(|address| IpAddr::V4(address) == peer));
+    let discovers: Vec<Mono> = own.filter_map(|discover| known(discover.at.0)).collect();
+    let fetches: Vec<Mono> =
+        claims.fetches.iter().filter(|fetch| fetch.peer == peer).filter_map(|fetch| known(fetch.at.0)).collect();
+    boot_intent(&discovers, &fetches)
+}
+
+/// Whether a script is fetched from an address that its machine does not have.
+fn refused_address(prepared: &Prepared, request: &Request) -> Option<RefusalCode> {
+    let table = &prepared.table;
+    let own = table.machines.get(&request.machine)?.ip;
+    let offered = request.claims.discovers.iter().rev().find_map(|discover| discover.address);
+    let contradicts = |address: std::net::Ipv4Addr| IpAddr::V4(address) != request.peer;
+    let is_ours = |address: &std::net::Ipv4Addr| {
+        let network = table.networks.values().find(|network| network.subnet.contains(address));
+        network.is_some_and(|network| network.mode == NetworkMode::Server)
+    };
+    let refused = match prepared.desired.policy.fetch_address {
+        FetchAddress::Own => own.or(offered).is_none_or(contradicts),
+        FetchAddress::NotContradicted => own.filter(is_ours).or(offered).is_some_and(contradicts),
+    };
+    refused.then_some(RefusalCode::OtherAddress)
+}

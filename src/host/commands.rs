@@ -1,0 +1,108 @@
+//! The journal of commands: what is neither commit nor mark, one line each.
+//!
+//! **Invariant:** part of the observation; what cannot be read holds destruction and frees nothing. Nothing in it is a source of what
+//! should be.
+
+use super::System;
+use super::durable::is_absent;
+use crate::names::MachineName;
+use crate::observed::{Journal, Seen};
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Where it lies under the state directory.
+pub const PATH: &str = "commands";
+
+/// Entries that are kept: what an allowance covers, and orders of people; a longer file is drawn together.
+const ENTRIES_KEPT: usize = 10_000;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Entry {
+    /// The site says that so many kept disks and versions may lose their data from now on.
+    Allowance {
+        /// How many.
+        allowed: u32,
+        /// By which commit.
+        revision: String,
+    },
+    /// So many did.
+    Destroyed {
+        /// How many.
+        count: u32,
+        /// By which commit.
+        revision: String,
+    },
+    /// A person says that a machine is off.
+    Forced {
+        /// Which.
+        machine: MachineName,
+    },
+    /// What a person said of a machine holds no more.
+    Unforced {
+        /// Which.
+        machine: MachineName,
+    },
+}
+
+/// The journal of one state directory.
+pub struct Commands<'a> {
+    system: &'a System,
+    path: PathBuf,
+}
+
+impl<'a> Commands<'a> {
+    /// The journal of a state directory.
+    pub fn new(system: &'a System, state: &Path) -> Self {
+        Self { system, path: state.join(PATH) }
+    }
+
+    /// What it says in sum.
+    pub fn read(&self) -> Seen<Journal> {
+        match self.entries() {
+            Ok(entries) => {
+                let mut journal = Journal::default();
+                for entry in entries {
+                    match entry {
+                        Entry::Allowance { allowed, .. } => (journal.allowance, journal.destroyed) = (Some(allowed), 0),
+                        Entry::Destroyed { count, .. } => journal.destroyed = journal.destroyed.saturating_add(count),
+                        Entry::Forced { machine } => drop(journal.forced.insert(machine)),
+                        Entry::Unforced { machine } => drop(journal.forced.remove(&machine)),
+                    }
+                }
+                Seen::Present(journal)
+            }
+            Err(why) => Seen::Unreadable(why),
+        }
+    }
+
+    /// Adds an entry, synced.
+    pub fn add(&self, entry: &Entry) -> io::Result<()> {
+        let _held = self.system.files.lock(&self.path)?;
+        let mut entries = self.entries().map_err(io::Error::other)?;
+        entries.push(entry.clone());
+        if entries.len() > ENTRIES_KEPT {
+            let excess = entries.len() - ENTRIES_KEPT;
+            entries.drain(..excess);
+        }
+        let text: String = entries
+            .iter()
+            .map(|entry| serde_json::to_string(entry).expect("words and numbers always serialise") + "\n")
+            .collect();
+        self.system.files.replace(&self.path, text.as_bytes())
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, String> {
+        let said = |error: &dyn std::fmt::Display| format!("{}: {error}", self.path.display());
+        let bytes = match self.system.files.read(&self.path) {
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            read => read.map_err(|error| said(&error))?,
+        };
+        let text = String::from_utf8(bytes).map_err(|error| said(&error))?;
+        text.lines().map(|line| serde_json::from_str(line).map_err(|error| said(&error))).collect()
+    }
+}

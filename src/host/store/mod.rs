@@ -1,0 +1,27 @@
+//! Where disks are: the port to a store, and the stores there are.
+//!
+//! A further backing is one file of facts in `observed`, one adapter here, one variant of `desired::Backing`, and cases.
+//! **Invariant:** an adapter turns each op into commands and chooses nothing; it touches an object only under the UUID that the op
+//! expects.
+
+pub mod thin;
+
+use crate::names::{DiskId, Handle};
+use crate::plan::{ChangeId, DiskOp, Outcome};
+use std::collections::BTreeMap;
+
+/// A store of disks.
+pub trait Store: Send + Sync {
+    /// Carries ops out in order, those of different changes at once where the store can; one outcome for each. A change's later ops
+    /// are skipped after one that failed.
+    fn perform(&self, ops: &[(ChangeId, DiskOp)], advance: &mut dyn FnMut(u64, u64)) -> Vec<Outcome>;
+
+    /// The UUIDs of these disks as they are now; one that is not there is left out.
+    fn handles(&self, disks: &[DiskId]) -> Result<BTreeMap<DiskId, Handle>, String>;
+
+    /// Finishes what a power cut interrupted between the store's own books and the kernel's, before anything is made or removed.
+    fn finish_interrupted(&self);
+
+    /// The device of a disk.
+    fn device(&self, disk: &DiskId) -> String;
+}
