@@ -65,7 +65,7 @@ struct Shared {
 /// A look at the host, and what the site is by it.
 struct LastLook {
     prepared: Arc<Prepared>,
-    observation: Observation,
+    observation: Arc<Observation>,
     generation: Option<Generation>,
 }
 
@@ -124,9 +124,9 @@ impl Assigner {
     }
 
     /// Takes in what the agent saw.
-    pub fn take_in(&self, prepared: &Arc<Prepared>, observation: &Observation) {
+    pub fn take_in(&self, prepared: &Arc<Prepared>, observation: &Arc<Observation>) {
         let generation = observation.published.present().map(|text| Generation::of(text));
-        let seen = Arc::new(LastLook { prepared: Arc::clone(prepared), observation: observation.clone(), generation });
+        let seen = Arc::new(LastLook { prepared: Arc::clone(prepared), observation: Arc::clone(observation), generation });
         let mut shared = self.lock();
         shared.seen = Some(seen);
         shared.looks += 1;
@@ -238,7 +238,7 @@ impl Assigner {
             return Step::Told(Told::Entry(Assignment::Refused { code: refusal, detail }));
         }
         // What was put on record since the look is what counts.
-        let mut observation = seen.observation.clone();
+        let mut observation = Observation::clone(&seen.observation);
         observation.offered = Record::new(&self.system, &self.state).read();
         let intent = self.note_waiting(request, image, &observation);
         if let Some(intent) = intent {
@@ -274,13 +274,17 @@ impl Assigner {
                 shared.waiting.remove(&request.machine);
                 // The next who asks finds it on; a kept disk that moved is seen by the next look only.
                 let patched = shared.seen.as_deref().map(|seen| {
-                    let mut observation = seen.observation.clone();
+                    let mut observation = Observation::clone(&seen.observation);
                     if let Seen::Present(lio) = &mut observation.lio
                         && let Some(target) = lio.targets.get_mut(given.target.as_str())
                     {
                         target.tpgs.values_mut().for_each(|tpg| tpg.enabled = true);
                     }
-                    Arc::new(LastLook { prepared: seen.prepared.clone(), observation, generation: seen.generation.clone() })
+                    Arc::new(LastLook {
+                        prepared: seen.prepared.clone(),
+                        observation: Arc::new(observation),
+                        generation: seen.generation.clone(),
+                    })
                 });
                 shared.seen = patched.filter(|_| given.moves.is_empty());
                 drop(shared);

@@ -4,7 +4,7 @@
 
 use super::bell::Bell;
 use super::converge::{ConvergeError, Errand, Observer, done, lock_within, mishaps, on_one_line};
-use crate::host::{Progress, RunDir, System};
+use crate::host::{Progress, RunDir, System, chain};
 use crate::plan::{ChangeId, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
 use std::{path::Path, time::Duration};
@@ -134,18 +134,12 @@ fn give_up(error: ConvergeError) -> Ended {
     match error {
         ConvergeError::Findings(findings) if findings.iter().any(|f| f.severity == Severity::Error) => Ended::Refused(findings),
         ConvergeError::Lock(crate::host::LockError::Held { .. }) => Ended::Locked,
-        other => failed(&with_causes(&other)),
+        other => failed(&chain(&other)),
     }
 }
 
 fn failed(why: &str) -> Ended {
     Ended::Failed { done: 0, failures: vec![why.to_owned()] }
-}
-
-/// An error with everything that caused it, on one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub struct Proposal {
     /// What follows from the site alone.
     pub prepared: Arc<Prepared>,
     /// How the host was found.
-    pub observation: Observation,
+    pub observation: Arc<Observation>,
     /// What is to change.
     pub plan: Plan,
 }
@@ -173,6 +173,7 @@ impl Errand<'_> {
             }
             Observer::Visitor => occupancy::read(self.state, &observation.boot_id, observation.now),
         };
+        let observation = Arc::new(observation);
         if let Observer::Agent(_, _, assigner) = self.observer {
             assigner.take_in(&prepared, &observation);
         }

@@ -5,7 +5,6 @@
 
 use super::{
     applied,
-    attempt::with_causes,
     last_good::{self, SiteText},
 };
 use crate::deploy::{
@@ -14,6 +13,7 @@ use crate::deploy::{
     repo::Repo,
     select::History,
 };
+use crate::host::chain;
 use crate::observed::Seen;
 use std::{io, path::Path, rc::Rc};
 
@@ -87,7 +87,7 @@ impl<'a> Memory<'a> {
             let tree = repo.tree(&id)?;
             Ok(SiteText { commit: repo.resolve(id.as_str())?, tree })
         });
-        read.map(Rc::new).map_err(|error| with_causes(&error))
+        read.map(Rc::new).map_err(|error| chain(&error))
     }
 
     /// The host is being brought to this.
@@ -130,7 +130,7 @@ fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>) -> Hi
             let read = move || Repo::open(&path)?.applied_by_earlier_version();
             let found = within(repository, FOR_REFERENCES, read);
             found.unwrap_or_else(|error| {
-                tracing::debug!("no earlier record of what was applied: {}", with_causes(&error));
+                tracing::debug!("no earlier record of what was applied: {}", chain(&error));
                 None
             })
         }

@@ -2,12 +2,13 @@
 //!
 //! **Invariant:** changes nothing there: the mend is a person's. What is wrong stops no look at the host.
 
-use super::{applied, attempt::with_causes, last_good, status::Trouble};
+use super::{applied, last_good, status::Trouble};
 use crate::deploy::{
     init::{HookState, look_at_hook},
     patience::{FOR_FILES, FOR_REFERENCES, within},
     repo::{Repo, RepoError},
 };
+use crate::host::chain;
 use crate::host::untrusted::clean;
 use crate::observed::Seen;
 use std::path::Path;
@@ -46,7 +47,7 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Trouble
             format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}")
         }
     };
-    Trouble { what: clean(&with_causes(error)), mend }
+    Trouble { what: clean(&chain(error)), mend }
 }
 
 fn init_command(repository: &Path, state: &Path) -> String {

@@ -5,7 +5,7 @@
 
 use super::{
     assign::Assigner,
-    attempt::{Ended, Means, attempt, with_causes},
+    attempt::{Ended, Means, attempt},
     bell::{Bell, Woken},
     converge::Observer,
     memory::{Memory, Recorded},
@@ -23,7 +23,7 @@ use crate::deploy::{
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
-use crate::host::{Fills, RunDir, Running, System};
+use crate::host::{Fills, RunDir, Running, System, chain};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
@@ -185,7 +185,7 @@ impl<'a> Loop<'a> {
             (self.examine, self.reading) = (now + BETWEEN_EXAMINATIONS, reading);
             self.examine_repository(looked.as_ref().err());
         }
-        looked.unwrap_or_else(|error| Head::Unreadable(with_causes(&error)))
+        looked.unwrap_or_else(|error| Head::Unreadable(chain(&error)))
     }
 
     fn examine_repository(&mut self, error: Option<&RepoError>) {
@@ -347,7 +347,7 @@ impl<'a> Loop<'a> {
         self.status.at = Timestamp::now();
         match self.status.write(&self.options.state) {
             Ok(()) => self.written = Some(self.status.clone()),
-            Err(error) => tracing::warn!("{}", with_causes(&error)),
+            Err(error) => tracing::warn!("{}", chain(&error)),
         }
     }
 }

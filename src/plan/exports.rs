@@ -221,16 +221,8 @@ pub fn tpg_attributes(authenticates: bool) -> [(&'static str, &'static str); 2] 
     [("authentication", if authenticates { "1" } else { "0" }), ("demo_mode_discovery", "0")]
 }
 
-/// Attributes of a backstore that are set when it is made: with them a seat's discards return space to the pool.
+/// Attributes of a backstore that are set when it is made, and put back since, by their path in it: with them a seat's discards return space to the pool.
 pub fn backstore_attributes(discards: Discards) -> &'static [(&'static str, &'static str)] {
-    match discards {
-        Discards::Free => &[("emulate_tpu", "1"), ("emulate_tpws", "1")],
-        Discards::Refused => &[],
-    }
-}
-
-/// What a backstore must say of discards.
-fn discard_attributes(discards: Discards) -> &'static [(&'static str, &'static str)] {
     match discards {
         Discards::Free => &[("attrib/emulate_tpu", "1"), ("attrib/emulate_tpws", "1")],
         Discards::Refused => &[],
@@ -249,7 +241,7 @@ pub(super) fn backstore_stands(shown: &Shown<'_>, serial: &str, discards: Discar
     if let Some(((name, should), is)) = INQUIRY.iter().zip(&backstore.inquiry).find(|((_, should), is)| is.trim() != *should) {
         return Err(format!("its {name} is {:?} and should be {should:?}", is.trim()));
     }
-    let drifts = drift(&backstore.attributes, &lio_attributes::BACKSTORE_ATTRIBUTES, discard_attributes(discards));
+    let drifts = drift(&backstore.attributes, &lio_attributes::BACKSTORE_ATTRIBUTES, backstore_attributes(discards));
     match drifts.iter().find(|drift| drift.put_back != PutBack::Live) {
         Some(drift) => Err(format!("the {} of its backstore is {:?} and should be {:?}", drift.path, drift.is, drift.should)),
         None => Ok(()),
@@ -286,7 +278,7 @@ fn live_drift(
         let Some((_, backstore)) = &shown.link else { continue };
         if let Some(shown) = exports.paths.get(backstore.as_str()).and_then(|device| exports.shown.get(device)) {
             let drifts =
-                drift(&shown.backstore.attributes, &lio_attributes::BACKSTORE_ATTRIBUTES, discard_attributes(wanted.discards));
+                drift(&shown.backstore.attributes, &lio_attributes::BACKSTORE_ATTRIBUTES, backstore_attributes(wanted.discards));
             take(&format!("the backstore of LUN {lun}"), &format!("core/{backstore}"), drifts);
         }
     }

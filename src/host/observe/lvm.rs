@@ -59,11 +59,5 @@ fn run_report(system: &System, name: &VgName, program: &str, rest: &[&str]) -> R
 
 /// The whole chain of an error on one line, after what it is about.
 fn explain(name: &VgName, error: &dyn Error) -> String {
-    let mut text = format!("volume group {name}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+    format!("volume group {name}: {}", crate::host::chain(error))
 }

@@ -159,16 +159,11 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Work::Alter(ops) => ops.iter().any(|op| matches!(op, DiskOp::Grow { .. })),
                 _ => false,
             });
-        let is_smaller = !grows && there.is_some_and(|version| version.size < self.rounded(wanted.size));
+        let is_smaller = !grows && there.is_some_and(|version| version.size < rounded(self.context, wanted.size));
         if is_smaller {
-            ops.push(DiskOp::Grow { disk: made.clone(), handle: None, to: self.rounded(wanted.size) });
+            ops.push(DiskOp::Grow { disk: made.clone(), handle: None, to: rounded(self.context, wanted.size) });
         }
         ops
-    }
-
-    /// A size in whole extents, the unit LVM rounds up to.
-    pub(super) fn rounded(&self, size: Bytes) -> Bytes {
-        rounded(self.context, size)
     }
 
     /// The target of a side that this plan makes.

@@ -7,7 +7,7 @@ use super::super::exports::{Fit, fit};
 use super::super::target::{Shape, shape_of};
 use super::super::view::{Kind, Need, SideSeen, State, image_of};
 use super::super::{Action, DiskOp, Disruption, ExportOp, Hold, PortalGroup, Proof, Reason, Subject};
-use super::{Planner, differs, rename_ops, retag};
+use super::{Planner, differs, rename_ops, retag, rounded};
 use crate::desired::DiskSeat;
 use crate::names::{DiskId, Handle};
 use crate::observed::{Naming, Seen};
@@ -271,7 +271,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 let image = self.context.storage.image_now(image_of(id)?);
                 seat.disks.iter().find(|wanted| wanted.image == *image)
             });
-            if let Some(to) = wanted.map(|wanted| self.rounded(wanted.size)).filter(|to| disk.size < *to) {
+            if let Some(to) = wanted.map(|wanted| rounded(self.context, wanted.size)).filter(|to| disk.size < *to) {
                 ops.push(DiskOp::Grow { disk: (*id).clone(), handle: Some(disk.handle.clone()), to });
             }
         }
@@ -281,8 +281,8 @@ impl<'p, 'a> Planner<'p, 'a> {
     pub(super) fn alter_reason(&self, side: &SideSeen<'a>, seat: Option<&DiskSeat>) -> Reason {
         let grew = side.own.iter().find_map(|(id, disk)| {
             let wanted = seat?.disks.iter().find(|wanted| image_of(id) == Some(&wanted.image))?;
-            (disk.size < self.rounded(wanted.size))
-                .then(|| Reason::Grew { from: disk.size.to_string(), to: self.rounded(wanted.size).to_string() })
+            (disk.size < rounded(self.context, wanted.size))
+                .then(|| Reason::Grew { from: disk.size.to_string(), to: rounded(self.context, wanted.size).to_string() })
         });
         grew.unwrap_or(Reason::Inactive)
     }

@@ -50,7 +50,7 @@ pub(super) fn backstores(plan: &TargetPlan, device: impl Fn(&LunPlan) -> String)
 
 /// What a backstore is told beyond the kernel's defaults.
 fn attributes(plan: &TargetPlan, path: &str) -> impl Iterator<Item = ConfigFsOp> {
-    backstore_attributes(plan.discards).iter().map(move |(name, value)| write(format!("core/{path}/attrib/{name}"), *value))
+    backstore_attributes(plan.discards).iter().map(move |(name, value)| write(format!("core/{path}/{name}"), *value))
 }
 
 fn backstore(plan: &TargetPlan, lun: &LunPlan, device: String) -> Vec<ConfigFsOp> {
