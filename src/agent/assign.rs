@@ -3,7 +3,6 @@
 //! `serve` only claims what it heard; sessions, counters, UUIDs and addresses are looked at here. A boot is answered from the agent's
 //! last look, and what it gets is looked at once more before it is told. **Invariant:** no claim alone dooms a disk; nobody is told a
 //! target before it is on record; a boot that the agent knows too little of waits.
-#![expect(clippy::disallowed_methods, reason = "effect room: waits for a seat's lock")]
 
 use super::bell::Bell;
 use crate::boot::assignment::{
@@ -32,9 +31,6 @@ const MAKING_RETRY: u32 = 2;
 
 /// Answers longer than this are of no use: the machine's own patience is over.
 const LONGEST_BUDGET: Duration = Duration::from_secs(10);
-
-/// How often a lock is tried that another process has.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Kept back of a budget, for the answer's way.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -204,15 +200,12 @@ impl Assigner {
     /// Takes a seat's lock among processes; none where another has it till the deadline. Where no lock can be made at all, this
     /// process's own must do: a seat without a disk is worse.
     fn lock_out_processes(&self, machine: &MachineName, deadline: Mono) -> Option<Option<host::Lock>> {
-        loop {
-            match host::lock::seat(&self.run_dir, machine) {
-                Ok(lock) => return Some(Some(lock)),
-                Err(LockError::Held { .. }) if self.now() < deadline => std::thread::sleep(LOCK_PAUSE),
-                Err(LockError::Held { .. }) => return None,
-                Err(error) => {
-                    tracing::error!(%machine, error = host::chain(&error), "going on without the seat's lock");
-                    return Some(None);
-                }
+        match host::lock::within(deadline.since(self.now()), || host::lock::seat(&self.run_dir, machine)) {
+            Ok(lock) => Some(Some(lock)),
+            Err(LockError::Held { .. }) => None,
+            Err(error) => {
+                tracing::error!(%machine, error = host::chain(&error), "going on without the seat's lock");
+                Some(None)
             }
         }
     }

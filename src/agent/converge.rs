@@ -18,15 +18,11 @@ use std::{
     collections::BTreeSet,
     path::Path,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 /// How long somebody at a terminal waits for the lock: the agent holds it for its looks, which take a second.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The pause between two tries at the lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// A site that is to be brought to a host.
 #[derive(Clone, Copy)]
@@ -200,16 +196,9 @@ fn lock_seats(state: &Path, machines: &BTreeSet<MachineName>) -> Vec<Lock> {
     let run_dir = RunDir::of_process(state);
     let deadline = Instant::now() + PATIENCE;
     let lock = |machine: &MachineName| {
-        loop {
-            match host::lock::seat(&run_dir, machine) {
-                Ok(lock) => return Some(lock),
-                Err(LockError::Held { .. }) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
-                Err(error) => {
-                    tracing::warn!(%machine, error = host::chain(&error), "going on without the seat's lock");
-                    return None;
-                }
-            }
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let lock = host::lock::within(left, || host::lock::seat(&run_dir, machine));
+        lock.inspect_err(|error| tracing::warn!(%machine, error = host::chain(error), "going on without the seat's lock")).ok()
     };
     machines.iter().filter_map(lock).collect()
 }
@@ -253,11 +242,5 @@ pub fn on_one_line(subject: &plan::Subject) -> String {
 
 /// Takes the host's lock, which lies in the run directory, waiting this long for whoever has it.
 pub fn lock_within(run_dir: &RunDir, patience: Duration) -> Result<Lock, LockError> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match host::lock::lock_in(run_dir) {
-            Err(LockError::Held { .. }) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
-            other => return other,
-        }
-    }
+    host::lock::within(patience, || host::lock::lock_in(run_dir))
 }

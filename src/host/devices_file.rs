@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: looks for LVM's devices file")]
 
 use super::{Command, System};
+use crate::observed::DevicesFile;
 use std::{fs, path::Path, time::Duration};
 
 const PATH: &str = "/etc/lvm/devices/system.devices";
@@ -11,27 +12,18 @@ const PATH: &str = "/etc/lvm/devices/system.devices";
 /// It reads a file.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How it stands with LVM's devices file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DevicesFile {
-    /// LVM sees the disks that it lists and no others: a disk is added with `lvmdevices --adddev /dev/…`.
-    InUse,
-    /// LVM sees every disk.
-    NotInUse,
-}
-
 /// Looks whether a disk may be hidden from LVM because the devices file does not list it.
-pub fn devices_file_in_use(system: &System) -> DevicesFile {
+pub(super) fn devices_file(system: &System) -> DevicesFile {
     look(system, Path::new(PATH))
 }
 
 fn look(system: &System, file: &Path) -> DevicesFile {
     if fs::symlink_metadata(file).is_err() {
-        return DevicesFile::NotInUse;
+        return DevicesFile::None;
     }
     let command = Command::new(["lvmconfig", "--typeconfig", "full", "devices/use_devicesfile"], DEADLINE);
     match system.commands.succeed(&command) {
-        Ok(output) if output.stdout.trim() == "use_devicesfile=0" => DevicesFile::NotInUse,
+        Ok(output) if output.stdout.trim() == "use_devicesfile=0" => DevicesFile::None,
         Ok(_) | Err(_) => DevicesFile::InUse,
     }
 }
@@ -46,10 +38,10 @@ mod tests {
         let host = FakeHost::new();
         let root = tempfile::tempdir().expect("a directory");
         let file = root.path().join("system.devices");
-        assert_eq!(look(&host.system(), &file), DevicesFile::NotInUse);
+        assert_eq!(look(&host.system(), &file), DevicesFile::None);
         fs::write(&file, "VERSION=1.1.1\n").expect("written");
         assert_eq!(look(&host.system(), &file), DevicesFile::InUse, "lvmconfig is not there to ask");
-        for (says, expected) in [("use_devicesfile=0\n", DevicesFile::NotInUse), ("use_devicesfile=1\n", DevicesFile::InUse)] {
+        for (says, expected) in [("use_devicesfile=0\n", DevicesFile::None), ("use_devicesfile=1\n", DevicesFile::InUse)] {
             host.answer("lvmconfig", Output { status: Some(0), stdout: says.into(), stderr: String::new() });
             assert_eq!(look(&host.system(), &file), expected);
         }

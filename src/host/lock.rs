@@ -71,6 +71,20 @@ pub(super) fn to_inherit() -> Option<fs::File> {
     own.or(held.last())?.file.try_clone().ok()
 }
 
+/// The pause between two tries at a lock that somebody has.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// Takes a lock, waiting this long for whoever has it.
+pub fn within(patience: Duration, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, LockError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match take() {
+            Err(LockError::Held { .. }) if Instant::now() < deadline => thread::sleep(BETWEEN_TRIES),
+            other => return other,
+        }
+    }
+}
+
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {

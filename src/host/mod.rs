@@ -31,7 +31,6 @@ mod transcript;
 pub mod untrusted;
 
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Fills, Progress, Running, Silent, apply};
-pub use devices_file::devices_file_in_use;
 pub use durable::{DurableFiles, Held};
 pub use give::{GiveError, give};
 pub use image::{BlockDevices, FillError, FillRequest, Filled, VolumeState, fill};

@@ -10,7 +10,7 @@ use crate::boot::{
 };
 use crate::host::{System, image};
 use crate::names::Bytes;
-use crate::observed::{DevicesFile, Seen, ServedSecrets, SourceFile};
+use crate::observed::{Seen, ServedSecrets, SourceFile};
 use crate::site::SourceFormat;
 use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt, path::Path};
 
@@ -71,12 +71,4 @@ pub(super) fn observe_assets(scope: &Scope) -> BTreeMap<String, Seen<Bytes>> {
 pub(super) fn observe_published(state: &Path) -> Seen<String> {
     let path = state.join(table::PATH);
     seen(fs::read_to_string(&path), &path)
-}
-
-/// Whether LVM uses a devices file, which may hide a group (lvmdevices(8)).
-pub(super) fn observe_devices_file() -> DevicesFile {
-    match fs::symlink_metadata("/etc/lvm/devices/system.devices") {
-        Ok(_) => DevicesFile::InUse,
-        Err(_) => DevicesFile::None,
-    }
 }

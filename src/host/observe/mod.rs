@@ -104,7 +104,7 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         now: Mono::from(system.kernel.boottime()),
         boot_id: system.kernel.boot_id(),
         elsewhere: lvm::observe_elsewhere(system, &scope.site, scope.vg.as_ref()),
-        devices_file: files::observe_devices_file(),
+        devices_file: crate::host::devices_file::devices_file(system),
         written: written(system, &vg),
         vg,
         lio,
