@@ -77,6 +77,7 @@ class Cafe:
     def __init__(self, server: Server, site: Site) -> None:
         self.server = server
         self.agent: Background
+        self.said: Done
         self.write(site)
 
     def write(self, site: Site) -> None:
@@ -184,6 +185,16 @@ class Cafe:
         def spare() -> str:
             return next(iter(sorted(self.targets(machine, image).keys() - self.on(machine, image).keys())), "")
         return str(wait_for(spare, seconds, f"{machine} has a clean side of {image}", 1))
+
+    def still(self, seconds: float = 120) -> None:
+        """Waits until a plan of the site finds nothing to do: what was used has been replaced, and what is old is gone."""
+        def nothing() -> bool:
+            self.said = self.barista("plan --detailed-exitcode")
+            return self.said.rc == 0
+        try:
+            wait_for(nothing, seconds, "", 2)
+        except Failed:
+            raise Failed(f"the host is still to change after {seconds:.0f} s:\n{self.said.out[-3000:]}\n{self.said.err[-1000:]}") from None
 
     def serve(self) -> Background:
         """Starts `barista serve` as nobody, with the two capabilities it may have, and waits until it answers."""

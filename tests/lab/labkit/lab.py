@@ -6,6 +6,7 @@ It must never let a scenario pass without a proof, nor a machine outlive its sce
 from __future__ import annotations
 
 import atexit
+import difflib
 import os
 import shutil
 import tempfile
@@ -89,6 +90,11 @@ class Lab:
         print(f"ok - {sentence}", flush=True)
         with (self.logs / "proofs").open("a") as proofs:
             proofs.write(f"{time.monotonic() - self.started:6.1f} s  {sentence}\n")
+
+    def same(self, sentence: str, before: str, after: str) -> None:
+        """Proves that two texts are the same, or shows where they differ."""
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="", n=1)
+        self.proves(sentence, before == after, "\n".join(line[:300] for line in list(lines)[:80]))
 
     def note(self, text: str) -> None:
         """A measured time or another remark; never a proof."""

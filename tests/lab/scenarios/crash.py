@@ -43,7 +43,7 @@ def run(lab: Lab) -> None:
     large = cafe.dump()
     down = cut(cafe, SMALL, 0)
     lab.proves("apply announces its operations", up > 5 and down > 5, f"{up} up, {down} down; RUST_LOG=barista::host=debug")
-    lab.proves("down is the way up in reverse", cafe.dump() == small)
+    lab.same("down is the way up in reverse", small, cafe.dump())
     for number, (at_up, at_down) in enumerate(zip(sample(up), sample(down), strict=False)):
         for way, site, want, at in (("up", LARGE, large, at_up), ("down", SMALL, small, at_down)):
             cut(cafe, site, at)
