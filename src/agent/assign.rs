@@ -166,7 +166,7 @@ impl Assigner {
             match step {
                 Step::Told(told) => return told,
                 Step::Look(code) => {
-                    self.bell.look();
+                    self.bell.look_at_host();
                     if !self.wait_for_look(looks, deadline) {
                         return Told::Entry(Assignment::Wait { code, retry: MAKING_RETRY, detail: BTreeMap::new() });
                     }
@@ -246,11 +246,11 @@ impl Assigner {
             Decision::Unknown => wait(WaitCode::Held),
             Decision::Wait(Wait::Making) => Step::Look(WaitCode::NoCleanSide),
             Decision::Wait(Wait::NoCleanSide) => {
-                self.bell.look();
+                self.bell.look_at_host();
                 wait(WaitCode::NoCleanSide)
             }
             Decision::Wait(Wait::Moving) => {
-                self.bell.look();
+                self.bell.look_at_host();
                 wait(WaitCode::Moving)
             }
             Decision::Wait(Wait::NoSpace) => wait(WaitCode::NoSpace),
@@ -282,7 +282,7 @@ impl Assigner {
                 shared.seen = patched.filter(|_| given.moves.is_empty());
                 drop(shared);
                 // Its next boot needs another one.
-                self.bell.look();
+                self.bell.look_at_host();
                 Step::Told(Told::Entry(Assignment::Assigned { target: given.target.clone() }))
             }
             Err(GiveError::Changed { target, what }) => {

@@ -5,7 +5,7 @@
 use super::bell::Bell;
 use super::converge::{ConvergeError, Errand, Observer, done, lock_within, mishaps, on_one_line};
 use crate::host::{Progress, RunDir, System, chain};
-use crate::plan::{ChangeId, Outcome, Plan, Revision, Targets};
+use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
 use std::{path::Path, time::Duration};
 
@@ -34,6 +34,8 @@ pub(super) enum Ended {
         done: u32,
         /// One sentence for each failure.
         failures: Vec<String>,
+        /// What is left, where that is known.
+        after: Option<Box<Plan>>,
     },
     /// Nothing failed, and there is more to do: seats came free while others were made.
     Unfinished {
@@ -81,7 +83,7 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
         Err(error) => return give_up(error),
     };
     if first.plan.is_converged() {
-        return Ended::Matches { done: 0, after: Box::new(first.plan) };
+        return matches(0, first.plan);
     }
     let lock = match lock_within(run_dir, PATIENCE) {
         Ok(lock) => lock,
@@ -97,18 +99,19 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
         };
         let obstacles = errand.obstacles(&proposal);
         if !obstacles.is_empty() {
-            return Ended::Failed { done: changed, failures: obstacles.iter().map(ToString::to_string).collect() };
+            let failures = obstacles.iter().map(ToString::to_string).collect();
+            return Ended::Failed { done: changed, failures, after: None };
         }
         let applied = errand.carry_out(&proposal, &lock, &mut UntilStopped(bell));
         changed += done(&applied.report);
         let (failures, skipped) = mishaps(&applied.report);
         skipped.iter().for_each(|skipped| tracing::debug!("left out: {skipped}"));
         if !failures.is_empty() {
-            return Ended::Failed { done: changed, failures };
+            return Ended::Failed { done: changed, failures, after: Some(Box::new(applied.after)) };
         }
         after = applied.after;
         if after.is_converged() {
-            return Ended::Matches { done: changed, after: Box::new(after) };
+            return matches(changed, after);
         }
         if bell.is_stopping() {
             break;
@@ -116,6 +119,14 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
     }
     let rest = after.open().map(|change| format!("{}: is still to do: {}", on_one_line(&change.subject), change.reason));
     Ended::Unfinished { done: changed, rest: rest.collect() }
+}
+
+/// Nothing is to be done now. What failed a short while ago has failed all the same.
+fn matches(done: u32, after: Plan) -> Ended {
+    let paused = after.held().filter(|(_, hold)| matches!(hold, Hold::Backoff { .. }));
+    let failures: Vec<String> = paused.map(|(change, hold)| format!("{}: {hold}", on_one_line(&change.subject))).collect();
+    let after = Box::new(after);
+    if failures.is_empty() { Ended::Matches { done, after } } else { Ended::Failed { done, failures, after: Some(after) } }
 }
 
 /// Nobody watches, and an agent that is to stop begins no other step.
@@ -139,7 +150,7 @@ fn give_up(error: ConvergeError) -> Ended {
 }
 
 fn failed(why: &str) -> Ended {
-    Ended::Failed { done: 0, failures: vec![why.to_owned()] }
+    Ended::Failed { done: 0, failures: vec![why.to_owned()], after: None }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub struct Bell(Arc<(Mutex<Rung>, Condvar)>);
 #[derive(Debug, Default)]
 struct Rung {
     look: Option<()>,
+    host: Option<()>,
     stop: Option<()>,
 }
 
@@ -33,6 +34,17 @@ impl Bell {
     pub fn look(&self) {
         self.lock().look = Some(());
         self.0.1.notify_all();
+    }
+
+    /// The host is to be looked at before its time: somebody waits for a disk, or one was given.
+    pub fn look_at_host(&self) {
+        self.lock().host = Some(());
+        self.look();
+    }
+
+    /// Whether the host is to be looked at, since this was asked last.
+    pub fn take_look_at_host(&self) -> bool {
+        self.lock().host.take().is_some()
     }
 
     /// Stop, now and for good.
@@ -59,7 +71,7 @@ impl Bell {
     }
 
     fn lock(&self) -> MutexGuard<'_, Rung> {
-        // Both fields are valid whatever a panicking thread did.
+        // Every field is valid whatever a panicking thread did.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

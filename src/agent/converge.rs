@@ -4,20 +4,21 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
 
 use super::assign::Assigner;
+use super::backoff::Backoff;
 use super::occupancy::{self, OccupancyMemory};
 use crate::desired::Source;
 use crate::host::commands::{Commands, Entry};
 use crate::host::{
     self, ApplyContext, CONFIGFS_DEADLINE, Fills, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System,
 };
-use crate::names::MachineName;
-use crate::observed::Observation;
+use crate::names::{DiskId, MachineName, Mono};
+use crate::observed::{Observation, Paused};
 use crate::plan::{self, ExportOp, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -44,10 +45,29 @@ pub struct Errand<'a> {
 /// Who looks at the host, and so what is known of who is at work.
 #[derive(Clone, Copy)]
 pub enum Observer<'a> {
-    /// The agent, which remembers its looks, fills versions in the background, and assigns disks meanwhile.
-    Agent(&'a OccupancyMemory, &'a Fills, &'a Assigner),
+    /// The agent.
+    Agent(AgentView<'a>),
     /// Anybody else: by the copy that a running agent leaves.
     Visitor,
+}
+
+/// What the agent has beside a look.
+#[derive(Clone, Copy)]
+pub struct AgentView<'a> {
+    /// It remembers its looks.
+    pub occupancy: &'a OccupancyMemory,
+    /// It fills versions in the background.
+    pub fills: &'a Fills,
+    /// It assigns disks meanwhile.
+    pub assigner: &'a Assigner,
+    /// It knows what failed a short while ago.
+    pub backoff: &'a Mutex<Backoff>,
+}
+
+impl AgentView<'_> {
+    fn backoff(&self) -> MutexGuard<'_, Backoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A plan with what it was made from.
@@ -117,19 +137,22 @@ impl Errand<'_> {
             image_store: Scope::image_store(&proposal.prepared, self.state),
             configfs_deadline: CONFIGFS_DEADLINE,
             fills: match self.observer {
-                Observer::Agent(_, fills, _) => fills.clone(),
+                Observer::Agent(agent) => agent.fills.clone(),
                 Observer::Visitor => Fills::Wait,
             },
         };
         self.journal(proposal);
         let seats = touched(&proposal.plan);
         let _busy = match self.observer {
-            Observer::Agent(_, _, assigner) => Some(assigner.work_on(seats.clone())),
+            Observer::Agent(agent) => Some(agent.assigner.work_on(seats.clone())),
             Observer::Visitor => None,
         };
         let _locks = lock_seats(self.state, &seats);
         let report = host::apply(self.system, &proposal.plan, &context, progress);
         self.count_destroyed(&proposal.plan, &report);
+        if let Observer::Agent(agent) = self.observer {
+            agent.backoff().take_in(&report, Mono::from(self.system.kernel.boottime()));
+        }
         let after = self.look(Arc::clone(&proposal.prepared));
         Applied { report, after: after.plan }
     }
@@ -158,22 +181,39 @@ impl Errand<'_> {
         }
     }
 
+    fn paused(&self, agent: AgentView<'_>, observation: &Observation) -> BTreeMap<String, Paused> {
+        let mut backoff = agent.backoff();
+        backoff.follow(&self.revision.id);
+        if let Fills::Background { running, .. } = agent.fills {
+            for (disk, error) in running.take_failures() {
+                if let DiskId::Version { image, version } = &disk {
+                    backoff.record_failure(&Subject::version(image, version), &error, observation.now);
+                }
+            }
+        }
+        backoff.paused(observation.now, observation.waiting.keys())
+    }
+
     fn look(&self, prepared: Arc<Prepared>) -> Proposal {
         let scope = Scope::of(&prepared, self.state);
         let mut observation = host::observe(self.system, &scope);
         observation.occupancy = match self.observer {
-            Observer::Agent(memory, _, assigner) => {
-                observation.waiting = assigner.waiting();
+            Observer::Agent(agent) => {
+                observation.waiting = agent.assigner.waiting();
+                observation.paused = self.paused(agent, &observation);
                 let look = host::look(self.system, &scope, &observation);
-                look.map(|look| memory.take_in(&look, prepared.desired.room.machines.len()))
+                look.map(|look| agent.occupancy.take_in(&look, prepared.desired.room.machines.len()))
             }
             Observer::Visitor => occupancy::read(self.state, &observation.boot_id, observation.now),
         };
         let observation = Arc::new(observation);
-        if let Observer::Agent(_, _, assigner) = self.observer {
-            assigner.take_in(&prepared, &observation);
+        if let Observer::Agent(agent) = self.observer {
+            agent.assigner.take_in(&prepared, &observation);
         }
         let plan = plan::compute(&prepared, &observation, self.revision.clone(), self.targets);
+        if let Observer::Agent(agent) = self.observer {
+            agent.backoff().retain(&plan);
+        }
         Proposal { prepared, observation, plan }
     }
 }

@@ -6,8 +6,9 @@
 use super::{
     assign::Assigner,
     attempt::{Ended, Means, attempt},
+    backoff::Backoff,
     bell::{Bell, Woken},
-    converge::Observer,
+    converge::{AgentView, Observer},
     memory::{Memory, Recorded},
     notify,
     occupancy::OccupancyMemory,
@@ -27,7 +28,13 @@ use crate::host::{Fills, RunDir, Running, System, chain};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
-use std::{collections::BTreeMap, path::PathBuf, process, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// How often the watch is armed anew: one on a directory that was replaced stays silent for ever.
 const REARM: Duration = Duration::from_secs(30);
@@ -85,6 +92,9 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
             armed = now();
         }
         let head = agent.look();
+        if bell.take_look_at_host() {
+            agent.state.look_soon(now());
+        }
         match agent.state.next(&head, now()) {
             Action::Attempt(commit, why) => agent.attempt(&commit, why, bell),
             Action::Rest(until, keep) => {
@@ -124,6 +134,7 @@ struct Loop<'a> {
     occupancy: Arc<OccupancyMemory>,
     fills: Fills,
     assigner: Arc<Assigner>,
+    backoff: Arc<Mutex<Backoff>>,
 }
 
 impl<'a> Loop<'a> {
@@ -144,7 +155,7 @@ impl<'a> Loop<'a> {
             troubles: Vec::new(),
         };
         let assigner = Arc::new(Assigner::new(system.clone(), options.state.clone(), options.run_dir.clone(), bell.clone()));
-        let fills = Fills::Background { running: Running::default(), then: Arc::new(move || bell.look()) };
+        let fills = Fills::Background { running: Running::default(), then: Arc::new(move || bell.look_at_host()) };
         let occupancy = Arc::new(OccupancyMemory::new(&system.kernel.boot_id()));
         let memory = Memory::new(&options.repo, &options.state);
         Self {
@@ -160,6 +171,7 @@ impl<'a> Loop<'a> {
             occupancy,
             fills,
             assigner,
+            backoff: Arc::default(),
         }
     }
 
@@ -237,7 +249,8 @@ impl<'a> Loop<'a> {
             Ok(text) => {
                 let (occupancy, fills, assigner) = (self.occupancy.clone(), self.fills.clone(), self.assigner.clone());
                 let Options { state, run_dir, .. } = self.options;
-                let observer = Observer::Agent(&occupancy, &fills, &assigner);
+                let backoff = &self.backoff.clone();
+                let observer = Observer::Agent(AgentView { occupancy: &occupancy, fills: &fills, assigner: &assigner, backoff });
                 let means = Means { system: self.system, state, run_dir, bell, observer };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
@@ -299,7 +312,10 @@ impl<'a> Loop<'a> {
                 self.say(commit, std::iter::once("is refused".to_owned()).chain(told).collect());
                 AttemptResult::Refused { findings }
             }
-            Ended::Failed { done, failures } => {
+            Ended::Failed { done, failures, after } => {
+                if let Some(after) = after {
+                    self.status.held = status::held(&after, &self.status.held, now);
+                }
                 self.say(commit, failures.clone());
                 AttemptResult::Failed { done, failures }
             }

@@ -18,6 +18,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
 /// How soon an attempt that found the host locked is made again.
 const WHILE_LOCKED: Duration = Duration::from_secs(3);
 
+/// How soon after an attempt the host is looked at again when somebody waits for that.
+const BETWEEN_CALLS: Duration = Duration::from_millis(250);
+
 /// How often the branch is looked at when nothing else is due; that reads two references.
 const BETWEEN_HEADS: Duration = Duration::from_secs(5);
 
@@ -32,6 +35,8 @@ pub struct State {
     tried: BTreeMap<CommitId, Tried>,
     /// When the host is looked at again.
     look: Mono,
+    /// When the last attempt ended.
+    ended: Mono,
     /// Before when nothing is attempted, because somebody else is applying.
     not_before: Mono,
 }
@@ -113,9 +118,15 @@ impl State {
         Action::Rest((now + BETWEEN_HEADS).min(wake), keep)
     }
 
+    /// Somebody waits for a look at the host.
+    pub fn look_soon(&mut self, now: Mono) {
+        self.look = self.look.min(now.max(self.ended + BETWEEN_CALLS));
+    }
+
     /// Takes in what became of an attempt.
     #[must_use]
     pub fn record(mut self, commit: &CommitId, outcome: Outcome, now: Mono) -> Self {
+        self.ended = now;
         self.not_before = if outcome == Outcome::Locked { now + WHILE_LOCKED } else { Mono::BOOT };
         let verdict = match outcome {
             Outcome::Locked => return self,
@@ -284,6 +295,20 @@ mod tests {
             let gaps = gaps(state, &a, Outcome::Unreadable, 7200);
             assert!(gaps.len() < 20, "{gaps:?}");
         }
+    }
+
+    #[test]
+    fn whoever_waits_is_looked_after_at_once_and_not_without_end() {
+        let mut state = State::new(None).record(&commit('a'), Outcome::Good, at(0));
+        let a = head('a', Ancestry::Same);
+        state.look_soon(at(3));
+        assert_eq!(state.next(&a, at(3)), attempt('a', Why::Look));
+        let mut state = state.record(&commit('a'), Outcome::Failed, at(4));
+        state.look_soon(at(4));
+        assert_eq!(state.next(&a, at(4)), Action::Rest(Mono::from_millis(4250), None));
+        let mut state = state.record(&commit('a'), Outcome::Locked, at(5));
+        state.look_soon(at(5));
+        assert_eq!(state.next(&a, at(6)), Action::Rest(at(8), None), "nobody's lock is broken for it");
     }
 
     #[test]

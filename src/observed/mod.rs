@@ -89,6 +89,9 @@ pub struct Observation {
     /// Machines whose boot waits for a disk, by what they boot.
     #[serde(default)]
     pub waiting: BTreeMap<MachineName, Waiting>,
+    /// Changes that failed and are not to be tried again yet, by the words for what they are about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused: BTreeMap<String, Paused>,
     /// The text of the published boot table.
     pub published: Seen<String>,
     /// Files of the image store that a version could be filled from, by their path in the site, with their size.
@@ -111,6 +114,16 @@ pub struct Waiting {
     pub image: ImageName,
     /// When its firmware asked for an address: what showed no sign of life since is what it used before.
     pub intent: Mono,
+}
+
+/// A change that failed and is not to be tried again yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Paused {
+    /// How often it failed in a row.
+    pub failures: u32,
+    /// With what, the last time.
+    pub error: String,
 }
 
 /// Whether LVM uses a devices file (lvmdevices(8)).

@@ -4,7 +4,7 @@ use super::boot::{plan_boot, published, resolve_disks};
 use super::context::Context;
 use super::draft::{Draft, Intent, Work};
 use super::exports::is_our_hba;
-use super::gate::{gate_count, gate_left_behind};
+use super::gate::{gate_count, gate_left_behind, gate_paused};
 use super::glob::{Targets, narrow};
 use super::order::arrange;
 use super::pool::{gate_vg_metadata, no_group, note_vg_metadata, plan_delivery, plan_pool};
@@ -86,6 +86,7 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
     plan_boot(desired, &table, before.as_deref(), observation, &mut draft);
     gate_count(desired, observation, &mut draft);
     narrow(&mut draft, targets);
+    gate_paused(observation, &mut draft);
     draft.hold_what_waits();
     let (changes, notes, steps) = arrange(context.as_ref(), draft, &table, before.as_deref());
     Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }

@@ -39,6 +39,18 @@ pub(super) fn gate_count(desired: &Desired, observation: &Observation, draft: &m
     }
 }
 
+/// Holds what failed a short while ago.
+pub(super) fn gate_paused(observation: &Observation, draft: &mut Draft) {
+    if observation.paused.is_empty() {
+        return;
+    }
+    for (subject, intent) in draft.intents.iter_mut().filter(|(_, intent)| intent.is_open()) {
+        if let Some(paused) = observation.paused.get(&subject.to_string()) {
+            intent.hold(Hold::Backoff { failures: paused.failures, error: paused.error.clone() });
+        }
+    }
+}
+
 /// How many kept disks and versions lose their data by an intent.
 pub(super) fn lost(intent: &Intent) -> u32 {
     match &intent.work {

@@ -35,6 +35,7 @@ pub fn hold_text(hold: &Hold) -> String {
              to leaving them with may-destroy = [\"*\"]"
         ),
         Hold::Filling { image, version } => format!("{image}@{version} is being filled"),
+        Hold::Backoff { failures: 1, error } => format!("failed with: {error}; it is tried again"),
         Hold::Backoff { failures, error } => format!("failed {failures} times, the last time with: {error}; it is tried again"),
         Hold::After { subject } => format!("waits for {}", subject_text(subject)),
         Hold::NotTargeted => "not targeted".to_owned(),

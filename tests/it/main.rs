@@ -1,6 +1,7 @@
 //! The one integration binary: whatever needs the house as a whole, or files beside it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, start programs and may panic")]
 
+mod agent_backoff;
 mod agent_time;
 mod boot_table;
 mod cafe;

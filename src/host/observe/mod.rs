@@ -110,6 +110,7 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         lio,
         offered,
         occupancy: None,
+        paused: Default::default(),
         waiting: BTreeMap::new(),
         published: files::observe_published(&scope.state),
         sources: files::observe_sources(system, scope),
