@@ -10,10 +10,11 @@ use crate::boot::assignment::{
 };
 use crate::desired::NetworkMode;
 use crate::host::{self, GiveError, LockError, RunDir, System, give, offered::Record};
+use crate::names::Iqn;
 use crate::names::{ImageName, MachineName, Mono};
 use crate::observed::{Observation, Seen, Waiting};
-use crate::plan::Prepared;
 use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
+use crate::plan::{Prepared, concerning};
 use crate::site::FetchAddress;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,8 +51,12 @@ pub struct Assigner {
 struct Shared {
     /// The last look.
     seen: Option<Arc<LastLook>>,
-    /// How many looks there were.
+    /// The number of that look, and of the one that was begun last.
     looks: u64,
+    begun: u64,
+    /// Targets that were turned on since look so and so began, and machines of which more was changed.
+    on: BTreeMap<Iqn, u64>,
+    changed: BTreeMap<MachineName, u64>,
     /// Seats that somebody works on.
     busy: BTreeSet<MachineName>,
     /// Boots that wait.
@@ -119,13 +124,22 @@ impl Assigner {
         shared.waiting.iter().filter_map(with_intent).collect()
     }
 
+    /// The agent begins to look.
+    pub fn begin_look(&self) {
+        self.lock().begun += 1;
+    }
+
     /// Takes in what the agent saw.
     pub fn take_in(&self, prepared: &Arc<Prepared>, observation: &Arc<Observation>) {
         let generation = observation.published.present().map(|text| Generation::of(text));
         let seen = Arc::new(LastLook { prepared: Arc::clone(prepared), observation: Arc::clone(observation), generation });
         let mut shared = self.lock();
         shared.seen = Some(seen);
-        shared.looks += 1;
+        let look = shared.begun;
+        shared.looks = look;
+        // What was changed while it looked, it may not have seen.
+        shared.on.retain(|_, begun| *begun >= look);
+        shared.changed.retain(|_, begun| *begun >= look);
         drop(shared);
         self.changed.notify_all();
     }
@@ -180,6 +194,7 @@ impl Assigner {
         let mut shared = self.lock();
         loop {
             if !shared.busy.contains(machine)
+                && !shared.changed.contains_key(machine)
                 && let Some(seen) = shared.seen.clone()
             {
                 shared.busy.insert(machine.clone());
@@ -231,8 +246,14 @@ impl Assigner {
             return Step::Told(Told::Entry(Assignment::Refused { code: refusal, detail }));
         }
         // What was put on record since the look is what counts.
-        let mut observation = Observation::clone(&seen.observation);
-        observation.offered = Record::new(&self.system, &self.state).read();
+        let offered = Record::new(&self.system, &self.state).read();
+        let mut observation = concerning(&seen.prepared, &seen.observation, &request.machine, offered);
+        if let Seen::Present(lio) = &mut observation.lio {
+            let shared = self.lock();
+            for (_, target) in lio.targets.iter_mut().filter(|(name, _)| shared.on.keys().any(|on| on.as_str() == *name)) {
+                target.tpgs.values_mut().for_each(|tpg| tpg.enabled = true);
+            }
+        }
         let intent = self.note_waiting(request, image, &observation);
         if let Some(intent) = intent {
             let waiting = Waiting { image: image.clone(), intent };
@@ -266,20 +287,11 @@ impl Assigner {
                 let mut shared = self.lock();
                 shared.waiting.remove(&request.machine);
                 // The next who asks finds it on; a kept disk that moved is seen by the next look only.
-                let patched = shared.seen.as_deref().map(|seen| {
-                    let mut observation = Observation::clone(&seen.observation);
-                    if let Seen::Present(lio) = &mut observation.lio
-                        && let Some(target) = lio.targets.get_mut(given.target.as_str())
-                    {
-                        target.tpgs.values_mut().for_each(|tpg| tpg.enabled = true);
-                    }
-                    Arc::new(LastLook {
-                        prepared: seen.prepared.clone(),
-                        observation: Arc::new(observation),
-                        generation: seen.generation.clone(),
-                    })
-                });
-                shared.seen = patched.filter(|_| given.moves.is_empty());
+                let begun = shared.begun;
+                shared.on.insert(given.target.clone(), begun);
+                if !given.moves.is_empty() {
+                    shared.changed.insert(request.machine.clone(), begun);
+                }
                 drop(shared);
                 // Its next boot needs another one.
                 self.bell.look_at_host();

@@ -196,6 +196,9 @@ impl Errand<'_> {
 
     fn look(&self, prepared: Arc<Prepared>) -> Proposal {
         let scope = Scope::of(&prepared, self.state);
+        if let Observer::Agent(agent) = self.observer {
+            agent.assigner.begin_look();
+        }
         let mut observation = host::observe(self.system, &scope);
         observation.occupancy = match self.observer {
             Observer::Agent(agent) => {

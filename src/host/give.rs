@@ -1,13 +1,14 @@
 //! Gives a side to a boot: looks at it once more, puts it on record, turns its portal group on.
 //!
-//! **Invariant:** what is given as clean is off and untouched at this moment; the record is on the disk before the portal group is on,
+//! **Invariant:** what is given as clean is off and untouched at this moment, and what was another boot's shows no operating system; the record is on the disk before the portal group is on,
 //! and the portal group before anybody is told. A kept disk leaves the target that shows it only while nobody is on that.
 
 use super::System;
 use super::export::lio;
 use super::observe::read_target_now;
 use crate::names::{BootNonce, Iqn, MachineName};
-use crate::observed::{Boot, Seen, Target, occupancy::commands_of};
+use crate::observed::occupancy::{commands_of, is_firmware, session_of};
+use crate::observed::{Boot, Seen, Target};
 use crate::plan::TPG;
 use crate::plan::assign::{Expect, Given, Move};
 use std::path::Path;
@@ -32,10 +33,25 @@ pub enum GiveError {
 pub fn give(system: &System, state: &Path, machine: &MachineName, boot: BootNonce, given: &Given) -> Result<(), GiveError> {
     let changed = |what: &str| GiveError::Changed { target: given.target.to_string(), what: what.to_owned() };
     let seen = look(system, given.target.as_str())?.ok_or_else(|| changed("it is gone"))?;
-    if given.expects == Expect::Clean {
-        let is_off = seen.tpgs.values().all(|tpg| !tpg.enabled) && seen.sessions == 0;
-        if !is_off || commands_of(&seen) != Seen::Present(0) {
-            return Err(changed("somebody was on it"));
+    match &given.expects {
+        Expect::Known => {}
+        Expect::Clean => {
+            let is_off = seen.tpgs.values().all(|tpg| !tpg.enabled) && seen.sessions == 0;
+            if !is_off || commands_of(&seen) != Seen::Present(0) {
+                return Err(changed("somebody was on it"));
+            }
+        }
+        // The last look is seconds old, and an operating system begins to write within one.
+        Expect::Untouched(devices) => {
+            let is_firmwares = match session_of(&seen) {
+                Seen::Absent => seen.sessions == 0,
+                Seen::Present(session) => is_firmware(&session),
+                Seen::Unreadable(_) => false,
+            };
+            let is_written = |device: &(u32, u32)| system.kernel.disk_io(*device).present().is_none_or(|io| io.writes > 0);
+            if !is_firmwares || devices.iter().any(is_written) {
+                return Err(changed("an operating system came to it"));
+            }
         }
     }
     for kept in &given.moves {

@@ -169,6 +169,14 @@ impl Occupancy {
         Self { boot_id: boot_id.into(), ..Self::default() }
     }
 
+    /// What is known of some targets, by their names.
+    #[must_use]
+    pub fn of(&self, is_asked: impl Fn(&str) -> bool) -> Self {
+        let watches = self.watches.iter().filter(|(name, _)| is_asked(name));
+        let watches = watches.map(|(name, watch)| (name.clone(), watch.clone())).collect();
+        Self { boot_id: self.boot_id.clone(), at: self.at, watches, losses: Vec::new() }
+    }
+
     /// What is known after a further look; `seats` is how many machines the room has.
     #[must_use]
     pub fn after(mut self, look: &Look, seats: usize) -> Self {

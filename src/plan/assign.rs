@@ -56,10 +56,12 @@ pub struct Given {
 }
 
 /// What a side must still be at the moment it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// Off, and without a command.
     Clean,
+    /// Offered to another boot, and without a sign of an operating system: no session of one, no write to these devices.
+    Untouched(Vec<(u32, u32)>),
     /// As it was seen.
     Known,
 }
@@ -142,7 +144,8 @@ impl<'c, 'a> Choice<'c, 'a> {
         let is_current = |side: &&&SideSeen<'a>| side.is_current(self.context, self.seat);
         let named = sides.iter().filter(|side| matches!(side.state, State::Named(_)) && side.target.is_some());
         if let Some(side) = named.filter(is_current).max_by_key(|side| side.sequence) {
-            return self.give(side, Expect::Known);
+            let devices = side.own.iter().filter_map(|(_, disk)| disk.device).collect();
+            return self.give(side, Expect::Untouched(devices));
         }
         let clean = || sides.iter().filter(|side| side.state == State::Fresh && side.target.is_some());
         if let Some(side) = clean().find(is_current) {

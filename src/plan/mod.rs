@@ -7,6 +7,7 @@
 pub mod assign;
 mod boot;
 mod compute;
+mod concern;
 mod context;
 mod draft;
 mod exports;
@@ -24,6 +25,7 @@ mod view;
 mod words;
 
 pub use compute::{Prepared, compute, prepare, stock_of};
+pub use concern::concerning;
 pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
 pub use model::*;

@@ -1,6 +1,8 @@
 //! A seat is free only by proof: outages, late agents, renames, machines in between, what cannot be read.
 
 use crate::room::{Files, NIGHT, PC01, PREFIX, QUIET, Room, cafe, hasty, machines, text, with};
+use barista::host::GiveError;
+use barista::plan::assign::Decision;
 use barista::plan::{Hold, Outcome, Reason, Sign, Subject};
 use nix::errno::Errno;
 use std::time::Duration;
@@ -43,6 +45,32 @@ fn a_nothing_is_destroyed_when_a_switch_restarts_under_nine_seats() {
         assert_eq!(room.disk(target, 0), disk, "{name}");
         assert!(room.is_open(target, name), "it logs in again and goes on");
     }
+}
+
+#[test]
+fn a_system_that_came_since_the_last_look_keeps_its_disk_to_itself() {
+    for (writes, ends) in [(1 << 20, true), (1 << 20, false), (0, false)] {
+        let room = Room::new();
+        room.settle(&cafe(1));
+        let target = room.boot(&cafe(1), "pc01", "alpha");
+        let Decision::Give(given) = room.ask(&cafe(1), "pc01", "alpha") else { panic!("nothing was on it") };
+        assert_eq!(given.target.as_str(), target);
+        // Decided by what was seen; and now its system begins.
+        room.host.login(&target, PC01).expect("logs in");
+        room.host.write(&target, PC01, 0, writes).expect("writes or reads");
+        if ends {
+            room.host.logout(&target, PC01);
+        }
+        let refused = room.give("pc01", &given);
+        assert!(matches!(refused, Err(GiveError::Changed { .. })), "{writes} {ends}: {refused:?}");
+        assert!(!matches!(room.ask(&cafe(1), "pc01", "alpha"), Decision::Give(next) if next.target == given.target));
+    }
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let target = in_the_gap(&room, &cafe(1), "pc01", "alpha");
+    let Decision::Give(given) = room.ask(&cafe(1), "pc01", "alpha") else { panic!("only a firmware was on it") };
+    room.host.login_firmware(&target, PC01).expect("logs in");
+    assert_eq!((room.give("pc01", &given), given.target.as_str()), (Ok(()), target.as_str()), "a firmware's session is none");
 }
 
 #[test]

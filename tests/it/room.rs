@@ -4,10 +4,10 @@ use barista::agent::occupancy::OccupancyMemory;
 use barista::boot::table::BootTable;
 use barista::host::commands::{Commands, Entry as Journalled};
 use barista::host::fake::{Content, FakeHost};
-use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Fills, Kind, Scope, Silent, apply, look, observe};
+use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Fills, GiveError, Kind, Scope, Silent, apply, look, observe};
 use barista::names::{BootNonce, Iqn, MachineName};
 use barista::observed::{Observation, Seen, Waiting};
-use barista::plan::assign::{self, Ask, Decision, Wait};
+use barista::plan::assign::{self, Ask, Decision, Given, Wait};
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Targets};
 use barista::site::{Entry, Tree, load};
 use std::{cell::Cell, cell::RefCell, collections::BTreeMap, fs, time::Duration};
@@ -175,7 +175,11 @@ impl Room {
         self.boots.set(self.boots.get() + 1);
         let (machine, image) = (machine.parse().expect("legal"), image.parse().expect("legal"));
         let boot = BootNonce::from_octets(self.boots.get().to_be_bytes());
-        assign::decide(&prepared, &observation, &Ask { machine: &machine, image: &image, boot, waited })
+        let ask = Ask { machine: &machine, image: &image, boot, waited };
+        let decision = assign::decide(&prepared, &observation, &ask);
+        let concerning = plan::concerning(&prepared, &observation, &machine, observation.offered.clone());
+        assert_eq!(assign::decide(&prepared, &concerning, &ask), decision, "what concerns a machine is all that it depends on");
+        decision
     }
 
     /// A machine boots an image; the target that its script names: one of every boot, or that of the side it is given.
@@ -196,14 +200,20 @@ impl Room {
         }
         match told {
             Decision::Give(given) => {
-                let boot = BootNonce::from_octets(self.boots.get().to_be_bytes());
-                let name: MachineName = machine.parse().expect("legal");
-                barista::host::give(&self.host.system(), self.state.path(), &name, boot, &given).expect("given");
-                self.waiting.borrow_mut().remove(&name);
+                self.give(machine, &given).expect("given");
                 given.target.to_string()
             }
             other => panic!("{machine} boots {image} and is told {other:?}"),
         }
+    }
+
+    /// The boot that asked last is given what was decided.
+    pub fn give(&self, machine: &str, given: &Given) -> Result<(), GiveError> {
+        let boot = BootNonce::from_octets(self.boots.get().to_be_bytes());
+        let name: MachineName = machine.parse().expect("legal");
+        barista::host::give(&self.host.system(), self.state.path(), &name, boot, given)?;
+        self.waiting.borrow_mut().remove(&name);
+        Ok(())
     }
 
     /// A machine says by its firmware's DISCOVER that it boots and waits.

@@ -1,0 +1,81 @@
+//! What of an observation one machine's boot depends on, so that a decision costs the same in a room of ten and of ten thousand.
+//!
+//! **Invariant:** pure; what is left out names neither the machine, by its name of today or a former one, nor one of its disks, nor a
+//! version, nor the pool; what cannot be told stays in.
+
+use super::Prepared;
+use crate::names::{DiskId, MachineName, parse_target};
+use crate::observed::{Backstore, Lio, Lv, Observation, Offered, Seen, Target, Vg};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The observation as far as it concerns a machine, with what the record says by now.
+pub fn concerning(prepared: &Prepared, observation: &Observation, machine: &MachineName, offered: Seen<Offered>) -> Observation {
+    let Some(storage) = &prepared.desired.storage else { return Observation { offered, ..observation.clone() } };
+    let is_others = |name: &str| match DiskId::of_lv(name) {
+        Some(DiskId::Seat { machine: of, .. }) => storage.machine_now(&of) != machine,
+        _ => false,
+    };
+    let is_its =
+        |name: &str| parse_target(storage.iqn_prefix(), name).is_none_or(|id| storage.machine_now(&id.machine) == machine);
+    let vg = match &observation.vg {
+        Seen::Present(vg) => {
+            let kept = vg.lvs.iter().filter(|(name, _)| !is_others(name));
+            let lvs: BTreeMap<String, Lv> = kept.map(|(name, lv)| (name.clone(), lv.clone())).collect();
+            let Vg { name, uuid, size, free, extent, metadata_size, metadata_free, .. } = vg;
+            Seen::Present(Vg {
+                name: name.clone(),
+                uuid: uuid.clone(),
+                size: *size,
+                free: *free,
+                extent: *extent,
+                metadata_size: *metadata_size,
+                metadata_free: *metadata_free,
+                lvs,
+            })
+        }
+        other => other.clone(),
+    };
+    let others: BTreeSet<(u32, u32)> = observation.vg.present().map_or_else(BTreeSet::new, |vg| {
+        vg.lvs.iter().filter(|(name, _)| is_others(name)).filter_map(|(_, lv)| lv.device).collect()
+    });
+    let lio = match &observation.lio {
+        Seen::Present(lio) => {
+            let is_kept = |backstore: &Backstore| backstore.device.is_none_or(|device| !others.contains(&device));
+            let kept = lio.backstores.iter().filter(|(_, backstore)| is_kept(backstore));
+            let backstores: BTreeMap<String, Backstore> =
+                kept.map(|(path, backstore)| (path.clone(), backstore.clone())).collect();
+            let shows = |target: &Target| {
+                let mut luns = target.tpgs.values().flat_map(|tpg| tpg.luns.values());
+                luns.any(|lun| lun.link.as_ref().is_some_and(|(_, path)| backstores.contains_key(path)))
+            };
+            let kept = lio.targets.iter().filter(|(name, target)| is_its(name) || shows(target));
+            let targets = kept.map(|(name, target)| (name.clone(), target.clone())).collect();
+            // Their numbers are taken all the same.
+            let hba = |path: &String| path.split('/').next().map(str::to_owned);
+            let others = lio.backstores.keys().filter(|path| !backstores.contains_key(*path)).filter_map(hba);
+            let empty_hbas = lio.empty_hbas.iter().cloned().chain(others).collect();
+            Seen::Present(Lio { backstores, empty_hbas, targets })
+        }
+        other => other.clone(),
+    };
+    Observation {
+        at: observation.at,
+        now: observation.now,
+        boot_id: observation.boot_id.clone(),
+        vg,
+        elsewhere: observation.elsewhere.clone(),
+        devices_file: observation.devices_file,
+        lio,
+        written: observation.written.clone(),
+        offered,
+        occupancy: observation.occupancy.as_ref().map(|known| known.of(is_its)),
+        waiting: observation.waiting.clone(),
+        paused: BTreeMap::new(),
+        published: Seen::Absent,
+        sources: BTreeMap::new(),
+        filling: observation.filling.clone(),
+        assets: BTreeMap::new(),
+        secrets: observation.secrets.clone(),
+        commands: observation.commands.clone(),
+    }
+}
