@@ -5,17 +5,19 @@
 //! target before it is on record; a boot that the agent knows too little of waits.
 
 use super::bell::Bell;
+use super::hardware::{self, Hardware};
 use crate::boot::assignment::{
-    AgainCode, Answer, Assignment, Claims, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
+    AgainCode, Answer, Assignment, Claims, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
 };
 use crate::desired::NetworkMode;
 use crate::host::{self, GiveError, LockError, RunDir, System, give, offered::Record};
 use crate::names::Iqn;
 use crate::names::{ImageName, MachineName, Mono};
+use crate::observed::occupancy::SystemSeen;
 use crate::observed::{Observation, Seen, Waiting};
 use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
 use crate::plan::{Prepared, concerning};
-use crate::site::FetchAddress;
+use crate::site::{FetchAddress, OtherHardware};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -59,6 +61,9 @@ struct Shared {
     changed: BTreeMap<MachineName, u64>,
     /// Seats that somebody works on.
     busy: BTreeSet<MachineName>,
+    /// Which hardware each machine's name stands for, and the boots of which that is still to be learned.
+    hardware: Hardware,
+    unproven: BTreeMap<MachineName, (Iqn, ClientUuid)>,
     /// Boots that wait.
     waiting: BTreeMap<MachineName, Waiter>,
 }
@@ -124,6 +129,11 @@ impl Assigner {
         shared.waiting.iter().filter_map(with_intent).collect()
     }
 
+    /// The last look.
+    pub fn last_look(&self) -> Option<Arc<Observation>> {
+        self.lock().seen.as_ref().map(|seen| Arc::clone(&seen.observation))
+    }
+
     /// The agent begins to look.
     pub fn begin_look(&self) {
         self.lock().begun += 1;
@@ -131,10 +141,12 @@ impl Assigner {
 
     /// Takes in what the agent saw.
     pub fn take_in(&self, prepared: &Arc<Prepared>, observation: &Arc<Observation>) {
+        let hardware = self.learn(prepared, observation);
         let generation = observation.published.present().map(|text| Generation::of(text));
         let seen = Arc::new(LastLook { prepared: Arc::clone(prepared), observation: Arc::clone(observation), generation });
         let mut shared = self.lock();
         shared.seen = Some(seen);
+        shared.hardware = hardware;
         let look = shared.begun;
         shared.looks = look;
         // What was changed while it looked, it may not have seen.
@@ -142,6 +154,38 @@ impl Assigner {
         shared.changed.retain(|_, begun| *begun >= look);
         drop(shared);
         self.changed.notify_all();
+    }
+
+    /// Learns the hardware of machines to whose disks an operating system came; what is known then.
+    fn learn(&self, prepared: &Prepared, observation: &Observation) -> Hardware {
+        let is_proven = |target: &Iqn| {
+            let watch = observation.occupancy.as_ref().and_then(|known| known.watches.get(target.as_str()));
+            watch.is_some_and(|watch| matches!(watch.system, SystemSeen::At(_)))
+        };
+        let mut learned = Vec::new();
+        self.lock().unproven.retain(|machine, (target, uuid)| {
+            let is_proven = is_proven(target);
+            if is_proven && let Some(known) = prepared.table.machines.get(machine) {
+                learned.push((machine.clone(), known.macs.clone(), *uuid));
+            }
+            !is_proven
+        });
+        hardware::learn(&self.system, &self.state, &learned).unwrap_or_else(|error| {
+            tracing::error!(%error, "which hardware machines are cannot be kept in {}", self.state.display());
+            Hardware::read(&self.system, &self.state)
+        })
+    }
+
+    /// Whether a boot comes from other hardware than had the machine's name, and the site wants that refused.
+    fn is_other_hardware(&self, request: &Request, prepared: &Prepared) -> bool {
+        let (desired, table) = (&prepared.desired, &prepared.table);
+        if desired.policy.other_hardware == OtherHardware::Accept {
+            return false;
+        }
+        let Some(machine) = table.machines.get(&request.machine) else { return false };
+        let moved = desired.storage.as_ref().and_then(|storage| storage.moved_machines.get(&request.machine));
+        let names = std::iter::once(&request.machine).chain(moved.into_iter().flatten());
+        self.lock().hardware.is_other(names, &machine.macs, request.uuid)
     }
 
     /// Keeps every other thread off these seats, and waits for whoever works on one.
@@ -172,8 +216,9 @@ impl Assigner {
 
     fn entry(&self, request: &Request, image: &ImageName, deadline: Mono) -> Told {
         loop {
-            let Some((busy, seen, looks)) = self.seat(&request.machine, deadline) else {
-                return Told::Entry(Assignment::wait(WaitCode::TooMany));
+            let (busy, seen, looks) = match self.seat(&request.machine, deadline) {
+                Ok(taken) => taken,
+                Err(code) => return Told::Entry(Assignment::wait(code)),
             };
             let step = self.step(request, image, &seen);
             drop(busy);
@@ -189,8 +234,8 @@ impl Assigner {
         }
     }
 
-    /// Takes a seat, with the last look at the host; none where that is not to be had in time.
-    fn seat(&self, machine: &MachineName, deadline: Mono) -> Option<(Busy<'_>, Arc<LastLook>, u64)> {
+    /// Takes a seat, with the last look at the host; where that is not to be had in time, why.
+    fn seat(&self, machine: &MachineName, deadline: Mono) -> Result<(Busy<'_>, Arc<LastLook>, u64), WaitCode> {
         let mut shared = self.lock();
         loop {
             if !shared.busy.contains(machine)
@@ -201,12 +246,13 @@ impl Assigner {
                 let looks = shared.looks;
                 drop(shared);
                 let mut busy = Busy { assigner: self, machines: vec![machine.clone()], locks: Vec::new() };
-                busy.locks.extend(self.lock_out_processes(machine, deadline)?);
-                return Some((busy, seen, looks));
+                busy.locks.extend(self.lock_out_processes(machine, deadline).ok_or(WaitCode::Held)?);
+                return Ok((busy, seen, looks));
             }
             let left = deadline.since(self.now());
             if left.is_zero() {
-                return None;
+                let is_moving = shared.changed.contains_key(machine);
+                return Err(if is_moving { WaitCode::Moving } else { WaitCode::Held });
             }
             shared = self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -244,6 +290,11 @@ impl Assigner {
         if let Some(refusal) = refused_address(&seen.prepared, request) {
             let detail = BTreeMap::from([("peer".to_owned(), request.peer.to_string().into())]);
             return Step::Told(Told::Entry(Assignment::Refused { code: refusal, detail }));
+        }
+        if self.is_other_hardware(request, &seen.prepared) {
+            let detail = request.uuid.map(|uuid| ("uuid".to_owned(), uuid.to_string().into())).into_iter().collect();
+            tracing::warn!(machine = %request.machine, uuid = ?request.uuid, "refused: other hardware than had this name before");
+            return Step::Told(Told::Entry(Assignment::Refused { code: RefusalCode::OtherHardware, detail }));
         }
         // What was put on record since the look is what counts.
         let offered = Record::new(&self.system, &self.state).read();
@@ -286,6 +337,9 @@ impl Assigner {
                 tracing::info!(machine = %request.machine, boot = %request.boot, target = %given.target, "a boot got its disk");
                 let mut shared = self.lock();
                 shared.waiting.remove(&request.machine);
+                if let Some(uuid) = request.uuid {
+                    shared.unproven.insert(request.machine.clone(), (given.target.clone(), uuid));
+                }
                 // The next who asks finds it on; a kept disk that moved is seen by the next look only.
                 let begun = shared.begun;
                 shared.on.insert(given.target.clone(), begun);

@@ -7,7 +7,7 @@ use super::converge::{ConvergeError, Errand, Observer, done, lock_within, mishap
 use crate::host::{Progress, RunDir, System, chain};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 /// How often a plan is made and carried out in one attempt. The second takes up what was skipped because a seat came into use
 /// or free meanwhile; what comes free still later is the next look's.
@@ -76,9 +76,9 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
     let Means { system, state, run_dir, bell, observer } = *means;
-    let errand = Errand { system, state, site, revision, targets: &targets, observer };
+    let errand = Errand { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new() };
     // The first look needs no lock, so that looks do not get in anybody's way.
-    let first = match errand.propose() {
+    let first = match errand.glance() {
         Ok(proposal) => proposal,
         Err(error) => return give_up(error),
     };

@@ -9,10 +9,10 @@ use super::occupancy::{self, OccupancyMemory};
 use crate::desired::Source;
 use crate::host::commands::{Commands, Entry};
 use crate::host::{
-    self, ApplyContext, CONFIGFS_DEADLINE, Fills, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System,
+    self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System,
 };
 use crate::names::{DiskId, MachineName, Mono};
-use crate::observed::{Observation, Paused};
+use crate::observed::{Observation, Paused, Seen};
 use crate::plan::{self, ExportOp, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
 use std::{
@@ -40,34 +40,60 @@ pub struct Errand<'a> {
     pub targets: &'a Targets,
     /// Who looks.
     pub observer: Observer<'a>,
+    /// Machines that a person says are off, with this.
+    pub forced: &'a BTreeSet<MachineName>,
 }
 
 /// Who looks at the host, and so what is known of who is at work.
 #[derive(Clone, Copy)]
 pub enum Observer<'a> {
     /// The agent.
-    Agent(AgentView<'a>),
+    Agent(&'a Knowledge),
     /// Anybody else: by the copy that a running agent leaves.
     Visitor,
 }
 
 /// What the agent has beside a look.
-#[derive(Clone, Copy)]
-pub struct AgentView<'a> {
+pub struct Knowledge {
     /// It remembers its looks.
-    pub occupancy: &'a OccupancyMemory,
+    pub occupancy: OccupancyMemory,
     /// It fills versions in the background.
-    pub fills: &'a Fills,
+    pub fills: Fills,
     /// It assigns disks meanwhile.
-    pub assigner: &'a Assigner,
-    /// It knows what failed a short while ago.
-    pub backoff: &'a Mutex<Backoff>,
+    pub assigner: Arc<Assigner>,
+    between: Mutex<Between>,
 }
 
-impl AgentView<'_> {
-    fn backoff(&self) -> MutexGuard<'_, Backoff> {
-        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is kept from look to look.
+#[derive(Debug, Default)]
+struct Between {
+    /// What failed a short while ago.
+    backoff: Backoff,
+    /// When everything was looked at last, and for which state of the site.
+    whole: Option<(Mono, String)>,
+}
+
+impl Knowledge {
+    /// What is known at start.
+    pub fn new(occupancy: OccupancyMemory, fills: Fills, assigner: Arc<Assigner>) -> Self {
+        Self { occupancy, fills, assigner, between: Mutex::default() }
     }
+
+    fn between(&self) -> MutexGuard<'_, Between> {
+        self.between.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a change by hand of what no seat at work changes may go unseen.
+const BETWEEN_WHOLE_LOOKS: Duration = Duration::from_secs(60);
+
+/// How much a look reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Everything.
+    All,
+    /// What changes while seats are at work, and now and then everything.
+    Glance,
 }
 
 /// A plan with what it was made from.
@@ -107,11 +133,20 @@ pub enum ConvergeError {
 impl Errand<'_> {
     /// Looks at the host and says what would change. Changes nothing and needs no lock.
     pub fn propose(&self) -> Result<Proposal, ConvergeError> {
+        self.propose_from(Reading::All)
+    }
+
+    /// The same from a quicker look, where the agent looks: enough to tell that nothing is to be done.
+    pub fn glance(&self) -> Result<Proposal, ConvergeError> {
+        self.propose_from(Reading::Glance)
+    }
+
+    fn propose_from(&self, reading: Reading) -> Result<Proposal, ConvergeError> {
         if self.site.storage.is_some() && !self.system.kernel.is_root() {
             return Err(ConvergeError::NotRoot);
         }
         let prepared = plan::prepare(self.site).map_err(ConvergeError::Findings)?;
-        Ok(self.look(Arc::new(prepared)))
+        Ok(self.look(Arc::new(prepared), reading))
     }
 
     /// What of this host stands in the way of carrying the plan out; nothing when the plan leaves volumes and targets alone.
@@ -142,6 +177,10 @@ impl Errand<'_> {
             },
         };
         self.journal(proposal);
+        for machine in self.forced {
+            let (boot_id, at) = (proposal.observation.boot_id.clone(), proposal.observation.now);
+            self.enter(&Entry::Forced { machine: machine.clone(), boot_id, at });
+        }
         let seats = touched(&proposal.plan);
         let _busy = match self.observer {
             Observer::Agent(agent) => Some(agent.assigner.work_on(seats.clone())),
@@ -151,9 +190,9 @@ impl Errand<'_> {
         let report = host::apply(self.system, &proposal.plan, &context, progress);
         self.count_destroyed(&proposal.plan, &report);
         if let Observer::Agent(agent) = self.observer {
-            agent.backoff().take_in(&report, Mono::from(self.system.kernel.boottime()));
+            agent.between().backoff.take_in(&report, Mono::from(self.system.kernel.boottime()));
         }
-        let after = self.look(Arc::clone(&proposal.prepared));
+        let after = self.look(Arc::clone(&proposal.prepared), Reading::All);
         Applied { report, after: after.plan }
     }
 
@@ -181,10 +220,25 @@ impl Errand<'_> {
         }
     }
 
-    fn paused(&self, agent: AgentView<'_>, observation: &Observation) -> BTreeMap<String, Paused> {
-        let mut backoff = agent.backoff();
+    fn read(&self, scope: &Scope, reading: Reading) -> Observation {
+        let Observer::Agent(agent) = self.observer else { return host::observe(self.system, scope) };
+        let now = Mono::from(self.system.kernel.boottime());
+        let whole = agent.between().whole.clone();
+        let is_recent = whole.is_some_and(|(at, of)| now.since(at) < BETWEEN_WHOLE_LOOKS && of == self.revision.id);
+        let before = agent.assigner.last_look().filter(|_| is_recent && reading == Reading::Glance);
+        match before.as_ref().and_then(|before| before.lio.present()) {
+            Some(lio) => host::observe_to(self.system, scope, Depth::Quick(lio)),
+            None => {
+                agent.between().whole = Some((now, self.revision.id.clone()));
+                host::observe(self.system, scope)
+            }
+        }
+    }
+
+    fn paused(&self, agent: &Knowledge, observation: &Observation) -> BTreeMap<String, Paused> {
+        let backoff = &mut agent.between().backoff;
         backoff.follow(&self.revision.id);
-        if let Fills::Background { running, .. } = agent.fills {
+        if let Fills::Background { running, .. } = &agent.fills {
             for (disk, error) in running.take_failures() {
                 if let DiskId::Version { image, version } = &disk {
                     backoff.record_failure(&Subject::version(image, version), &error, observation.now);
@@ -194,12 +248,12 @@ impl Errand<'_> {
         backoff.paused(observation.now, observation.waiting.keys())
     }
 
-    fn look(&self, prepared: Arc<Prepared>) -> Proposal {
+    fn look(&self, prepared: Arc<Prepared>, reading: Reading) -> Proposal {
         let scope = Scope::of(&prepared, self.state);
         if let Observer::Agent(agent) = self.observer {
             agent.assigner.begin_look();
         }
-        let mut observation = host::observe(self.system, &scope);
+        let mut observation = self.read(&scope, reading);
         observation.occupancy = match self.observer {
             Observer::Agent(agent) => {
                 observation.waiting = agent.assigner.waiting();
@@ -209,13 +263,16 @@ impl Errand<'_> {
             }
             Observer::Visitor => occupancy::read(self.state, &observation.boot_id, observation.now),
         };
+        if let Seen::Present(journal) = &mut observation.commands {
+            journal.forced.extend(self.forced.iter().map(|machine| (machine.clone(), observation.now)));
+        }
         let observation = Arc::new(observation);
         if let Observer::Agent(agent) = self.observer {
             agent.assigner.take_in(&prepared, &observation);
         }
         let plan = plan::compute(&prepared, &observation, self.revision.clone(), self.targets);
         if let Observer::Agent(agent) = self.observer {
-            agent.backoff().retain(&plan);
+            agent.between().backoff.retain(&plan);
         }
         Proposal { prepared, observation, plan }
     }

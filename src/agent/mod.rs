@@ -9,6 +9,7 @@ pub mod assign;
 pub mod backoff;
 pub mod bell;
 pub mod converge;
+pub mod hardware;
 pub mod last_good;
 pub mod notify;
 pub mod occupancy;

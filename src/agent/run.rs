@@ -6,9 +6,8 @@
 use super::{
     assign::Assigner,
     attempt::{Ended, Means, attempt},
-    backoff::Backoff,
     bell::{Bell, Woken},
-    converge::{AgentView, Observer},
+    converge::{Knowledge, Observer},
     memory::{Memory, Recorded},
     notify,
     occupancy::OccupancyMemory,
@@ -28,13 +27,7 @@ use crate::host::{Fills, RunDir, Running, System, chain};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    process,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, process, rc::Rc, sync::Arc, time::Duration};
 
 /// How often the watch is armed anew: one on a directory that was replaced stays silent for ever.
 const REARM: Duration = Duration::from_secs(30);
@@ -78,7 +71,7 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
         let path = options.repo.clone();
         within(&options.repo, FOR_REFERENCES, move || Repo::open(&path).map(drop))?;
     }
-    if let Err(error) = renew_socket::listen(&options.run, &options.state.join("serve"), agent.assigner.clone()) {
+    if let Err(error) = renew_socket::listen(&options.run, &options.state.join("serve"), Arc::clone(&agent.knowledge.assigner)) {
         tracing::error!(%error, "no booting machine can be given a disk: {} cannot be opened", options.run.display());
     }
     agent.publish();
@@ -131,10 +124,7 @@ struct Loop<'a> {
     said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
     written: Option<Status>,
-    occupancy: Arc<OccupancyMemory>,
-    fills: Fills,
-    assigner: Arc<Assigner>,
-    backoff: Arc<Mutex<Backoff>>,
+    knowledge: Rc<Knowledge>,
 }
 
 impl<'a> Loop<'a> {
@@ -156,7 +146,7 @@ impl<'a> Loop<'a> {
         };
         let assigner = Arc::new(Assigner::new(system.clone(), options.state.clone(), options.run_dir.clone(), bell.clone()));
         let fills = Fills::Background { running: Running::default(), then: Arc::new(move || bell.look_at_host()) };
-        let occupancy = Arc::new(OccupancyMemory::new(&system.kernel.boot_id()));
+        let occupancy = OccupancyMemory::new(&system.kernel.boot_id());
         let memory = Memory::new(&options.repo, &options.state);
         Self {
             options,
@@ -168,10 +158,7 @@ impl<'a> Loop<'a> {
             said: BTreeMap::new(),
             status,
             written: None,
-            occupancy,
-            fills,
-            assigner,
-            backoff: Arc::default(),
+            knowledge: Rc::new(Knowledge::new(occupancy, fills, assigner)),
         }
     }
 
@@ -247,10 +234,9 @@ impl<'a> Loop<'a> {
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
             Ok(text) => {
-                let (occupancy, fills, assigner) = (self.occupancy.clone(), self.fills.clone(), self.assigner.clone());
                 let Options { state, run_dir, .. } = self.options;
-                let backoff = &self.backoff.clone();
-                let observer = Observer::Agent(AgentView { occupancy: &occupancy, fills: &fills, assigner: &assigner, backoff });
+                let knowledge = Rc::clone(&self.knowledge);
+                let observer = Observer::Agent(&knowledge);
                 let means = Means { system: self.system, state, run_dir, bell, observer };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
@@ -261,7 +247,7 @@ impl<'a> Loop<'a> {
                 if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
                     self.memory.set_current(text);
                 }
-                self.occupancy.publish(&self.options.state);
+                self.knowledge.occupancy.publish(&self.options.state);
                 ended
             }
         };

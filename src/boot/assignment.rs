@@ -67,6 +67,28 @@ impl fmt::Display for Generation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientUuid(uuid::Uuid);
 
+impl ClientUuid {
+    /// What board makers leave in place of one, in either order of bytes.
+    const PLACEHOLDERS: [u128; 4] = [
+        0x03000200_0400_0500_0006_000700080009,
+        0x00020003_0004_0005_0006_000700080009,
+        0x12345678_1234_5678_90ab_cddeefaabbcc,
+        0x78563412_3412_7856_90ab_cddeefaabbcc,
+    ];
+
+    /// Whether it tells nothing of the machine.
+    pub fn is_placeholder(self) -> bool {
+        let bytes = self.0.as_bytes();
+        bytes.iter().all(|byte| byte == &bytes[0]) || Self::PLACEHOLDERS.contains(&self.0.as_u128())
+    }
+
+    /// Whether both are one machine's: SMBIOS stores the first three fields with their bytes in the other order since 2.6, and not
+    /// every firmware knows (DMTF DSP0134 §7.2.1).
+    pub fn is_same(self, other: Self) -> bool {
+        self == other || self.0 == uuid::Uuid::from_bytes_le(*other.0.as_bytes())
+    }
+}
+
 impl FromStr for ClientUuid {
     type Err = crate::names::NameError;
 

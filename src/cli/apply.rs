@@ -6,13 +6,14 @@ use super::{
     arguments::{JsonArgument, SiteArguments, StateArgument, refuse_both},
     failure::{Exit, Failure},
     output::{self, Answer},
-    plan::{explain, parse_targets, refuse_unmatched},
+    plan::{explain, parse_targets, refuse_unknown, refuse_unmatched},
     progress,
     saved::SavedPlan,
     signals, source,
 };
 use crate::agent::converge::{self, Applied, Errand, Observer, Proposal};
 use crate::host::{Interrupt, RunDir, System};
+use crate::names::MachineName;
 use crate::plan::{Plan, render_text};
 use std::path::PathBuf;
 
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
     /// Only what matches: a machine, an image or a subject, such as pc0* [may be repeated]
     #[arg(long, value_name = "GLOB", conflicts_with = "saved")]
     target: Vec<String>,
+    /// A machine that is off for certain, whatever the server saw of it last: what it used may go [may be repeated]
+    #[arg(long, value_name = "MACHINE", conflicts_with = "saved")]
+    force: Vec<MachineName>,
 }
 
 /// Runs `apply`.
@@ -53,10 +57,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let site = source::load(&text)?;
     let targets = parse_targets(globs)?;
     let system = System::real();
-    let errand =
-        Errand { system: &system, state, site: &site, revision: &text.revision, targets: &targets, observer: Observer::Visitor };
+    let forced = &arguments.force.iter().cloned().collect();
+    let (revision, targets, observer) = (&text.revision, &targets, Observer::Visitor);
+    let errand = Errand { system: &system, state, site: &site, revision, targets, observer, forced };
     let proposal = errand.propose().map_err(explain)?;
-    refuse_unmatched(&targets, &proposal)?;
+    refuse_unmatched(targets, &proposal)?;
+    refuse_unknown(&arguments.force, &proposal)?;
     if let Some(saved) = &saved {
         refuse_stale(saved, &proposal.plan)?;
     }

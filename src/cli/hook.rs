@@ -126,6 +126,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
         revision: &revision,
         targets: &Targets::default(),
         observer: Observer::Visitor,
+        forced: &std::collections::BTreeSet::new(),
     };
     match errand.propose() {
         Ok(proposal) => output::data(&render_text(&proposal.plan))?,

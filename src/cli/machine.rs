@@ -8,11 +8,13 @@ use super::{
     failure::{Exit, Failure},
     output,
 };
+use crate::agent::hardware;
 use crate::boot::{
     explain::{UnknownMachine, unknown_machines},
     transcript::Transcript,
 };
 use crate::deploy::directory;
+use crate::host::System;
 use crate::names::{ClientArch, MacAddr, MachineName};
 use crate::site::{self, Checked, Edit, EditError, Entry, Firmware, NewMachine, Site, Tree};
 use anyhow::Context as _;
@@ -39,6 +41,17 @@ enum Command {
     Seen(Seen),
     /// Adds a machine to a site's directory; without an address, lists those that were seen
     Add(Box<Add>),
+    /// Takes the machine that boots next under this name for the right one, though it is other hardware than before
+    Accept(Accept),
+}
+
+/// Arguments of `machine accept`.
+#[derive(Debug, clap::Args)]
+struct Accept {
+    /// Its name
+    machine: MachineName,
+    #[command(flatten)]
+    state: StateArgument,
 }
 
 /// Arguments of `machine seen`.
@@ -92,6 +105,7 @@ pub(super) struct SeenMachines {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Seen(seen) => list(seen),
+        Command::Accept(accept) => take(accept),
         Command::Add(add) => match add.from_seen.or(add.mac) {
             Some(_) if add.seen.json.json => {
                 Err(Failure::Usage("--json is for the list of machines that were seen: leave it out, or the address".to_owned()))
@@ -103,6 +117,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             None => list(&add.seen),
         },
     }
+}
+
+fn take(arguments: &Accept) -> Result<Exit, Failure> {
+    let (machine, state) = (&arguments.machine, &arguments.state.state);
+    let was_known = hardware::accept(&System::real(), state, machine)
+        .with_context(|| format!("what is known of {machine}'s hardware cannot be changed in {}", state.display()))?;
+    output::note(match was_known {
+        true => format!("the next machine that boots as {machine} is taken for it, from the agent's next look on"),
+        false => format!("nothing is known of {machine}'s hardware: whatever boots as {machine} is taken for it"),
+    });
+    Ok(Exit::Done)
 }
 
 fn list(arguments: &Seen) -> Result<Exit, Failure> {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::agent::converge::{self, Errand, Observer, Proposal};
 use crate::host::{LockError, System, render_ops};
+use crate::names::MachineName;
 use crate::plan::{Detail, Plan, Targets, render};
 use std::path::PathBuf;
 
@@ -36,6 +37,9 @@ pub(super) struct Arguments {
     /// Only what matches: a machine, an image or a subject, such as pc0* [may be repeated]
     #[arg(long, value_name = "GLOB")]
     target: Vec<String>,
+    /// A machine that is off for certain, whatever the server saw of it last: what it used may go [may be repeated]
+    #[arg(long, value_name = "MACHINE", conflicts_with = "out")]
+    force: Vec<MachineName>,
 }
 
 /// Runs `plan`.
@@ -52,9 +56,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         revision: &text.revision,
         targets: &targets,
         observer: Observer::Visitor,
+        forced: &arguments.force.iter().cloned().collect(),
     };
     let proposal = errand.propose().map_err(explain)?;
     refuse_unmatched(&targets, &proposal)?;
+    refuse_unknown(&arguments.force, &proposal)?;
     if let Some(path) = &arguments.out {
         let saved = SavedPlan::new(source.pinned(&text), &arguments.state.state, &arguments.target, proposal.plan.clone());
         saved.write(path)?;
@@ -92,6 +98,20 @@ pub(super) fn refuse_unmatched(targets: &Targets, proposal: &Proposal) -> Result
     match targets.unmatched(&proposal.plan, &known).first() {
         Some(glob) => {
             Err(Failure::Usage(format!("--target {glob:?} matches no machine, image, version, seat or pool of the site")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A machine of `--force` that neither the site has nor the plan is about is a slip.
+pub(super) fn refuse_unknown(forced: &[MachineName], proposal: &Proposal) -> Result<(), Failure> {
+    let is_known = |machine: &MachineName| {
+        proposal.prepared.desired.room.machines.contains_key(machine)
+            || proposal.plan.changes.iter().any(|change| change.subject.machine() == Some(machine))
+    };
+    match forced.iter().find(|machine| !is_known(machine)) {
+        Some(machine) => {
+            Err(Failure::Usage(format!("--force {machine}: the site has no such machine, and nothing of one is left")))
         }
         None => Ok(()),
     }

@@ -5,7 +5,7 @@
 
 use super::System;
 use super::durable::is_absent;
-use crate::names::MachineName;
+use crate::names::{MachineName, Mono};
 use crate::observed::{Journal, Seen};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -41,12 +41,34 @@ pub enum Entry {
     Forced {
         /// Which.
         machine: MachineName,
+        /// In which boot of the server.
+        boot_id: String,
+        /// When, by that boot's clock.
+        at: Mono,
     },
-    /// What a person said of a machine holds no more.
-    Unforced {
-        /// Which.
-        machine: MachineName,
-    },
+}
+
+/// What of a long journal still says something: the allowance and what was destroyed since, and the last word on each machine.
+fn drawn_together(entries: Vec<Entry>) -> Vec<Entry> {
+    let (mut counted, mut forced): (Vec<Entry>, Vec<Entry>) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match (entry, counted.last_mut()) {
+            (entry @ Entry::Allowance { .. }, _) => counted = vec![entry],
+            (Entry::Destroyed { count, revision }, Some(Entry::Destroyed { count: sum, revision: last })) => {
+                (*sum, *last) = (sum.saturating_add(count), revision);
+            }
+            (entry @ Entry::Destroyed { .. }, _) => counted.push(entry),
+            (entry @ Entry::Forced { .. }, _) => {
+                let of = |entry: &Entry| match entry {
+                    Entry::Forced { machine, .. } => Some(machine.clone()),
+                    _ => None,
+                };
+                forced.retain(|other| of(other) != of(&entry));
+                forced.push(entry);
+            }
+        }
+    }
+    counted.into_iter().chain(forced).collect()
 }
 
 /// The journal of one state directory.
@@ -65,13 +87,14 @@ impl<'a> Commands<'a> {
     pub fn read(&self) -> Seen<Journal> {
         match self.entries() {
             Ok(entries) => {
+                let this = self.system.kernel.boot_id();
                 let mut journal = Journal::default();
                 for entry in entries {
                     match entry {
                         Entry::Allowance { allowed, .. } => (journal.allowance, journal.destroyed) = (Some(allowed), 0),
                         Entry::Destroyed { count, .. } => journal.destroyed = journal.destroyed.saturating_add(count),
-                        Entry::Forced { machine } => drop(journal.forced.insert(machine)),
-                        Entry::Unforced { machine } => drop(journal.forced.remove(&machine)),
+                        Entry::Forced { machine, boot_id, at } if boot_id == this => drop(journal.forced.insert(machine, at)),
+                        Entry::Forced { .. } => {}
                     }
                 }
                 Seen::Present(journal)
@@ -86,8 +109,7 @@ impl<'a> Commands<'a> {
         let mut entries = self.entries().map_err(io::Error::other)?;
         entries.push(entry.clone());
         if entries.len() > ENTRIES_KEPT {
-            let excess = entries.len() - ENTRIES_KEPT;
-            entries.drain(..excess);
+            entries = drawn_together(entries);
         }
         let text: String = entries
             .iter()

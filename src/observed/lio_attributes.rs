@@ -223,8 +223,10 @@ pub fn paths(table: &[Attribute]) -> impl Iterator<Item = &'static str> {
 
 /// What does not say what it must, in the order in which it is to be put back. `given` holds what [`Should::Given`] asks for.
 pub fn drift(seen: &Attributes, table: &[Attribute], given: &[(&str, &str)]) -> Vec<Drift> {
+    let known: Vec<(&str, &str)> = seen.iter().collect();
+    let value = |name: &str| known.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| known[at].1);
     let rows = table.iter().filter_map(|row| {
-        let is = seen.get(row.path)?;
+        let is = value(row.path)?;
         let (should, write_path, write) = match row.should {
             Should::Be(value) => (value, row.path, value),
             Should::Given => {
@@ -232,7 +234,7 @@ pub fn drift(seen: &Attributes, table: &[Attribute], given: &[(&str, &str)]) -> 
                 (*value, row.path, *value)
             }
             Should::SameAs(other) => {
-                let value = seen.get(other)?;
+                let value = value(other)?;
                 (value, row.path, value)
             }
             Should::Show { text, path, write } => (text, path, write),

@@ -144,8 +144,8 @@ pub struct Journal {
     pub allowance: Option<u32>,
     /// How many kept disks and versions lost their data since it was given.
     pub destroyed: u32,
-    /// Seats that a person declared to be off, by machine.
-    pub forced: BTreeSet<MachineName>,
+    /// Machines that a person declared to be off in this boot of the server, and when: what shows itself later is on again.
+    pub forced: BTreeMap<MachineName, Mono>,
 }
 
 /// The site's CHAP secrets, without any of them.

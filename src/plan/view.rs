@@ -10,7 +10,7 @@ use super::{PortalGroup, Proof, Sign};
 use crate::desired::{DiskSeat, Reset, SeatDisk, SeatId};
 use crate::names::{DiskId, ImageName, Lun, MachineName, Side};
 use crate::observed::{Boot, Disk, Offer, Seen, Stamp, occupancy::SystemSeen};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Disks that a side has for itself.
 type Own<'a> = Vec<(&'a DiskId, &'a Disk)>;
@@ -132,7 +132,7 @@ impl<'a> MachineSeen<'a> {
     /// What proves that nobody is at work on a side any more; `None` proves nothing, and the site's `quiet` is asked only where
     /// somebody needs the disk.
     pub fn proof(&self, context: &Context<'a>, side: &SideSeen<'a>, need: Need) -> Option<Proof> {
-        if context.observation.commands.present().is_some_and(|journal| journal.forced.contains(&side.seat.machine)) {
+        if self.is_forced(context, side) {
             return Some(Proof::Forced);
         }
         let (occupancy, target) = (context.occupancy?, side.target?);
@@ -153,6 +153,20 @@ impl<'a> MachineSeen<'a> {
         let waiting =
             context.observation.waiting.get(&side.seat.machine).filter(|_| matches!(need, Need::Boot | Need::Rename))?;
         occupancy.is_still_since(target, waiting.intent).then_some(Proof::BootIntent)
+    }
+
+    /// Whether a person said that the machine is off, and nothing on the side says otherwise since.
+    fn is_forced(&self, context: &Context<'a>, side: &SideSeen<'a>) -> bool {
+        // Where nobody watches, it is believed only to whoever says it now.
+        const BELIEVED: Duration = Duration::from_secs(60);
+        let journal = context.observation.commands.present();
+        let Some(said) = journal.and_then(|journal| journal.forced.get(&side.seat.machine)).copied() else { return false };
+        let watch = context.occupancy.and_then(|occupancy| occupancy.watches.get(side.target?));
+        let is_silent = match watch {
+            Some(watch) => watch.sign <= said,
+            None => context.observation.now.since(said) < BELIEVED,
+        };
+        is_silent && (side.target.is_none() || self.sign(context, side) == Sign::MayBeOn)
     }
 
     /// What is known of whoever may be at work on a side.

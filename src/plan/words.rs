@@ -11,7 +11,9 @@ pub fn hold_text(hold: &Hold) -> String {
         Hold::Occupied { machine, sign } => match sign {
             Sign::Session { address } if address.is_empty() => format!("{machine} is in use"),
             Sign::Session { address } => format!("{machine} is in use, from {address}"),
-            Sign::MayBeOn => format!("{machine} may be at work: nothing proves that it is off"),
+            Sign::MayBeOn => {
+                format!("{machine} may be at work: nothing proves that it is off; a person who knows says --force {machine}")
+            }
             Sign::Unreadable { what } => format!("{machine} may be at work: {what}"),
         },
         Hold::NoConsent { consent } => {

@@ -122,6 +122,7 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
         revision: &revision,
         targets: &Targets::default(),
         observer: Observer::Visitor,
+        forced: &std::collections::BTreeSet::new(),
     };
     assert!(matches!(errand.propose(), Err(ConvergeError::NotRoot)));
 }
@@ -142,6 +143,7 @@ fn a_host_that_is_not_ready_is_told_so_before_anything_is_done() {
         revision: &revision,
         targets: &targets,
         observer: Observer::Visitor,
+        forced: &std::collections::BTreeSet::new(),
     };
     assert_eq!(errand.obstacles(&errand.propose().unwrap()), []);
     host.answer("modprobe", Output { status: Some(1), ..Output::default() });

@@ -3,6 +3,7 @@
 
 mod agent_backoff;
 mod agent_time;
+mod assigner;
 mod boot_table;
 mod cafe;
 mod chap;

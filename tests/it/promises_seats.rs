@@ -2,6 +2,7 @@
 
 use crate::room::{Files, NIGHT, PC01, PREFIX, QUIET, Room, cafe, hasty, machines, text, with};
 use barista::host::GiveError;
+use barista::host::commands::{Commands, Entry};
 use barista::plan::assign::Decision;
 use barista::plan::{Hold, Outcome, Reason, Sign, Subject};
 use nix::errno::Errno;
@@ -167,6 +168,49 @@ fn d_a_machine_that_leaves_between_its_firmware_and_its_system_is_not_cut() {
     let target = in_the_gap(&room, &cafe(2), "pc01", "alpha");
     room.apply(&renamed(2));
     assert!(room.is_open(&target, "pc01"));
+}
+
+#[test]
+fn a_person_who_says_that_a_machine_is_off_is_believed_until_it_shows_itself() {
+    let gone = with(&cafe(1), "site.toml", "may-destroy = []", "may-destroy = [\"*\"]");
+    let holds = |room: &Room| room.plan(&gone).held().filter(|(_, hold)| matches!(hold, Hold::Occupied { .. })).count();
+    let said = |room: &Room| {
+        let system = room.host.system();
+        let (boot_id, at) = (system.kernel.boot_id(), system.kernel.boottime().into());
+        let entry = Entry::Forced { machine: "pc02".parse().expect("legal"), boot_id, at };
+        Commands::new(&system, room.state.path()).add(&entry).expect("writable");
+    };
+    let left = || {
+        let room = Room::new();
+        room.settle(&cafe(2));
+        let target = room.use_seat(&cafe(2), "pc02", "alpha");
+        room.pass(&cafe(2), 10 * SECOND);
+        (room, target)
+    };
+    let (room, _) = left();
+    assert!(holds(&room) > 0, "nothing proves that it is off");
+    said(&room);
+    room.keep_as_case("d_a_person_says_that_a_machine_that_leaves_is_off", &gone);
+    assert_eq!(holds(&room), 0, "{}", text(&room.plan(&gone)));
+    room.settle(&gone);
+    assert_eq!(room.targets("pc02", "alpha"), Vec::<String>::new());
+    for (shows_itself, reboots) in [(true, false), (false, true)] {
+        let (room, target) = left();
+        said(&room);
+        room.host.advance(SECOND);
+        if shows_itself {
+            room.host.login(&target, &format!("{PREFIX}:pc02")).expect("logs in");
+            assert!(holds(&room) > 0, "it is on");
+            room.host.logout(&target, &format!("{PREFIX}:pc02"));
+            room.pass(&cafe(2), 60 * SECOND);
+        }
+        if reboots {
+            room.host.reboot();
+            room.restart_agent();
+            room.settle(&cafe(2));
+        }
+        assert!(holds(&room) > 0, "it may be on again: {shows_itself} {reboots}");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct Session {
 #[derive(Debug, Clone)]
 pub(super) struct Lio {
     pub(super) tree: Directory,
+    /// How many links lead to a path.
+    linked: BTreeMap<String, u32>,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) sessions: Vec<Session>,
     /// Maps whose LUN lost its link: relinking the LUN does not bring them back.
@@ -55,12 +57,17 @@ impl Lio {
     pub(super) fn new() -> Self {
         Self {
             tree: groups::root(),
+            linked: BTreeMap::new(),
             devices: BTreeMap::new(),
             sessions: Vec::new(),
             dangling: BTreeSet::new(),
             crashes: Vec::new(),
             lost: Vec::new(),
         }
+    }
+
+    fn is_linked(&self, path: &str) -> bool {
+        self.linked.contains_key(path)
     }
 
     /// Ends sessions because the tree changed.
@@ -111,7 +118,7 @@ impl Lio {
         if !directory.is_user_made() {
             return Err(Errno::EPERM);
         }
-        if self.tree.is_linked(path) {
+        if self.is_linked(path) {
             return Err(Errno::EBUSY);
         }
         if directory.holds_user_items() {
@@ -150,16 +157,21 @@ impl Lio {
             _ => return Err(Errno::EPERM),
         }
         self.tree.directory_mut(parent)?.children.insert(name.to_owned(), Node::Link(target.to_owned()));
+        *self.linked.entry(target.to_owned()).or_default() += 1;
         Ok(())
     }
 
     pub(super) fn unlink(&mut self, path: &str) -> Result<()> {
         let (parent, name) = split(path);
-        match self.tree.node(path)? {
-            Node::Link(_) => {}
+        let target = match self.tree.node(path)? {
+            Node::Link(target) => target.clone(),
             Node::Directory(_) => return Err(Errno::EISDIR),
             Node::Attribute(_) => return Err(Errno::EPERM),
+        };
+        if let Some(links) = self.linked.get_mut(&target) {
+            *links -= 1;
         }
+        self.linked.retain(|_, links| *links > 0);
         let directory = self.tree.directory_mut(parent)?;
         directory.children.remove(name);
         match directory.group {
@@ -249,7 +261,7 @@ impl Lio {
 
     fn backstore_info(&self, backstore: &str) -> String {
         let device = self.devices.get(backstore).cloned().unwrap_or_default();
-        let status = if self.tree.is_linked(backstore) { "ACTIVATED" } else { "DEACTIVATED" };
+        let status = if self.is_linked(backstore) { "ACTIVATED" } else { "DEACTIVATED" };
         let (sector, most) = if device.number.is_some() { (512, 4_294_967_288_u32) } else { (0, 0) };
         let disk = device.number.map_or("  ".to_owned(), |(_, minor)| format!("iBlock device: dm-{minor}  "));
         let path = device.path.map_or(String::new(), |path| format!("UDEV PATH: {path}  "));
@@ -367,7 +379,7 @@ impl Lio {
         if value.len() > longest {
             return Err(Errno::EOVERFLOW);
         }
-        if self.tree.is_linked(split(parent).0) { Err(Errno::EINVAL) } else { self.tree.set(path, value) }
+        if self.is_linked(split(parent).0) { Err(Errno::EINVAL) } else { self.tree.set(path, value) }
     }
 
     /// A backstore's ALUA group (`target_tg_pt_gp_*_store`).
@@ -425,7 +437,7 @@ impl Lio {
             | "emulate_model_alias"
             | "emulate_ua_intlck_ctrl"
             | "force_pr_aptpl"
-                if is_backstore && self.tree.is_linked(owner) =>
+                if is_backstore && self.is_linked(owner) =>
             {
                 return Err(Errno::EINVAL);
             }

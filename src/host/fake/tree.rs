@@ -131,15 +131,6 @@ impl Directory {
             _ => None,
         })
     }
-
-    /// Whether any link in the tree leads to `target`.
-    pub(super) fn is_linked(&self, target: &str) -> bool {
-        self.children.values().any(|node| match node {
-            Node::Link(to) => to == target,
-            Node::Directory(directory) => directory.is_linked(target),
-            Node::Attribute(_) => false,
-        })
-    }
 }
 
 /// A path's parent and its last name.

@@ -1,0 +1,160 @@
+//! Which hardware a machine's name stands for: the UUID that its firmware named at a boot from which an operating system came.
+//!
+//! Two machines with one Ethernet address would take turns at one seat. **Invariant:** only an operating system's session teaches
+//! anything; what cannot be read makes nobody another machine; a UUID that several machines name tells of none.
+
+use crate::boot::assignment::ClientUuid;
+use crate::host::System;
+use crate::names::{MacAddr, MachineName};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+};
+
+/// Where it lies under the state directory.
+const PATH: &str = "hardware.json";
+
+const VERSION: u32 = 1;
+
+/// What is known of every machine's hardware.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    version: u32,
+    machines: BTreeMap<MachineName, Known>,
+}
+
+/// What is known of one machine's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    /// What its firmware says; none where others say the same.
+    uuid: Option<ClientUuid>,
+    /// The Ethernet addresses it had then: with others it is a machine that the site exchanged.
+    macs: BTreeSet<MacAddr>,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self { version: VERSION, machines: BTreeMap::new() }
+    }
+}
+
+impl Hardware {
+    /// What is known in a state directory; nothing where it does not read.
+    pub fn read(system: &System, state: &Path) -> Self {
+        let path = state.join(PATH);
+        match system.files.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                tracing::warn!("{}: {error}; nobody is taken for another machine", path.display());
+                Self::default()
+            }
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!("{}: {error}; nobody is taken for another machine", path.display());
+                Self::default()
+            }),
+        }
+    }
+
+    fn write(&self, system: &System, state: &Path) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("names and addresses always serialise") + "\n";
+        system.files.replace(&state.join(PATH), text.as_bytes())
+    }
+
+    /// Whether the firmware of a machine that has or had one of these names, and has these addresses, is another than it was.
+    pub fn is_other<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n MachineName>,
+        macs: &[MacAddr],
+        uuid: Option<ClientUuid>,
+    ) -> bool {
+        let Some(uuid) = uuid.filter(|uuid| !uuid.is_placeholder()) else { return false };
+        let known = names.into_iter().find_map(|name| self.machines.get(name));
+        let known = known.filter(|known| macs.iter().any(|mac| known.macs.contains(mac)));
+        known.and_then(|known| known.uuid).is_some_and(|known| !known.is_same(uuid))
+    }
+
+    /// Takes in that an operating system came of a boot of this machine; whether that is news.
+    fn learn(&mut self, machine: &MachineName, macs: &[MacAddr], uuid: ClientUuid) -> bool {
+        if uuid.is_placeholder() {
+            return false;
+        }
+        let mut is_shared = false;
+        for (_, other) in self.machines.iter_mut().filter(|(name, _)| *name != machine) {
+            if other.uuid.is_some_and(|known| known.is_same(uuid)) && !macs.iter().any(|mac| other.macs.contains(mac)) {
+                (other.uuid, is_shared) = (None, true);
+            }
+        }
+        let known = Known { uuid: Some(uuid).filter(|_| !is_shared), macs: macs.iter().copied().collect() };
+        let before = self.machines.get(machine);
+        // One that others named too stays untold.
+        if before.is_some_and(|before| before.macs == known.macs && (before.uuid.is_none() || before.uuid == known.uuid)) {
+            return is_shared;
+        }
+        self.machines.insert(machine.clone(), known);
+        true
+    }
+}
+
+/// Takes in what was learned, in the file too; what is known then.
+pub fn learn(system: &System, state: &Path, learned: &[(MachineName, Vec<MacAddr>, ClientUuid)]) -> io::Result<Hardware> {
+    if learned.is_empty() {
+        return Ok(Hardware::read(system, state));
+    }
+    let _held = system.files.lock(&state.join(PATH))?;
+    let mut hardware = Hardware::read(system, state);
+    let news = learned.iter().filter(|(machine, macs, uuid)| hardware.learn(machine, macs, *uuid)).count();
+    if news > 0 {
+        hardware.write(system, state)?;
+    }
+    Ok(hardware)
+}
+
+/// Forgets a machine's hardware: the next that boots under its name is it. Whether anything was known.
+pub fn accept(system: &System, state: &Path, machine: &MachineName) -> io::Result<bool> {
+    let _held = system.files.lock(&state.join(PATH))?;
+    let mut hardware = Hardware::read(system, state);
+    let was_known = hardware.machines.remove(machine).is_some();
+    if was_known {
+        hardware.write(system, state)?;
+    }
+    Ok(was_known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uuid(text: &str) -> Option<ClientUuid> {
+        Some(text.parse().expect("a UUID"))
+    }
+
+    const ONE: &str = "4c4c4544-0042-3510-8054-b2c04f4d3132";
+    const TWO: &str = "4c4c4544-0042-3510-8054-b2c04f4d3133";
+
+    #[test]
+    fn another_machine_is_told_from_the_same_and_from_what_tells_nothing() {
+        let (pc01, pc02): (MachineName, MachineName) = ("pc01".parse().expect("legal"), "pc02".parse().expect("legal"));
+        let macs: [MacAddr; 2] = ["52:54:00:77:00:01", "52:54:00:77:00:02"].map(|mac| mac.parse().expect("legal"));
+        let mut hardware = Hardware::default();
+        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(ONE)), "nothing is known");
+        assert!(hardware.learn(&pc01, &macs[..1], uuid(ONE).expect("there")));
+        assert!(!hardware.learn(&pc01, &macs[..1], uuid(ONE).expect("there")), "no news");
+        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(ONE)));
+        assert!(hardware.is_other([&pc01], &macs[..1], uuid(TWO)));
+        let renamed: MachineName = "pc09".parse().expect("legal");
+        assert!(hardware.is_other([&renamed, &pc01], &macs[..1], uuid(TWO)), "a name of today, with one it had");
+        assert!(!hardware.is_other([&pc01], &macs[1..], uuid(TWO)), "the site says another machine");
+        assert!(!hardware.is_other([&pc01], &macs[..1], None), "some firmware says none");
+        let same_in_uefi = "44454c4c-4200-1035-8054-b2c04f4d3132";
+        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(same_in_uefi)), "SMBIOS has its first fields in either order");
+        for placeholder in ["00000000-0000-0000-0000-000000000000", "03000200-0400-0500-0006-000700080009"] {
+            assert!(!hardware.is_other([&pc01], &macs[..1], uuid(placeholder)), "{placeholder}");
+        }
+        assert!(hardware.learn(&pc02, &macs[1..], uuid(ONE).expect("there")), "a board maker's joke");
+        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(TWO)) && !hardware.is_other([&pc02], &macs[1..], uuid(TWO)));
+        hardware.learn(&pc01, &macs[..1], uuid(ONE).expect("there"));
+        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(TWO)), "and stays one");
+    }
+}

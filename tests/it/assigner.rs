@@ -1,0 +1,137 @@
+//! What the agent answers to `serve`: by its last look, by what was given since, and by what it knows of a machine's hardware.
+
+use crate::room::{Files, PC01, Room, cafe, prepare};
+use barista::agent::{assign::Assigner, bell::Bell, hardware};
+use barista::boot::assignment::{
+    Answer, Assignment, Claims, Decided, Fetch, Generation, RefusalCode, Request, Stamp, VERSION, WaitCode,
+};
+use barista::host::RunDir;
+use barista::names::BootNonce;
+use barista::observed::Seen;
+use barista::plan::Prepared;
+use std::{net::IpAddr, sync::Arc};
+
+struct Desk {
+    room: Room,
+    prepared: Arc<Prepared>,
+    assigner: Assigner,
+    bell: Bell,
+}
+
+impl Desk {
+    fn new(files: &Files) -> Self {
+        let (room, bell) = (Room::new(), Bell::default());
+        room.settle(files);
+        let state = room.state.path().to_owned();
+        let assigner = Assigner::new(room.host.system(), state.clone(), RunDir::new(state.join("run")), bell.clone());
+        let desk = Self { room, prepared: Arc::new(prepare(files)), assigner, bell };
+        desk.look();
+        desk
+    }
+
+    /// The agent looks, and hears what waits.
+    fn look(&self) {
+        self.assigner.begin_look();
+        let observation = self.room.observe(&self.prepared);
+        self.assigner.take_in(&self.prepared, &Arc::new(observation));
+    }
+
+    /// A boot asks; nothing is waited for.
+    fn ask(&self, machine: &str, boot: u64, uuid: Option<&str>) -> Assignment {
+        let kernel = &self.room.host.system().kernel;
+        let table = std::fs::read_to_string(self.room.state.path().join(barista::boot::table::PATH)).expect("is published");
+        let now = Stamp(u64::try_from(kernel.boottime().as_millis()).expect("a short time"));
+        let peer: IpAddr = format!("192.168.77.1{}", &machine[2..]).parse().expect("an address");
+        let request = Request {
+            version: VERSION,
+            machine: machine.parse().expect("a name"),
+            boot: BootNonce::from_octets(boot.to_be_bytes()),
+            generation: Generation::of(&table),
+            peer,
+            uuid: uuid.map(|uuid| uuid.parse().expect("a UUID")),
+            entries: vec!["alpha".parse().expect("a name")],
+            claims: Claims {
+                boot_id: kernel.boot_id(),
+                now,
+                discovers: Vec::new(),
+                issued: Fetch { at: now, peer },
+                fetches: vec![Fetch { at: now, peer }],
+            },
+            budget: 0,
+        };
+        match self.assigner.answer(&request) {
+            Answer { decided: Decided::Entries(entries), .. } => entries.into_values().next().expect("one was asked for"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn given(&self, machine: &str, boot: u64, uuid: Option<&str>) -> String {
+        match self.ask(machine, boot, uuid) {
+            Assignment::Assigned { target } => target.to_string(),
+            other => panic!("{machine} is told {other:?}"),
+        }
+    }
+}
+
+/// Without the kept data disk, which comes along only once its machine has left the disk it had.
+fn plain(count: usize) -> Files {
+    crate::room::with(&cafe(count), "images/alpha.toml", "data-disks = [\"games\"]", "")
+}
+
+#[test]
+fn a_system_that_came_between_two_looks_keeps_its_disk_from_the_next_boot() {
+    let desk = Desk::new(&plain(1));
+    let first = desk.given("pc01", 1, None);
+    assert!(desk.bell.take_look_at_host(), "its next boot needs another");
+    assert_eq!(desk.given("pc01", 2, None), first, "nothing came to it");
+    desk.room.host.login(&first, PC01).expect("logs in");
+    desk.room.host.write(&first, PC01, 0, 4096).expect("writes");
+    assert!(matches!(desk.ask("pc01", 3, None), Assignment::Wait { code: WaitCode::NoCleanSide, .. }));
+    desk.room.settle(&plain(1));
+    desk.look();
+    let second = desk.given("pc01", 3, None);
+    assert_ne!(second, first);
+    assert!(desk.room.host.sessions(&first) == 1, "and whoever is on it stays");
+}
+
+#[test]
+fn a_kept_disk_that_moves_keeps_nobody_else_waiting() {
+    let desk = Desk::new(&cafe(2));
+    desk.given("pc01", 1, None);
+    let second = desk.given("pc02", 1, None);
+    let told = desk.ask("pc02", 1, None);
+    assert!(matches!(told, Assignment::Wait { code: WaitCode::Moving, .. }), "its own is looked at first: {told:?}");
+    desk.look();
+    assert_eq!(desk.given("pc02", 1, None), second);
+}
+
+#[test]
+fn another_machine_with_the_same_address_is_refused_until_a_person_accepts_it() {
+    const ITS_OWN: &str = "4c4c4544-0042-3510-8054-b2c04f4d3132";
+    const ANOTHER: &str = "4c4c4544-0042-3510-8054-b2c04f4d3133";
+    let desk = Desk::new(&plain(1));
+    let work = |boot, uuid| {
+        let target = desk.given("pc01", boot, Some(uuid));
+        desk.room.host.login(&target, PC01).expect("logs in");
+        desk.room.host.write(&target, PC01, 0, 4096).expect("writes");
+        desk.look();
+        desk.room.settle(&plain(1));
+        desk.look();
+        target
+    };
+    let first = desk.given("pc01", 1, Some(ITS_OWN));
+    assert_eq!(desk.given("pc01", 2, Some(ANOTHER)), first, "no operating system came, so nothing is known");
+    let at_work = work(3, ITS_OWN);
+    let refused = |told: &Assignment| matches!(told, Assignment::Refused { code: RefusalCode::OtherHardware, .. });
+    assert!(refused(&desk.ask("pc01", 4, Some(ANOTHER))));
+    assert_eq!(desk.room.host.sessions(&at_work), 1);
+    assert_ne!(desk.given("pc01", 5, Some(ITS_OWN)), at_work, "the machine itself is not");
+    let system = desk.room.host.system();
+    assert!(hardware::accept(&system, desk.room.state.path(), &"pc01".parse().expect("a name")).expect("writable"));
+    desk.look();
+    desk.given("pc01", 6, Some(ANOTHER));
+    system.files.replace(&desk.room.state.path().join("hardware.json"), b"garbage").expect("writable");
+    desk.look();
+    desk.given("pc01", 7, Some(ITS_OWN));
+    assert!(matches!(desk.room.observe(&desk.prepared).offered, Seen::Present(_)));
+}
