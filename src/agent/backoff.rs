@@ -81,9 +81,14 @@ impl Backoff {
         }
     }
 
+    /// Whether nothing failed.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Forgets every change that this plan does not ask for any more.
     pub fn retain(&mut self, plan: &Plan) {
-        if !self.entries.is_empty() {
+        if !self.is_empty() {
             let asked: BTreeSet<&Subject> = plan.changes.iter().map(|change| &change.subject).collect();
             self.entries.retain(|subject, _| asked.contains(subject));
         }

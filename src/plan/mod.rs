@@ -29,7 +29,9 @@ pub use concern::concerning;
 pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
 pub use model::*;
-pub use op::{Discards, DiskOp, ExportOp, GroupSeen, LunPlan, Op, Pool, PortalGroup, Standing, Step, TargetPlan, TargetSeen};
+pub use op::{
+    Discards, DiskOp, ExportOp, GroupSeen, LunPlan, Op, Pool, PortalGroup, ShownTogether, Standing, Step, TargetPlan, TargetSeen,
+};
 pub use pool::is_half_made_pool;
 pub use render::{Detail, render, render_text};
 pub use versions::source_mark;

@@ -31,6 +31,16 @@ pub struct Pool {
     pub pool: LvName,
 }
 
+/// Disks that one target shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShownTogether {
+    /// Whose.
+    pub machine: MachineName,
+    /// The disks, those of one boot first.
+    pub disks: Vec<Handle>,
+}
+
 /// One effect on disks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -74,6 +84,9 @@ pub enum DiskOp {
         store: Handle,
         /// The pool's own UUID; none where this plan makes the pool.
         pool: Option<Handle>,
+        /// Disks of one boot that are shown with disks of every boot, which follow them: where those are is known by the record alone
+        /// after the next start of the server.
+        shown: Vec<ShownTogether>,
     },
     /// Raises the epoch of the record of what was offered, there and on the pool, and has it forget disks that are no more.
     RaiseRecord {

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::draft::{Draft, Intent, Work};
-use super::{Action, DiskOp, Hidden, Hold, PoolProblem, Purpose, Reason, Subject};
+use super::{Action, DiskOp, Hidden, Hold, PoolProblem, PortalGroup, Purpose, Reason, ShownTogether, Subject};
 use crate::desired::Backing;
 use crate::names::{Bytes, Handle, LvName, Mark, Share, SiteName};
 use crate::observed::{DevicesFile, Hundredths, Lv, LvKind, Vg, epoch_of, server_boot};
@@ -157,7 +157,19 @@ fn plan_record(context: &Context<'_>, pool: Option<&Lv>, state: &mut PoolState, 
         *reason = Reason::NoRecord;
     }
     let handle = pool.map(|pool| Handle::new(&*pool.uuid));
-    ops.push(DiskOp::BeginRecord { from: mark, to, store: context.stock.store.clone(), pool: handle });
+    let (store, shown) = (context.stock.store.clone(), shown_together(context));
+    ops.push(DiskOp::BeginRecord { from: mark, to, store, pool: handle, shown });
+}
+
+/// Targets that show disks of every boot beside those of one.
+fn shown_together(context: &Context<'_>) -> Vec<ShownTogether> {
+    let shown = context.exports.targets.values().filter(|target| target.portal_group == PortalGroup::On).filter_map(|target| {
+        let disks = target.luns.values().flatten().filter_map(|id| context.stock.disks.get(id));
+        let (own, kept): (Vec<_>, Vec<_>) = disks.partition(|disk| disk.marks.side.is_some());
+        let disks: Vec<Handle> = own.iter().chain(&kept).map(|disk| disk.handle.clone()).collect();
+        (!own.is_empty() && !kept.is_empty()).then(|| ShownTogether { machine: target.id.machine.clone(), disks })
+    });
+    shown.collect()
 }
 
 /// Whether this is all that `lvcreate --type thin-pool` came to before it was cut off: LVM first commits the pool's metadata, as a

@@ -81,8 +81,8 @@ fn holds_kept(context: &Context<'_>, seen: &MachineSeen<'_>, side: &SideSeen<'_>
     }
     let Some(target) = side.target.and_then(|target| context.exports.targets.get(target)) else {
         // After a start of the server: where they were when the machine was last offered anything.
-        return match seen.newest(|_| true) {
-            Some(newest) => std::ptr::eq(newest, side),
+        return match seen.with_kept(context) {
+            Some(with_kept) => std::ptr::eq(with_kept, side),
             None => side.kind == Kind::Lasting || seen.sides.len() == 1,
         };
     };
@@ -90,7 +90,7 @@ fn holds_kept(context: &Context<'_>, seen: &MachineSeen<'_>, side: &SideSeen<'_>
     let is_kept = |id: &DiskId| seen.loose.iter().any(|(loose, _)| *loose == id);
     target.luns.values().flatten().any(|id| is_kept(id))
         || !is_kept_shown(context, seen)
-            && seen.newest(|_| true).map_or(side.kind == Kind::Lasting, |newest| std::ptr::eq(newest, side))
+            && seen.with_kept(context).map_or(side.kind == Kind::Lasting, |with_kept| std::ptr::eq(with_kept, side))
 }
 
 fn is_kept_shown(context: &Context<'_>, seen: &MachineSeen<'_>) -> bool {

@@ -117,9 +117,11 @@ impl<'a> MachineSeen<'a> {
         self.of(&side.seat).any(|other| !std::ptr::eq(other, side) && is_older(other))
     }
 
-    /// The side that was offered last among those of these seats: the kept disks are on it.
-    pub fn newest<'s>(&'s self, among: impl Fn(&SideSeen<'a>) -> bool + 's) -> Option<&'s SideSeen<'a>> {
-        self.sides.iter().filter(|side| among(side) && side.sequence.is_some()).max_by_key(|side| side.sequence)
+    /// The side that the kept disks were offered with: they are put on record right after its own.
+    pub fn with_kept(&self, context: &Context<'a>) -> Option<&SideSeen<'a>> {
+        let kept = self.loose.iter().filter_map(|(_, disk)| Some(context.offer(disk)?.sequence)).max();
+        let is_before = |side: &&SideSeen<'a>| side.sequence.is_some() && (kept.is_none() || side.sequence < kept);
+        self.sides.iter().filter(is_before).max_by_key(|side| side.sequence)
     }
 
     /// The disk of an image that every boot of a machine has: the one offered last, and where none was, the first.

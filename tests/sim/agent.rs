@@ -5,14 +5,17 @@
 
 use crate::bite;
 use crate::world::{Event, MINUTE, SECOND, Sim};
+use barista::agent::{assign::Assigner, backoff::Backoff, bell::Bell};
+use barista::boot::assignment::{self, Assignment, Claims, Decided, Discover, Fetch, Generation, Request, Stamp};
 use barista::host::commands::{Commands, Entry};
-use barista::host::{self, ApplyContext, CONFIGFS_DEADLINE, Fills, Scope, Silent};
+use barista::host::{self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, RunDir, Scope, Silent, System};
 use barista::names::{BootNonce, ImageName, MachineName, Mono};
 use barista::observed::occupancy::{Look, Occupancy, Offering};
-use barista::observed::{Observation, Seen, Waiting};
-use barista::plan::assign::{self, Ask, Decision};
+use barista::observed::{Observation, Seen};
 use barista::plan::{self, ChangeId, Disruption, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Targets};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,18 +45,27 @@ pub struct Agent {
     seen_changes: (u64, u64),
     /// Looks since anything changed.
     still: u64,
-    pub waiting: BTreeMap<MachineName, (Waiting, u64)>,
+    assigner: Arc<Assigner>,
+    bell: Bell,
     heard: BTreeMap<usize, Heard>,
-    /// The machines that a plan which is being carried out touches.
-    busy: Option<BTreeSet<MachineName>>,
+    is_applying: bool,
+    /// Whether there were looks that the assignment has not heard of yet.
+    has_looked: bool,
     filling: Option<(Plan, Arc<Prepared>, String)>,
-    /// Cards whose systems were seen: another machine of that address is refused.
-    learned: BTreeSet<usize>,
-    pub not_before: u64,
+    backoff: Backoff,
     pub last: Option<Plan>,
     pub is_planning_due: bool,
     /// How many looks it means to skip before its next one.
     rests: u64,
+}
+
+/// Who asks, and for what.
+pub struct Asks<'a> {
+    pub name: &'a MachineName,
+    pub image: &'a ImageName,
+    pub nonce: u64,
+    /// The address, where it is not the machine's own.
+    pub peer: Option<Ipv4Addr>,
 }
 
 /// What a boot is told.
@@ -64,24 +76,28 @@ pub enum Answer {
 }
 
 impl Agent {
-    pub fn new(boot_id: &str, prepared: Arc<Prepared>) -> Self {
+    pub fn new(system: &System, state: &Path, prepared: Arc<Prepared>) -> Self {
+        let (boot_id, bell) = (system.kernel.boot_id(), Bell::default());
+        let run_dir = RunDir::new(state.join("run"));
+        let assigner = Arc::new(Assigner::new(system.clone(), state.to_owned(), run_dir, bell.clone()));
         Self {
             is_up: true,
             life: 0,
             since: 0,
             prepared,
-            known: Occupancy::new(boot_id),
+            known: Occupancy::new(&boot_id),
             look: None,
             next_look: None,
             observed: None,
             seen_changes: (0, 0),
             still: 0,
-            waiting: BTreeMap::new(),
+            assigner,
+            bell,
             heard: BTreeMap::new(),
-            busy: None,
+            is_applying: false,
+            has_looked: false,
             filling: None,
-            learned: BTreeSet::new(),
-            not_before: 0,
+            backoff: Backoff::default(),
             last: None,
             is_planning_due: true,
             rests: 0,
@@ -98,10 +114,6 @@ impl Agent {
         heard
     }
 
-    pub fn learn(&mut self, card: usize) {
-        self.learned.insert(card);
-    }
-
     /// `serve` starts anew, or the server does: what it heard is gone.
     pub fn forget_heard(&mut self) {
         self.heard.clear();
@@ -111,9 +123,7 @@ impl Agent {
     pub fn dies(&mut self) {
         self.is_up = false;
         self.life += 1;
-        self.waiting.clear();
         self.filling = None;
-        self.busy = None;
     }
 }
 
@@ -128,10 +138,9 @@ pub fn start(sim: &Sim) {
     if !inner.server_up {
         return;
     }
-    let boot_id = sim.system.kernel.boot_id();
     let prepared = inner.agent.prepared.clone();
-    let (heard, learned, life) = (std::mem::take(&mut inner.agent.heard), inner.agent.learned.clone(), inner.agent.life + 1);
-    inner.agent = Agent { heard, learned, life, ..Agent::new(&boot_id, prepared) };
+    let (heard, life) = (std::mem::take(&mut inner.agent.heard), inner.agent.life + 1);
+    inner.agent = Agent { heard, life, ..Agent::new(&sim.system, sim.path(), prepared) };
     inner.agent.since = inner.now;
     let bite = inner.options.bite;
     bite::at_start(bite, &mut inner.agent.known, mono(sim));
@@ -162,7 +171,7 @@ pub fn tick(sim: &Sim, life: u32) {
     };
     let mut observation = None;
     if is_new_look {
-        observation = Some(observe(sim, &prepared, true));
+        observation = Some(observe(sim, &prepared, is_new_commit));
         let mut inner = sim.lock();
         inner.agent.still = 0;
         inner.count("looks");
@@ -176,13 +185,13 @@ pub fn tick(sim: &Sim, life: u32) {
     }
     let plans = {
         let mut inner = sim.lock();
-        let now = inner.now;
         let agent = &mut inner.agent;
-        agent.waiting.retain(|_, (_, at)| now.saturating_sub(*at) < 3 * MINUTE);
-        let is_due =
-            matches!(agent.still, 0 | 7) || agent.still.is_multiple_of(360) || std::mem::take(&mut agent.is_planning_due);
-        let waits = !agent.waiting.is_empty() && agent.still.is_multiple_of(if agent.still < 20 { 1 } else { 6 });
-        (is_due || waits) && agent.not_before <= now && agent.busy.is_none()
+        let is_due = !agent.backoff.is_empty()
+            || matches!(agent.still, 0 | 7)
+            || agent.still.is_multiple_of(360)
+            || std::mem::take(&mut agent.is_planning_due);
+        let waits = !agent.assigner.waiting().is_empty() && agent.still.is_multiple_of(if agent.still < 20 { 1 } else { 6 });
+        (is_due || waits) && !agent.is_applying
     };
     if plans {
         let observation = observation.unwrap_or_else(|| again(sim, &prepared));
@@ -198,7 +207,7 @@ fn rest(sim: &Sim, life: u32) {
         return;
     }
     let mut delay = LOOKS;
-    if inner.agent.still > 20 && inner.agent.waiting.is_empty() {
+    if inner.agent.still > 20 && inner.agent.assigner.waiting().is_empty() && inner.agent.backoff.is_empty() {
         let to_plan = (360 - inner.agent.still % 360) * LOOKS;
         let next = inner.next_other().map_or(to_plan, |at| at.saturating_sub(inner.now));
         let looks = next.min(to_plan).div_ceil(LOOKS).max(1);
@@ -208,27 +217,18 @@ fn rest(sim: &Sim, life: u32) {
     inner.schedule(delay, Event::Tick { life });
 }
 
-/// Takes looks in at which nothing had changed, ten seconds apart, up to now.
+/// Takes looks in at which nothing had changed, ten seconds apart, up to now; two minutes after a change they only add to what was quiet.
 fn forward(agent: &mut Agent, now: Mono, prepared: &Prepared, has_commands: bool) {
-    let Some(mut look) = agent.look.clone() else { return };
+    // Until now it was as before.
+    catch_up(agent, now);
+    agent.rests = 0;
     if has_commands {
         agent.look = agent.next_look.take();
-        if agent.rests > 0 {
-            // Until now it was as before.
-            skip(&mut agent.known, &look, Duration::from_millis(agent.rests * LOOKS));
-            agent.still += std::mem::take(&mut agent.rests);
-        }
-        look = agent.look.clone().unwrap_or(look);
     }
-    let seats = prepared.desired.room.machines.len();
-    // Two minutes after a change equal looks only add to what was quiet.
-    let skipped = std::mem::take(&mut agent.rests);
-    if skipped > 0 {
-        skip(&mut agent.known, &look, Duration::from_millis(skipped * LOOKS));
-        agent.still += skipped;
-    }
+    let Some(look) = agent.look.clone() else { return };
     let known = std::mem::take(&mut agent.known);
-    agent.known = known.after(&Look { at: now, ..look }, seats);
+    agent.known = known.after(&Look { at: now, ..look }, prepared.desired.room.machines.len());
+    agent.has_looked = true;
 }
 
 /// What a look sees of which nothing but commands has changed.
@@ -287,7 +287,7 @@ fn host_written(sim: &Sim, vg: &Seen<barista::observed::Vg>) -> BTreeMap<String,
 }
 
 /// What was observed last, where nothing changed since but the time and what the agent knows.
-fn again(sim: &Sim, prepared: &Prepared) -> Observation {
+fn again(sim: &Sim, prepared: &Arc<Prepared>) -> Observation {
     let mut inner = sim.lock();
     let kernel = &sim.system.kernel;
     match inner.agent.observed.clone() {
@@ -295,9 +295,12 @@ fn again(sim: &Sim, prepared: &Prepared) -> Observation {
             let mut observation = Arc::unwrap_or_clone(observed);
             (observation.at, observation.now) = (kernel.now(), kernel.boottime().into());
             finish(&mut inner, &mut observation);
-            let bite = inner.options.bite;
+            let (bite, prepared_of) = (inner.options.bite, inner.agent.prepared.clone());
+            let assigner = inner.agent.assigner.clone();
             drop(inner);
             bite::on_observation(bite, sim, prepared, &mut observation);
+            assigner.begin_look();
+            assigner.take_in(&prepared_of, &Arc::new(observation.clone()));
             observation
         }
         _ => {
@@ -310,7 +313,8 @@ fn again(sim: &Sim, prepared: &Prepared) -> Observation {
 /// Adds what the agent knows.
 fn finish(inner: &mut crate::world::Inner, observation: &mut Observation) {
     observation.occupancy = Some(inner.agent.known.clone());
-    observation.waiting = inner.agent.waiting.iter().map(|(name, (waiting, _))| (name.clone(), waiting.clone())).collect();
+    observation.waiting = inner.agent.assigner.waiting();
+    observation.paused = inner.agent.backoff.paused(observation.now, observation.waiting.keys());
     if let Some((_, _, volume)) = &inner.agent.filling {
         observation.filling.insert(volume.clone());
     }
@@ -337,24 +341,21 @@ pub fn skip(known: &mut Occupancy, look: &Look, time: Duration) {
 }
 
 /// Looks at the host as the agent does.
-pub fn observe(sim: &Sim, prepared: &Prepared, is_look: bool) -> Observation {
+pub fn observe(sim: &Sim, prepared: &Arc<Prepared>, is_whole: bool) -> Observation {
     let scope = Scope::of(prepared, sim.path());
-    let mut observation = host::observe(&sim.system, &scope);
+    let (assigner, before) = {
+        let inner = sim.lock();
+        (inner.agent.assigner.clone(), inner.agent.observed.clone())
+    };
+    assigner.begin_look();
+    let before = before.filter(|_| !is_whole);
+    let depth = before.as_ref().and_then(|before| before.lio.present()).map_or(Depth::Whole, Depth::Quick);
+    let mut observation = host::observe_to(&sim.system, &scope, depth);
     let look = host::look(&sim.system, &scope, &observation);
     let mut inner = sim.lock();
     let seats = prepared.desired.room.machines.len();
-    // A look out of turn: those that would have been before it have been.
-    let skipped =
-        (observation.now.since(inner.agent.known.at).as_millis() as u64 / LOOKS).saturating_sub(1).min(inner.agent.rests);
-    if skipped > 0
-        && let Some(before) = inner.agent.look.clone()
-    {
-        skip(&mut inner.agent.known, &before, Duration::from_millis(skipped * LOOKS));
-        inner.agent.rests -= skipped;
-    }
-    if let Some(look) = look
-        && (is_look || look.at > inner.agent.known.at)
-    {
+    catch_up(&mut inner.agent, observation.now);
+    if let Some(look) = look {
         let known = std::mem::take(&mut inner.agent.known);
         inner.agent.known = known.after(&look, seats);
         inner.agent.look = Some(look);
@@ -366,7 +367,21 @@ pub fn observe(sim: &Sim, prepared: &Prepared, is_look: bool) -> Observation {
     let bite = inner.options.bite;
     drop(inner);
     bite::on_observation(bite, sim, prepared, &mut observation);
+    assigner.take_in(prepared, &Arc::new(observation.clone()));
     observation
+}
+
+/// The looks that would have been before this moment, at which all was as at the last, have been.
+fn catch_up(agent: &mut Agent, now: Mono) {
+    let skipped = (now.since(agent.known.at).as_millis() as u64 / LOOKS).saturating_sub(1).min(agent.rests);
+    if skipped > 0
+        && let Some(before) = agent.look.clone()
+    {
+        skip(&mut agent.known, &before, Duration::from_millis(skipped * LOOKS));
+        agent.rests -= skipped;
+        agent.still += skipped;
+        agent.has_looked = true;
+    }
 }
 
 pub fn compute(sim: &Sim, prepared: &Prepared, observation: &Observation) -> Plan {
@@ -378,13 +393,14 @@ pub fn compute(sim: &Sim, prepared: &Prepared, observation: &Observation) -> Pla
     plan
 }
 
-/// Plans and applies until nothing is left, twice at most.
+/// Plans and applies until nothing is left, twice at most; a first plan, from a quick look, only tells that something is to be done.
 fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Observation) {
-    for round in 0..2 {
+    for round in 0..3 {
         let plan = compute(sim, prepared, &observation);
-        let is_done = plan.is_converged();
         crate::invariants::planned(sim, prepared, &observation, &plan);
+        let is_done = plan.is_converged();
         sim.lock().agent.last = Some(plan.clone());
+        sim.lock().agent.backoff.retain(&plan);
         if is_done {
             return;
         }
@@ -393,30 +409,23 @@ fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Observation) {
         if waits_for_fill {
             return;
         }
-        let report = carry(sim, prepared, plan);
-        if !sim.lock().agent.is_up || sim.host.is_down() || sim.lock().broken.is_some() {
-            return;
-        }
-        let failed = report.outcomes.iter().any(|(_, _, outcome)| matches!(outcome, Outcome::Failed(_) | Outcome::Stuck(_)));
-        let mut inner = sim.lock();
-        if failed {
-            // As the agent does: what failed is tried again at the next look.
-            inner.agent.is_planning_due = true;
-            inner.agent.not_before = inner.now + LOOKS;
+        if round > 0 {
+            let report = carry(sim, prepared, plan);
+            if !sim.lock().agent.is_up || sim.host.is_down() || sim.lock().broken.is_some() {
+                return;
+            }
+            let mut inner = sim.lock();
+            inner.agent.backoff.take_in(&report, mono(sim));
             for (_, subject, outcome) in &report.outcomes {
-                if let Outcome::Failed(why) = outcome {
+                if let Outcome::Failed(why) | Outcome::Stuck(why) = outcome {
+                    inner.agent.is_planning_due = true;
                     inner.tell(|| format!("failed: {subject}: {why}"));
                 }
             }
-            return;
         }
-        drop(inner);
-        if round == 0 {
-            observation = observe(sim, prepared, true);
-        } else {
-            sim.lock().agent.is_planning_due = true;
-        }
+        observation = observe(sim, prepared, true);
     }
+    sim.lock().agent.is_planning_due = true;
 }
 
 /// Carries a plan out; what is filled comes later, by itself.
@@ -473,9 +482,11 @@ pub fn apply_plan(sim: &Sim, prepared: &Prepared, plan: &Plan) -> Report {
     let scope = Scope::of(prepared, sim.path());
     let machines =
         plan.changes.iter().filter(|change| change.is_open()).filter_map(|change| change.subject.machine().cloned()).collect();
+    let assigner = sim.lock().agent.assigner.clone();
+    let _busy = assigner.work_on(machines);
     {
         let mut inner = sim.lock();
-        inner.agent.busy = Some(machines);
+        inner.agent.is_applying = true;
         inner.truth.apply_began = Some(inner.now);
         inner.count("applies");
         let changes: Vec<String> = plan
@@ -512,7 +523,7 @@ pub fn apply_plan(sim: &Sim, prepared: &Prepared, plan: &Plan) -> Report {
         drop(commands.add(&Entry::Destroyed { count, revision: "sim".into() }));
     }
     let mut inner = sim.lock();
-    inner.agent.busy = None;
+    inner.agent.is_applying = false;
     inner.truth.apply_began = None;
     // The table is no effect that is counted.
     inner.agent.seen_changes = (0, 0);
@@ -521,68 +532,72 @@ pub fn apply_plan(sim: &Sim, prepared: &Prepared, plan: &Plan) -> Report {
     report
 }
 
-/// Somebody who is not the machine asks in its name: his fetches say nothing of its intent.
-pub fn ask_from_elsewhere(sim: &Sim, card: usize, name: &MachineName, image: &ImageName, nonce: u64) -> Answer {
-    let heard = sim.lock().agent.hear(card).clone();
-    let waiting = sim.lock().agent.waiting.clone();
-    let answer = ask(sim, card, name, image, nonce);
+/// Those who assign hear of the looks that have been, at which all was as before.
+fn hear_of_looks(sim: &Sim) {
     let mut inner = sim.lock();
-    *inner.agent.hear(card) = heard;
-    inner.agent.waiting = waiting;
-    answer
+    catch_up(&mut inner.agent, mono(sim));
+    let Some(observed) = inner.agent.observed.clone().filter(|_| inner.agent.is_up && inner.agent.has_looked) else { return };
+    inner.agent.has_looked = false;
+    let mut observation = Arc::unwrap_or_clone(observed);
+    observation.now = inner.agent.known.at;
+    finish(&mut inner, &mut observation);
+    let (assigner, prepared) = (inner.agent.assigner.clone(), inner.agent.prepared.clone());
+    drop(inner);
+    assigner.begin_look();
+    assigner.take_in(&prepared, &Arc::new(observation));
 }
 
-/// A boot asks which target it gets.
-pub fn ask(sim: &Sim, card: usize, name: &MachineName, image: &ImageName, nonce: u64) -> Answer {
-    let (prepared, waited) = {
-        let inner = sim.lock();
+/// A boot asks which target it gets; by what the agent saw at its last look.
+pub fn ask(sim: &Sim, card: usize, asks: &Asks<'_>) -> Answer {
+    let text = std::fs::read_to_string(sim.path().join(barista::boot::table::PATH)).unwrap_or_default();
+    hear_of_looks(sim);
+    let (assigner, request) = {
+        let mut inner = sim.lock();
         if !inner.agent.is_up {
             return Answer::Wait("no-agent".to_owned());
         }
-        if inner.agent.busy.as_ref().is_some_and(|busy| busy.contains(name)) {
-            return Answer::Wait("its seat is being worked on".to_owned());
-        }
-        let machine = &inner.machines[card];
-        if machine.seems != card && inner.agent.learned.contains(&machine.seems) {
-            return Answer::Wait("other-hardware".to_owned());
-        }
-        let waited = machine.waits.as_ref().map_or(0, |(since, _)| inner.now - since);
-        (inner.agent.prepared.clone(), Duration::from_millis(waited))
+        let now = mono(sim);
+        let seems = inner.machines[card].seems;
+        let peer = asks.peer.unwrap_or_else(|| Ipv4Addr::new(192, 168, 77, 101 + seems as u8));
+        let heard = inner.agent.hear(seems).clone();
+        let stamp = |at: &Mono| Stamp(at.as_millis());
+        let discovers = heard.discovers.iter().map(|at| Discover { at: stamp(at), address: None });
+        let fetch = |at: Stamp| Fetch { at, peer: peer.into() };
+        let fetches = if asks.peer.is_some() { Vec::new() } else { heard.fetches };
+        let request = Request {
+            version: assignment::VERSION,
+            machine: asks.name.clone(),
+            boot: BootNonce::from_octets(asks.nonce.to_be_bytes()),
+            generation: Generation::of(&text),
+            peer: peer.into(),
+            uuid: format!("4c4c4544-0000-1000-8000-0000000000{:02x}", asks.peer.map_or(card + 1, |_| 0xee)).parse().ok(),
+            entries: vec![asks.image.clone()],
+            claims: Claims {
+                boot_id: sim.system.kernel.boot_id(),
+                now: stamp(&now),
+                discovers: discovers.collect(),
+                issued: fetch(stamp(&now)),
+                fetches: fetches.iter().map(|at| fetch(stamp(at))).chain([fetch(stamp(&now))]).collect(),
+            },
+            budget: 0,
+        };
+        inner.count("asks");
+        (inner.agent.assigner.clone(), request)
     };
-    let observation = observe(sim, &prepared, true);
-    let boot = BootNonce::from_octets(nonce.to_be_bytes());
-    let mut decision = assign::decide(&prepared, &observation, &Ask { machine: name, image, boot, waited });
-    let bite = sim.lock().options.bite;
-    bite::on_decision(bite, &mut decision);
-    sim.lock().count("asks");
-    match decision {
-        Decision::Give(given) => {
-            let done = host::give(&sim.system, sim.path(), name, boot, &given);
-            match done {
-                Ok(()) => {
-                    sim.lock().agent.waiting.remove(name);
-                    Answer::Target(given.target.to_string())
-                }
-                Err(error) => Answer::Wait(format!("again: {error}")),
-            }
-        }
-        Decision::Wait(wait) => {
-            let mut inner = sim.lock();
-            let now = inner.now;
-            let heard = inner.agent.hear(card).clone();
-            if let Some(intent) = assign::boot_intent(&heard.discovers, &heard.fetches) {
-                let known = inner.agent.waiting.get(name).filter(|(known, _)| known.image == *image);
-                let intent = assign::newer_intent(known.map(|(known, _)| known.intent), Some(intent)).unwrap_or(intent);
-                inner.agent.waiting.insert(name.clone(), (assign::waiting(image, intent), now));
-                inner.agent.is_planning_due = true;
-            }
-            let known = inner.agent.waiting.get(name).map(|(waiting, _)| waiting.intent);
-            inner.tell(|| {
-                format!("{name} asks for {image} and waits: {wait:?}, with the intent {known:?} of {:?}", heard.discovers.len())
-            });
-            Answer::Wait(format!("{wait:?}"))
-        }
-        Decision::BeginAgain => Answer::Wait("begin-again".to_owned()),
-        Decision::Unknown => Answer::Wait("unknown".to_owned()),
+    let answer = assigner.answer(&request);
+    let mut inner = sim.lock();
+    if inner.agent.bell.take_look_at_host() && inner.agent.is_up {
+        inner.agent.is_planning_due = true;
+        let life = inner.agent.life;
+        inner.look_soon(life);
+    }
+    match answer.decided {
+        Decided::Again { .. } => Answer::Wait("begin-again".to_owned()),
+        Decided::Entries(entries) => match entries.into_values().next() {
+            Some(Assignment::Assigned { target }) => Answer::Target(target.to_string()),
+            Some(Assignment::Wait { code, .. }) => Answer::Wait(format!("{code:?}")),
+            Some(Assignment::Refused { code, .. }) => Answer::Wait(format!("refused: {code:?}")),
+            None => Answer::Wait("unknown".to_owned()),
+        },
     }
 }

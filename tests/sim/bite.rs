@@ -4,7 +4,6 @@ use crate::world::Sim;
 use barista::names::{Mark, Mono};
 use barista::observed::occupancy::Occupancy;
 use barista::observed::{Observation, Seen, Settled};
-use barista::plan::assign::Decision;
 use barista::plan::{Plan, Prepared, Revision, Step, Targets};
 use std::time::Duration;
 
@@ -133,6 +132,3 @@ pub fn on_plan(bite: Option<Bite>, prepared: &Prepared, observation: &Observatio
         _ => {}
     }
 }
-
-/// What an assignment decides.
-pub fn on_decision(_: Option<Bite>, _: &mut Decision) {}

@@ -362,7 +362,7 @@ pub fn waits(inner: &mut Inner, card: usize, since: u64) {
     if why.is_empty() {
         inner.breaks(format!("machine {card} waits and is not told why"));
     }
-    let is_refused = why == "other-hardware" || why == "unknown";
+    let is_refused = why.starts_with("refused") || why == "unknown";
     if can && !is_refused && inner.now.saturating_sub(since.max(fine)) > LONGEST_WAIT {
         inner.breaks(format!("machine {card} waits for {} min: {why}", LONGEST_WAIT / MINUTE));
     }

@@ -55,7 +55,6 @@ pub fn start_system(sim: &Sim, card: usize, target: &str, image: &str, nonce: u6
     });
     machine.phase = Phase::Works;
     machine.came = boot;
-    inner.agent.learn(card);
     inner.then(card, 5 * SECOND);
 }
 
@@ -171,7 +170,7 @@ pub fn works(sim: &Sim, card: usize) {
             if let Some((name, nonce)) = name
                 && let Some(image) = image_of(sim, card)
             {
-                let answer = agent::ask(sim, card, &name, &image, nonce);
+                let answer = agent::ask(sim, card, &agent::Asks { name: &name, image: &image, nonce, peer: None });
                 sim.lock().tell(|| format!("it reads {answer:?}"));
             }
             sim.lock().then(card, MINUTE);

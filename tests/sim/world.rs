@@ -159,6 +159,12 @@ impl Inner {
         self.queue.retain(|_, event| !matches!(event, Event::Tick { .. } | Event::FillEnds { .. }));
     }
 
+    /// The agent's next turn comes at once.
+    pub fn look_soon(&mut self, life: u32) {
+        self.queue.retain(|_, event| !matches!(event, Event::Tick { .. }));
+        self.schedule(250, Event::Tick { life });
+    }
+
     pub fn tell(&mut self, text: impl FnOnce() -> String) {
         let text = format!("{} {}", stamp(self.now), text());
         if self.options.is_loud {
@@ -242,7 +248,6 @@ impl World {
             cafe.sides = if rng.chance(50) { 2 } else { 3 };
         }
         let head = cafe.prepare().unwrap_or_else(|| panic!("{}", cafe.findings()));
-        let boot_id = host.system().kernel.boot_id();
         let machines = (0..options.machines).map(|card| Machine::new(card, options.seed, options.is_auto)).collect();
         let inner = Inner {
             now: 0,
@@ -254,7 +259,7 @@ impl World {
             next_session: 0,
             cafe,
             head: head.clone(),
-            agent: Agent::new(&boot_id, head),
+            agent: Agent::new(&host.system(), dir.path(), head),
             server_up: true,
             has_carrier: true,
             is_calm: false,

@@ -57,10 +57,10 @@ def run(lab: Lab) -> None:
     lab.proves("the first disk went after a system had been on the second for a minute", time.monotonic() - since >= 60, time.monotonic() - since)
     lab.note(f"gone after {time.monotonic() - since:.0f} s")
     lab.proves("and the second still has its system and its data", seat.has_session() and scribbled(server, "/dev/cafe/seat.pc01.alpha.b") == "second")
-    cafe.wait_spare("pc01", "alpha")
+    spare = cafe.wait_spare("pc01", "alpha")
     third = booted(server, PC01, "alpha")
     lab.proves("the third boot is given a clean disk, under a name that was never used", third not in (first, second)
-               and cafe.sum_of("seat.pc01.alpha.a") == image, (first, second, third))
+               and cafe.sum_of(f"seat.pc01.alpha.{spare}") == image, (first, second, third))
     seat.logout()
 
     lab.proves("the never seat kept what was written", scribbled(server, "/dev/cafe/seat.pc02.beta.a") == "customer-pc02"

@@ -10,8 +10,8 @@ mod transaction;
 use super::Store;
 use crate::host::{Command, System, offered::Record};
 use crate::names::{Bytes, DiskId, Handle, LvName, Mark};
-use crate::observed::{LV_FIELDS, Lv, lvs, parse_lvs};
-use crate::plan::{ChangeId, DiskOp, Outcome, Pool};
+use crate::observed::{Boot, LV_FIELDS, Lv, lvs, parse_lvs};
+use crate::plan::{ChangeId, DiskOp, Outcome, Pool, ShownTogether};
 use command::{Change, LvmCommand};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,9 +44,8 @@ enum Lowered {
 }
 
 /// What becomes of the record of what was offered.
-#[derive(Clone, Copy)]
 enum RecordStep {
-    Begin,
+    Begin(Vec<ShownTogether>),
     Raise,
 }
 
@@ -120,9 +119,11 @@ impl<'a> Thin<'a> {
                 let remove = LvmCommand::Remove { names: vec![volume.clone()] };
                 Lowered::Commands([make].into_iter().filter(|_| left.is_none()).chain([remove]).collect())
             }
-            DiskOp::BeginRecord { from, to, .. } => {
-                Lowered::Record { epoch: *to, step: RecordStep::Begin, commands: vec![epoch_mark(&self.pool, *from, *to)] }
-            }
+            DiskOp::BeginRecord { from, to, shown, .. } => Lowered::Record {
+                epoch: *to,
+                step: RecordStep::Begin(shown.clone()),
+                commands: vec![epoch_mark(&self.pool, *from, *to)],
+            },
             DiskOp::RaiseRecord { from, to } => {
                 Lowered::Record { epoch: *to, step: RecordStep::Raise, commands: vec![epoch_mark(&self.pool, *from, *to)] }
             }
@@ -230,7 +231,7 @@ impl Store for Thin<'_> {
                     shell::run(self, before, &mut outcomes, &mut failed, advance);
                     if outcomes[at] == Outcome::Done && !failed.contains_key(change) {
                         let begun = match step {
-                            RecordStep::Begin => self.begin_record(epoch),
+                            RecordStep::Begin(shown) => self.begin_record(epoch, &shown),
                             RecordStep::Raise => self.raise_record(epoch),
                         };
                         match begun {
@@ -289,14 +290,16 @@ impl Thin<'_> {
         record.raise(epoch, |disk| there.contains(disk.as_str())).map_err(|error| error.to_string())
     }
 
-    fn begin_record(&self, epoch: u64) -> Result<(), String> {
+    fn begin_record(&self, epoch: u64, shown: &[ShownTogether]) -> Result<(), String> {
         let argv = ["vgs"].into_iter().chain(crate::observed::REPORT_OPTIONS).chain(["-o", crate::observed::VG_FIELDS]);
         let report =
             self.system.commands.succeed(&Command::new(argv, PROGRAM_DEADLINE)).map_err(|error| crate::host::chain(&error))?;
         let vg = crate::observed::parse_vg(&report.stdout, self.pool.vg.as_str()).map_err(|error| crate::host::chain(&error))?;
         let store = vg.ok_or_else(|| format!("volume group {} is gone", self.pool.vg))?.uuid;
         let record = Record::new(self.system, &self.state);
-        record.begin(&Handle::new(store), epoch).map_err(|error| error.to_string())
+        let begun = record.begin(&Handle::new(store), epoch);
+        let offer = |shown: &ShownTogether| record.offer(&shown.disks, &shown.machine, Boot::SeenOn);
+        begun.and_then(|()| shown.iter().try_for_each(offer)).map_err(|error| error.to_string())
     }
 }
 
