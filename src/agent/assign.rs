@@ -315,7 +315,10 @@ impl Assigner {
         match decide(&seen.prepared, &observation, &ask) {
             Decision::Give(given) => self.give(request, &given),
             Decision::BeginAgain => Step::Told(Told::Again),
-            Decision::Unknown => wait(WaitCode::Held),
+            Decision::Unknown => {
+                let code = RefusalCode::NotInSite;
+                Step::Told(Told::Entry(Assignment::Refused { code, detail: BTreeMap::new() }))
+            }
             Decision::Wait(Wait::Making) => Step::Look(WaitCode::NoCleanSide),
             Decision::Wait(Wait::NoCleanSide) => {
                 self.bell.look_at_host();

@@ -271,6 +271,8 @@ pub enum RefusalCode {
     OtherHardware,
     /// The script is fetched by an address that is not the machine's.
     OtherAddress,
+    /// The site has no such machine or image any more; what it leaves behind waits for its end.
+    NotInSite,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -367,6 +369,7 @@ impl RefusalCode {
         match self {
             Self::OtherHardware => "refused: this is not the hardware that had this name before",
             Self::OtherAddress => "refused: it asks with an address that is not its own",
+            Self::NotInSite => "refused: the site does not have this machine with this image any more",
             Self::Other => "refused: for a reason that this version of barista serve does not know",
         }
     }

@@ -347,6 +347,17 @@ pub fn system_is_lost(sim: &Sim, inner: &mut Inner, card: usize, why: &str) {
     {
         return;
     }
+    // A rename goes by the same bet: the disk is there, under its new name.
+    let policy = &inner.agent.prepared.desired.policy;
+    let needed = if system.was_lost_with_others { policy.outage_quiet } else { policy.quiet };
+    let silent = u128::from(inner.now.saturating_sub(system.contact));
+    if sim.host.target(&system.target).is_none() && silent + 1000 >= needed.duration().as_millis() {
+        inner.count("bets lost");
+        if let Some(system) = &mut inner.machines[card].system {
+            system.is_forfeited = true;
+        }
+        return;
+    }
     let since = system.lost.unwrap_or(inner.now).max(inner.fine_since).max(inner.agent.since);
     if inner.now.saturating_sub(since) > PATIENCE {
         let target = system.target;
@@ -362,7 +373,9 @@ pub fn waits(inner: &mut Inner, card: usize, since: u64) {
     if why.is_empty() {
         inner.breaks(format!("machine {card} waits and is not told why"));
     }
-    let is_refused = why.starts_with("refused") || why == "unknown";
+    // Another machine with its address is at work on its disk.
+    let is_double = inner.machines[card].seems != card;
+    let is_refused = is_double || why.starts_with("refused") || why == "unknown";
     if can && !is_refused && inner.now.saturating_sub(since.max(fine)) > LONGEST_WAIT {
         inner.breaks(format!("machine {card} waits for {} min: {why}", LONGEST_WAIT / MINUTE));
     }

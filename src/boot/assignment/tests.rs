@@ -54,7 +54,7 @@ fn every_reason_may_stand_in_a_script() {
     use WaitCode as W;
     let waits =
         [W::NoAgent, W::NoCleanSide, W::NoSpace, W::Filling, W::Moving, W::TooMany, W::Held, W::Other].map(WaitCode::words);
-    let refusals = [R::OtherHardware, R::OtherAddress, R::Other].map(RefusalCode::words);
+    let refusals = [R::OtherHardware, R::OtherAddress, R::NotInSite, R::Other].map(RefusalCode::words);
     for words in waits.into_iter().chain(refusals) {
         assert!(words.bytes().all(|byte| byte == b' ' || byte.is_ascii_alphanumeric() || b":,.".contains(&byte)), "{words}");
     }

@@ -322,6 +322,9 @@ fn mend_of_refusal(code: RefusalCode) -> &'static str {
         RefusalCode::OtherAddress => {
             "give the machine its reserved address, or set fetch-address = \"not-contradicted\" under [policy]"
         }
+        RefusalCode::NotInSite => {
+            "if it is to boot again, put it back into the site; if not, leave it off until its seat is gone"
+        }
         RefusalCode::Other => "barista status says why; install the same version of barista for the agent and for serve",
     }
 }

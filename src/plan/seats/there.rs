@@ -50,6 +50,8 @@ impl<'p, 'a> Planner<'p, 'a> {
             }
             (Some(_), _) if unused => false,
             (Some(_), _) => match self.seen.proof(self.context, side, Need::Nobody) {
+                // What is left of a seat is no less than one disk: the next plan makes the clean one, and then the rest goes.
+                Some(_) if !self.has_clean(side) && !self.is_first_of_several(side) => false,
                 Some(proof) => {
                     let made = self.made.get(&side.seat).cloned();
                     self.remove_side(side, Reason::Used { proof: proof.clone() }, made, false, Some(proof))
@@ -57,6 +59,19 @@ impl<'p, 'a> Planner<'p, 'a> {
                 None => false,
             },
         }
+    }
+
+    /// Whether a side's seat has a clean one beside it, or gets one in this plan.
+    fn has_clean(&self, side: &SideSeen<'a>) -> bool {
+        let is_clean = |other: &SideSeen<'a>| other.state == State::Fresh;
+        self.made.contains_key(&side.seat) || self.seen.of(&side.seat).any(is_clean)
+    }
+
+    /// Whether a side was offered before every other of its seat, and is not the only one.
+    fn is_first_of_several(&self, side: &SideSeen<'a>) -> bool {
+        let place = |side: &SideSeen<'a>| (side.sequence, side.letter);
+        let mut others = self.seen.of(&side.seat).filter(|other| !std::ptr::eq(*other, side)).peekable();
+        others.peek().is_some() && others.all(|other| place(other) > place(side))
     }
 
     /// Adds the intent that removes a side; true if it is its subject's only one.
