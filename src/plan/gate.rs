@@ -1,7 +1,7 @@
 //! Gates over the whole plan: how much may lose data, and what would be left behind.
 //!
 //! **Invariant:** what is held still counts, and so does what went before: a plan that is held for too much does not go in portions.
-//! What protects data, and what shows disks that are there, is never held for it.
+//! What protects data, what shows disks that are there, and what makes clean ones, is never held for it.
 
 use super::draft::{Draft, Intent, Work};
 use super::{Disruption, Hold, Purpose, Reason, Subject};
@@ -32,7 +32,9 @@ pub(super) fn gate_count(desired: &Desired, observation: &Observation, draft: &m
     };
     let goes_on = |subject: &Subject, intent: &Intent| {
         let shows = matches!(intent.work, Work::Show(..) | Work::Protect(..) | Work::Kernel | Work::Live(..) | Work::Pool(..));
-        shows || intent.purpose == Purpose::Upkeep || matches!(subject, Subject::Kernel)
+        // A clean disk for the next boot, and what it is a clone of, take nothing from anybody.
+        let makes = matches!(intent.work, Work::MakeSide(..) | Work::Version(..)) && intent.disruption != Disruption::LosesData;
+        shows || makes || intent.purpose == Purpose::Upkeep || matches!(subject, Subject::Kernel)
     };
     for (_, intent) in draft.intents.iter_mut().filter(|(subject, intent)| !goes_on(subject, intent)) {
         intent.hold(hold.clone());

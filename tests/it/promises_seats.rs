@@ -152,6 +152,50 @@ fn c_a_machine_at_work_outlives_a_rename_and_a_removal_that_wait_and_a_reboot() 
 }
 
 #[test]
+fn c_a_record_that_was_lost_and_a_power_cut_leave_a_kept_disk_where_it_was() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let target = room.work(&cafe(1), "pc01", "alpha");
+    room.settle(&cafe(1));
+    let before = [room.disk(&target, 0), room.disk(&target, 1)];
+    room.host.set_file(&room.state.path().join(barista::host::offered::PATH), None);
+    room.keep_as_case("c_the_record_is_lost_under_a_kept_disk", &cafe(1));
+    room.settle(&cafe(1));
+    assert!(room.targets("pc01", "alpha").len() > 1, "another side is there, and on record later");
+    room.host.reboot();
+    room.restart_agent();
+    room.settle(&cafe(1));
+    assert_eq!([room.disk(&target, 0), room.disk(&target, 1)], before);
+    assert!(room.is_open(&target, "pc01"));
+}
+
+#[test]
+fn q_of_three_used_disks_one_is_left_until_there_is_a_clean_one() {
+    let room = Room::new();
+    let both = with(&cafe(1), "site.toml", "[policy]", "[policy]\nsides = 3");
+    let alone = with(&both, "machines/row.toml", "\"alpha\", \"beta\"", "\"alpha\"");
+    room.settle(&alone);
+    for _ in 0..3 {
+        let target = room.work(&alone, "pc01", "alpha");
+        room.settle(&alone);
+        room.host.logout(&target, PC01);
+        room.observe(&crate::room::prepare(&alone));
+    }
+    assert_eq!(room.targets("pc01", "alpha").len(), 3);
+    // What it boots now was offered after all of them.
+    room.settle(&both);
+    let beta = room.work(&both, "pc01", "beta");
+    room.pass(&both, 120 * SECOND);
+    let (plan, _) = room.apply(&both);
+    let removed = plan.open().filter(|change| change.action == barista::plan::Action::Remove).count();
+    assert_eq!((removed, room.targets("pc01", "alpha").len()), (1, 2), "{}", text(&plan));
+    room.settle(&both);
+    assert_eq!(room.targets("pc01", "alpha").len(), 1, "a clean one");
+    room.host.logout(&beta, PC01);
+    room.boot(&both, "pc01", "alpha");
+}
+
+#[test]
 fn d_a_machine_that_leaves_between_its_firmware_and_its_system_is_not_cut() {
     let room = Room::new();
     room.settle(&cafe(2));

@@ -550,7 +550,10 @@ pub fn every_machine_boots(sim: &Sim) {
     for card in cards {
         if inner.machines[card].came != inner.machines[card].boot {
             let why = inner.machines[card].waits.clone();
-            inner.breaks(format!("at the end machine {card} does not boot: {why:?}"));
+            let held =
+                inner.agent.last.iter().flat_map(|plan| plan.held().map(|(change, hold)| format!("{}: {hold}", change.subject)));
+            let held: Vec<String> = held.collect();
+            inner.breaks(format!("at the end machine {card} does not boot: {why:?}; held are {}", held.join("; ")));
         }
     }
 }

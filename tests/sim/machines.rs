@@ -285,7 +285,8 @@ pub fn script(sim: &Sim, card: usize) {
             inner.then(card, open);
         }
         Answer::Wait(why) => {
-            let since = inner.machines[card].waits.as_ref().map_or(inner.now, |(since, _)| *since);
+            let before = inner.machines[card].waits.as_ref().filter(|(_, why)| !why.starts_with("refused"));
+            let since = before.map_or(inner.now, |(since, _)| *since);
             if inner.machines[card].waits.as_ref().is_none_or(|(_, before)| *before != why) {
                 inner.tell(|| format!("machine {card} ({name}) waits: {why}"));
             }
