@@ -1,10 +1,10 @@
 //! What goes wrong, and what people do: operators, other tools, networks, clocks, power.
 
-use crate::agent;
 use crate::cafe::{ALPHA, BETA, GAMES, Reset, VG, source_name};
 use crate::machines::Phase;
 use crate::rng::Rng;
 use crate::world::{DAY, Event, HOUR, Inner, MINUTE, SECOND, Sim, source};
+use crate::{agent, asks};
 use barista::host::{self, Command, Scope};
 use barista::names::Mono;
 use jiff::SignedDuration;
@@ -449,7 +449,7 @@ fn forged(sim: &Sim, card: usize) {
     };
     if let (Some(name), Ok(image)) = (name, image) {
         let peer = Some(std::net::Ipv4Addr::new(192, 168, 77, 240));
-        let answer = agent::ask(sim, card, &agent::Asks { name: &name, image: &image, nonce, peer });
+        let answer = asks::ask(sim, card, &asks::Asks { name: &name, image: &image, nonce, peer });
         sim.lock().tell(|| format!("the forger is told {answer:?}"));
     }
 }

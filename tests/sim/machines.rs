@@ -1,6 +1,7 @@
 //! Machines and whoever sits at them: firmware, script, operating system; work, sleep, resets.
 
-use crate::agent::{self, Answer, Asks};
+use crate::agent;
+use crate::asks::{self, Answer, Asks};
 use crate::invariants;
 use crate::rng::Rng;
 use crate::systems::*;
@@ -267,7 +268,7 @@ pub fn script(sim: &Sim, card: usize) {
     let answer = match (disk.way, disk.target) {
         (Way::Fixed, Some(target)) => Answer::Target(target.to_string()),
         (Way::Fixed, None) => Answer::Wait("its target is not there yet".to_owned()),
-        (Way::Assigned, _) => agent::ask(sim, card, &Asks { name: &name, image: &image, nonce, peer: None }),
+        (Way::Assigned, _) => asks::ask(sim, card, &Asks { name: &name, image: &image, nonce, peer: None }),
     };
     let mut inner = sim.lock();
     match answer {
@@ -309,7 +310,7 @@ pub fn late_ask(sim: &Sim, card: usize, image: &str, nonce: u64) {
         inner.name_of(card)
     };
     let (Some(name), Ok(image)) = (name, image.parse()) else { return };
-    let answer = agent::ask(sim, card, &Asks { name: &name, image: &image, nonce, peer: None });
+    let answer = asks::ask(sim, card, &Asks { name: &name, image: &image, nonce, peer: None });
     sim.lock().tell(|| format!("the late assignment for boot {nonce} of {name}: {answer:?}; nobody is told"));
 }
 

@@ -10,6 +10,7 @@
 )]
 
 mod agent;
+mod asks;
 mod bite;
 mod cafe;
 mod disturb;
@@ -73,49 +74,36 @@ fn cafes_keep_their_promises() {
         return;
     }
     let begun = Instant::now();
+    let first = env("SIM_FIRST").unwrap_or(1);
     if let Some(count) = env("SIM_ALL") {
         // One line for each seed that is broken.
-        let first = env("SIM_FIRST").unwrap_or(1);
         let next = AtomicU64::new(first);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= first + count {
-                            return;
-                        }
-                        if let Some(broken) = run(options(seed, days, None)) {
-                            println!("seed {seed}: {}", broken.what);
-                        }
-                    }
-                });
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + count {
+                    return;
+                }
+                if let Some(broken) = run(options(seed, days, None)) {
+                    println!("seed {seed}: {}", broken.what);
+                }
             }
-        });
-        println!("{} café-days in {:.1} s", count * days, begun.elapsed().as_secs_f64());
+        };
+        std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
+        println!("{} café-days in {:.1} s", story::simulated(days) * count / 24, begun.elapsed().as_secs_f64());
         return;
     }
-    // Of the first sixteen, 4 is broken (below); the rest hold.
-    let count = env("SIM_SEEDS").unwrap_or(12);
-    let (found, done) = seeds(env("SIM_FIRST").unwrap_or(5), count, days, None);
+    let (found, done) = seeds(first, env("SIM_SEEDS").unwrap_or(8), days, None);
     if let Some(broken) = found {
         panic!("{}", story::shrunk(broken, days, None));
     }
-    println!("{} café-days in {:.1} s", done * days, begun.elapsed().as_secs_f64());
+    println!("{} café-days in {:.1} s", story::simulated(days) * done / 24, begun.elapsed().as_secs_f64());
 }
 
 #[test]
 fn a_seed_is_a_run_to_the_byte() {
     let story = |seed| story::whole(options(seed, 1, None));
     assert_eq!(story(7), story(7));
-}
-
-#[test]
-#[ignore = "open: the plan frees a side for the machine that waits, and the simulated agent does not come to apply it"]
-fn seed_four_comes_to_its_end() {
-    if let Some(broken) = run(options(4, 1, None)) {
-        panic!("{}", story::shrunk(broken, 1, None));
-    }
 }
 
 #[test]

@@ -17,6 +17,14 @@ pub fn options(seed: u64, days: u64, bite: Option<Bite>) -> Options {
     Options { seed, days, machines, is_auto: true, disturbances: disturb::draw(seed, days, machines), bite, is_loud: false }
 }
 
+/// Hours after the last fault: a bet on a seat that was lost with others takes a day, and what comes of it a while.
+const AFTER: u64 = 27;
+
+/// The hours of a run.
+pub fn simulated(days: u64) -> u64 {
+    days * 24 + AFTER
+}
+
 /// Runs a café to its end; what was broken first, if anything was.
 pub fn run(options: Options) -> Option<Broken> {
     let sim = World::new(options.clone());
@@ -24,8 +32,7 @@ pub fn run(options: Options) -> Option<Broken> {
     sim.run_until(days * DAY + 6 * HOUR);
     disturb::calm(&sim);
     disturb::everything_off(&sim);
-    // A bet on a seat that was lost with others takes a day, and what comes of it a while.
-    sim.run_for(27 * HOUR);
+    sim.run_for(AFTER * HOUR);
     if sim.lock().broken.is_none() {
         invariants::at_the_end(&sim);
     }

@@ -1,9 +1,9 @@
 //! Operating systems at work: they log in, write, sleep, wake, are switched off.
 
-use crate::agent;
 use crate::invariants;
 use crate::machines::*;
 use crate::world::{Event, HOUR, MINUTE, SECOND, Sim};
+use crate::{agent, asks};
 use barista::host::fake::Content;
 use barista::names::ImageName;
 
@@ -170,7 +170,7 @@ pub fn works(sim: &Sim, card: usize) {
             if let Some((name, nonce)) = name
                 && let Some(image) = image_of(sim, card)
             {
-                let answer = agent::ask(sim, card, &agent::Asks { name: &name, image: &image, nonce, peer: None });
+                let answer = asks::ask(sim, card, &asks::Asks { name: &name, image: &image, nonce, peer: None });
                 sim.lock().tell(|| format!("it reads {answer:?}"));
             }
             sim.lock().then(card, MINUTE);
