@@ -11,16 +11,24 @@ use nix::{
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process,
 };
 
-/// The lock file, below the state directory.
+/// The lock file that everybody may look at, below the state directory.
 const PATH: &str = "agent.lock";
+
+/// The one that decides: whoever may open a file may lock it, so nobody else may open this.
+const CLAIM: &str = "agent.claim";
 
 /// Held by a running agent.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "holds the lock until it is dropped")] Flock<File>);
+#[expect(dead_code, reason = "holds the locks until it is dropped")]
+pub struct Held {
+    claim: Flock<File>,
+    shown: Option<Flock<File>>,
+}
 
 /// Whether an agent runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +61,25 @@ pub fn claim(state: &Path, kernel: &dyn Kernel) -> Result<Held, PresenceError> {
     let path = state.join(PATH);
     let failed = |source| PresenceError::Io { path: path.clone(), source };
     fs::create_dir_all(state).map_err(failed)?;
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            let this = format!("{} {}\n", process::id(), kernel.boottime().as_millis());
-            lock.set_len(0).and_then(|()| lock.write_all(this.as_bytes())).map_err(failed)?;
-            Ok(Held(lock))
+    let open = |name: &str, mode| {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(mode).open(state.join(name)).map_err(failed)
+    };
+    let claim = match Flock::lock(open(CLAIM, 0o600)?, FlockArg::LockExclusiveNonblock) {
+        Ok(claim) => claim,
+        Err((_, Errno::EWOULDBLOCK)) => return Err(PresenceError::Taken(state.to_owned())),
+        Err((_, errno)) => return Err(failed(errno.into())),
+    };
+    let mut file = open(PATH, 0o644)?;
+    let this = format!("{} {}\n", process::id(), kernel.boottime().as_millis());
+    file.set_len(0).and_then(|()| file.write_all(this.as_bytes())).map_err(failed)?;
+    let shown = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(shown) => Some(shown),
+        Err((_, errno)) => {
+            tracing::warn!("{} is locked by somebody ({errno}): whoever pushes is told that no agent runs", path.display());
+            None
         }
-        Err((_, Errno::EWOULDBLOCK)) => Err(PresenceError::Taken(state.to_owned())),
-        Err((_, errno)) => Err(failed(errno.into())),
-    }
+    };
+    Ok(Held { claim, shown })
 }
 
 /// Which agent claimed a state directory last: another text for every process.

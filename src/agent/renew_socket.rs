@@ -8,7 +8,7 @@ use super::assign::Assigner;
 use crate::boot::assignment::{LONGEST, Request, SOCKET};
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
@@ -19,7 +19,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Connections that are answered at once.
@@ -74,11 +74,27 @@ fn is_welcome(stream: &UnixStream, served: &Path) -> bool {
     peer.uid() == 0 || peer.uid() == own || Some(peer.uid()) == serving
 }
 
+/// One line, within the deadline as a whole.
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut line, mut piece) = (Vec::new(), [0; 4096]);
+    while !line.ends_with(b"\n") && line.len() <= LONGEST {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece)? {
+            0 => break,
+            read => line.extend_from_slice(&piece[..read]),
+        }
+    }
+    Ok(line)
+}
+
 fn answer(stream: UnixStream, assigner: &Assigner) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = Vec::new();
-    BufReader::new((&stream).take(LONGEST as u64 + 1)).read_until(b'\n', &mut line)?;
+    let line = read_line(&stream)?;
     let request = Request::parse(&line).map_err(io::Error::other)?;
     let answer = assigner.answer(&request);
     (&stream).write_all(answer.render().as_bytes())

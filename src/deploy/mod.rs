@@ -48,9 +48,16 @@ pub enum TooMuch {
 struct Gathered {
     tree: Tree,
     bytes: u64,
+    directories: usize,
 }
 
 impl Gathered {
+    /// Counts a directory: a few objects make a tree of more of them than anybody can walk.
+    fn count_directory(&mut self) -> Result<(), TooMuch> {
+        self.directories += 1;
+        if self.directories > MOST_ENTRIES { Err(TooMuch::Entries) } else { Ok(()) }
+    }
+
     fn add(&mut self, path: String, entry: Entry) -> Result<(), TooMuch> {
         if let Entry::File(bytes) = &entry {
             self.bytes += bytes.len() as u64;

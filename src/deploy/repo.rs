@@ -214,6 +214,7 @@ impl Repo {
         for entry in tree {
             let path = join(prefix, &String::from_utf8_lossy(entry.name_bytes()));
             if entry.kind() == Some(ObjectType::Tree) && entry.name().is_ok() {
+                into.count_directory().map_err(bound)?;
                 let below = self.inner.find_tree(entry.id()).map_err(|e| self.error("read a tree", e))?;
                 self.walk(commit, &below, &path, depth + 1, into)?;
                 continue;

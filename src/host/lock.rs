@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs,
     io::{self, Read, Seek, Write},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread::{self, ThreadId},
@@ -129,7 +130,9 @@ fn take(run: &RunDir, directory: &str, name: &str) -> Result<(PathBuf, Flock<fs:
     let path = run.path().join(directory).join(name);
     let broken = |source| LockError::Io { path: path.clone(), source };
     run.make(directory).map_err(broken)?;
-    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(broken)?;
+    // Whoever may open it may lock it, if only for reading.
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)).map(|()| file)).map_err(broken)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             lock.set_len(0)

@@ -6,23 +6,34 @@
 use super::write_shared;
 use crate::boot::chap::{self, Secrets};
 use crate::names::{Credentials, MachineName};
+use nix::fcntl::OFlag;
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
+
+/// More than ten thousand machines' secrets take.
+const LARGEST: u64 = 4 << 20;
 
 /// Reads the secrets: `[pc01]` with `secret = "…"` and, unless it is the machine's name, `user = "…"`.
 pub fn read_secrets(path: &Path) -> Result<Secrets, String> {
     let said = |problem: String| format!("{}: {problem}", path.display());
-    let mut file = File::open(path).map_err(|error| said(error.to_string()))?;
+    let open = OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
+    let file = open.map_err(|error| said(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| said(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(said("is no regular file".to_owned()));
+    }
     if metadata.mode() & 0o077 != 0 || metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(said("it holds secrets and is not its owner's alone; chown it to root and chmod it to 600".to_owned()));
     }
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| said(error.to_string()))?;
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| said(error.to_string()))?;
+    if text.len() as u64 > LARGEST {
+        return Err(said(format!("is larger than {LARGEST} bytes")));
+    }
     parse(&text).map_err(said)
 }
 
@@ -87,6 +98,9 @@ mod tests {
             assert!(read.is_ok_and(|secrets| secrets.len() == 1) || !fine);
         }
         assert!(read_secrets(&directory.path().join("none")).is_err());
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("made");
+        assert!(read_secrets(&fifo).is_err_and(|why| why.contains("regular file")), "and is not waited for");
     }
 
     #[test]

@@ -57,6 +57,7 @@ type Stamp = (u64, u64, u64, i64, i64);
 /// Watches the published table and the loaders it names.
 #[derive(Debug)]
 pub struct TableSource {
+    state: PathBuf,
     path: PathBuf,
     seen: Option<Stamp>,
     table: Option<(BootTable, Generation)>,
@@ -81,6 +82,7 @@ impl TableSource {
     /// Of a state directory; nothing is read yet.
     pub fn new(state: &Path) -> Self {
         Self {
+            state: state.to_owned(),
             path: state.join(PATH),
             seen: None,
             table: None,
@@ -98,7 +100,7 @@ impl TableSource {
     pub fn poll(&mut self) -> Option<Served> {
         let table_changed = self.read_table() | self.read_secrets();
         let (table, generation) = self.table.as_ref()?;
-        let Listing { files, left_out } = list(table.loaders.as_deref());
+        let Listing { files, left_out } = list_beside(&self.state, table.loaders.as_deref());
         if left_out != self.left_out {
             left_out.iter().for_each(|what| tracing::warn!("{what}"));
             self.left_out = left_out;
@@ -208,6 +210,22 @@ struct Listing {
     left_out: Option<String>,
 }
 
+/// The same, unless what is barista's own lies in that directory: secrets, leases, what machines did.
+fn list_beside(state: &Path, directory: Option<&str>) -> Listing {
+    let own = fs::canonicalize(state).ok();
+    let named = directory.and_then(|directory| fs::canonicalize(directory).ok());
+    match (own, named) {
+        (Some(own), Some(named))
+            if own.starts_with(&named) || named.starts_with(&own) && !named.starts_with(own.join("loaders")) =>
+        {
+            let mut listing = Listing::default();
+            listing.leave_out(&named, "barista keeps its own there; of its state directory only loaders/ may be served");
+            listing
+        }
+        _ => list(directory),
+    }
+}
+
 /// Lists the operator's directory whole, with what lies below it, and of a distribution's what firmware loads.
 ///
 /// The operator vouches for this directory, and distributions put links in it (Debian's `ipxe.efi` points to `/boot`), so
@@ -314,6 +332,24 @@ fn largest_block(table: &BootTable) -> usize {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_directory_with_the_secrets_in_it_is_not_served() {
+        let root = tempfile::tempdir().expect("a directory");
+        let state = root.path().join("barista");
+        fs::create_dir_all(state.join("loaders")).expect("made");
+        fs::create_dir_all(state.join("boot")).expect("made");
+        fs::create_dir_all(root.path().join("loaders")).expect("made");
+        for directory in [state.clone(), root.path().to_owned(), state.join("boot")] {
+            fs::write(directory.join("ipxe.efi"), "a loader").expect("written");
+            let listing = list_beside(&state, directory.to_str());
+            assert!(listing.files.is_empty() && listing.left_out.is_some_and(|what| what.contains("its own")), "{directory:?}");
+        }
+        for directory in [root.path().join("loaders"), state.join("loaders")] {
+            fs::write(directory.join("ipxe.efi"), "a loader").expect("written");
+            assert_eq!(list_beside(&state, directory.to_str()).files.len(), 1, "{directory:?}");
+        }
+    }
 
     fn names(directory: &Path) -> Vec<String> {
         list(directory.to_str()).files.into_keys().collect()

@@ -18,7 +18,7 @@ use std::{
         fd::{AsRawFd, RawFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -113,14 +113,44 @@ fn timestamp(seconds: i64, nanoseconds: i64) -> Timestamp {
     Timestamp::new(seconds, nanoseconds).unwrap_or(if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
-/// A file of a store by its path in the site; refuses what a symbolic link or `..` would lead out of the store.
+/// A file of a store by its path in the site; refuses what a symbolic link or `..` would lead out of the store, and every link that
+/// somebody else than root made: it would have root read for him what he may not.
 pub(in crate::host) fn resolve_in_store(store: &Path, path: &str) -> io::Result<PathBuf> {
-    let store = fs::canonicalize(store)?;
-    let file = fs::canonicalize(store.join(path))?;
+    let store = resolve_trusted(&std::path::absolute(store)?, 0)?;
+    let file = resolve_trusted(&store.join(path), 0)?;
     match file.starts_with(&store) || Path::new(path).is_absolute() {
         true => Ok(file),
         false => Err(io::Error::other(format!("leads out of {}", store.display()))),
     }
+}
+
+/// Links that lead to links, as the kernel bounds them too (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+
+/// A path without links, each of which root or this user made.
+fn resolve_trusted(path: &Path, links: u32) -> io::Result<PathBuf> {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            resolved.pop();
+            continue;
+        }
+        resolved.push(part);
+        let metadata = fs::symlink_metadata(&resolved)?;
+        if !metadata.is_symlink() {
+            continue;
+        }
+        if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
+            return Err(io::Error::other(format!("{} is a link that user {} made", resolved.display(), metadata.uid())));
+        }
+        if links >= MOST_LINKS {
+            return Err(io::Error::other(format!("{} leads through too many links", resolved.display())));
+        }
+        let target = fs::read_link(&resolved)?;
+        resolved.pop();
+        resolved = resolve_trusted(&resolved.join(target), links + 1)?;
+    }
+    Ok(resolved)
 }
 
 /// Takes a read lease, which the kernel gives only while nobody has the file open for writing, nor mapped so (fcntl(2), "Leases").
