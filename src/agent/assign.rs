@@ -13,7 +13,7 @@ use crate::desired::NetworkMode;
 use crate::host::{self, GiveError, LockError, RunDir, System, give, offered::Record};
 use crate::names::Iqn;
 use crate::names::{ImageName, MachineName, Mono};
-use crate::observed::occupancy::SystemSeen;
+use crate::observed::occupancy::Initiator;
 use crate::observed::{Observation, Seen, Waiting};
 use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
 use crate::plan::{Prepared, concerning};
@@ -63,9 +63,18 @@ struct Shared {
     busy: BTreeSet<MachineName>,
     /// Which hardware each machine's name stands for, and the boots of which that is still to be learned.
     hardware: Hardware,
-    unproven: BTreeMap<MachineName, (Iqn, ClientUuid)>,
+    unproven: BTreeMap<MachineName, Unproven>,
     /// Boots that wait.
-    waiting: BTreeMap<MachineName, Waiter>,
+    waiting: BTreeMap<(MachineName, ImageName), Waiter>,
+}
+
+/// A boot that was given a disk, of which it is to be seen whether an operating system comes.
+#[derive(Debug)]
+struct Unproven {
+    target: Iqn,
+    uuid: ClientUuid,
+    /// Who fetched the script.
+    peer: IpAddr,
 }
 
 /// A look at the host, and what the site is by it.
@@ -78,7 +87,6 @@ struct LastLook {
 /// A boot that waits.
 #[derive(Debug, Clone)]
 struct Waiter {
-    image: ImageName,
     since: Mono,
     last: Mono,
     intent: Option<Mono>,
@@ -123,10 +131,13 @@ impl Assigner {
         let now = self.now();
         let mut shared = self.lock();
         shared.waiting.retain(|_, waiter| now.since(waiter.last) <= FORGET);
-        let with_intent = |(machine, waiter): (&MachineName, &Waiter)| {
-            Some((machine.clone(), Waiting { image: waiter.image.clone(), intent: waiter.intent? }))
-        };
-        shared.waiting.iter().filter_map(with_intent).collect()
+        let mut waiting: BTreeMap<MachineName, Waiting> = BTreeMap::new();
+        for ((machine, image), waiter) in &shared.waiting {
+            if let Some(intent) = waiter.intent {
+                waiting.entry(machine.clone()).or_default().images.insert(image.clone(), intent);
+            }
+        }
+        waiting
     }
 
     /// The last look.
@@ -158,17 +169,20 @@ impl Assigner {
 
     /// Learns the hardware of machines to whose disks an operating system came; what is known then.
     fn learn(&self, prepared: &Prepared, observation: &Observation) -> Hardware {
-        let is_proven = |target: &Iqn| {
-            let watch = observation.occupancy.as_ref().and_then(|known| known.watches.get(target.as_str()));
-            watch.is_some_and(|watch| matches!(watch.system, SystemSeen::At(_)))
+        let session = |target: &Iqn| {
+            let watch = observation.occupancy.as_ref().and_then(|known| known.watches.get(target.as_str()))?;
+            watch.session.as_ref().filter(|session| session.of == Initiator::System)
         };
         let mut learned = Vec::new();
-        self.lock().unproven.retain(|machine, (target, uuid)| {
-            let is_proven = is_proven(target);
-            if is_proven && let Some(known) = prepared.table.machines.get(machine) {
-                learned.push((machine.clone(), known.macs.clone(), *uuid));
+        self.lock().unproven.retain(|machine, boot| {
+            let Some(session) = session(&boot.target) else { return true };
+            // One from elsewhere says nothing of who fetched the script.
+            if session.address == boot.peer.to_string()
+                && let Some(known) = prepared.table.machines.get(machine)
+            {
+                learned.push((machine.clone(), known.macs.clone(), boot.uuid));
             }
-            !is_proven
+            false
         });
         hardware::learn(&self.system, &self.state, &learned).unwrap_or_else(|error| {
             tracing::error!(%error, "which hardware machines are cannot be kept in {}", self.state.display());
@@ -201,6 +215,15 @@ impl Assigner {
 
     /// Answers a request within its budget.
     pub fn answer(&self, request: &Request) -> Answer {
+        let seen = self.lock().seen.clone();
+        if seen.as_ref().is_some_and(|seen| is_outdated(request, seen)) {
+            return Answer { version: VERSION, decided: Decided::Again { code: AgainCode::Generation } };
+        }
+        // Nothing is locked, made or remembered for a machine that the site does not have.
+        if seen.is_some_and(|seen| !seen.prepared.desired.room.machines.contains_key(&request.machine)) {
+            let refused = || Assignment::Refused { code: RefusalCode::NotInSite, detail: BTreeMap::new() };
+            return Answer::entries(request.entries.iter().map(|image| (image.clone(), refused())).collect());
+        }
         let began = self.now();
         let budget = Duration::from_millis(request.budget).min(LONGEST_BUDGET).saturating_sub(MARGIN);
         let deadline = began + budget;
@@ -284,7 +307,7 @@ impl Assigner {
     }
 
     fn step(&self, request: &Request, image: &ImageName, seen: &LastLook) -> Step {
-        if seen.generation.as_ref().is_some_and(|generation| *generation != request.generation) {
+        if is_outdated(request, seen) {
             return Step::Told(Told::Again);
         }
         if let Some(refusal) = refused_address(&seen.prepared, request) {
@@ -307,13 +330,12 @@ impl Assigner {
         }
         let intent = self.note_waiting(request, image, &observation);
         if let Some(intent) = intent {
-            let waiting = Waiting { image: image.clone(), intent };
-            observation.waiting.insert(request.machine.clone(), waiting);
+            observation.waiting.entry(request.machine.clone()).or_default().images.insert(image.clone(), intent);
         }
-        let ask = Ask { machine: &request.machine, image, boot: request.boot, waited: self.waited(&request.machine) };
+        let ask = Ask { machine: &request.machine, image, boot: request.boot, waited: self.waited(&request.machine, image) };
         let wait = |code| Step::Told(Told::Entry(Assignment::wait(code)));
         match decide(&seen.prepared, &observation, &ask) {
-            Decision::Give(given) => self.give(request, &given),
+            Decision::Give(given) => self.give(request, image, &given),
             Decision::BeginAgain => Step::Told(Told::Again),
             Decision::Unknown => {
                 let code = RefusalCode::NotInSite;
@@ -334,14 +356,15 @@ impl Assigner {
         }
     }
 
-    fn give(&self, request: &Request, given: &Given) -> Step {
+    fn give(&self, request: &Request, image: &ImageName, given: &Given) -> Step {
         match give(&self.system, &self.state, &request.machine, request.boot, given) {
             Ok(()) => {
                 tracing::info!(machine = %request.machine, boot = %request.boot, target = %given.target, "a boot got its disk");
                 let mut shared = self.lock();
-                shared.waiting.remove(&request.machine);
+                shared.waiting.remove(&(request.machine.clone(), image.clone()));
                 if let Some(uuid) = request.uuid {
-                    shared.unproven.insert(request.machine.clone(), (given.target.clone(), uuid));
+                    let boot = Unproven { target: given.target.clone(), uuid, peer: request.peer };
+                    shared.unproven.insert(request.machine.clone(), boot);
                 }
                 // The next who asks finds it on; a kept disk that moved is seen by the next look only.
                 let begun = shared.begun;
@@ -370,24 +393,22 @@ impl Assigner {
         let now = self.now();
         let intent = intent(&request.claims, request.peer, &observation.boot_id, now);
         let mut shared = self.lock();
-        let waiter = shared.waiting.entry(request.machine.clone()).or_insert_with(|| Waiter {
-            image: image.clone(),
-            since: now,
-            last: now,
-            intent,
-        });
-        if waiter.image != *image {
-            *waiter = Waiter { image: image.clone(), since: now, last: now, intent };
-        }
+        let key = (request.machine.clone(), image.clone());
+        let waiter = shared.waiting.entry(key).or_insert(Waiter { since: now, last: now, intent });
         waiter.last = now;
         waiter.intent = newer_intent(waiter.intent, intent);
         waiter.intent
     }
 
-    fn waited(&self, machine: &MachineName) -> Duration {
+    fn waited(&self, machine: &MachineName, image: &ImageName) -> Duration {
         let now = self.now();
-        self.lock().waiting.get(machine).map_or(Duration::ZERO, |waiter| now.since(waiter.since))
+        self.lock().waiting.get(&(machine.clone(), image.clone())).map_or(Duration::ZERO, |waiter| now.since(waiter.since))
     }
+}
+
+/// Whether a request comes from another table than the published one.
+fn is_outdated(request: &Request, seen: &LastLook) -> bool {
+    seen.generation.as_ref().is_some_and(|generation| *generation != request.generation)
 }
 
 /// What an entry is told.
@@ -421,15 +442,19 @@ fn intent(claims: &Claims, peer: IpAddr, boot_id: &str, now: Mono) -> Option<Mon
 fn refused_address(prepared: &Prepared, request: &Request) -> Option<RefusalCode> {
     let table = &prepared.table;
     let own = table.machines.get(&request.machine)?.ip;
-    let offered = request.claims.discovers.iter().rev().find_map(|discover| discover.address);
+    // Anybody can have one more address offered to a machine; that takes none of the others from it.
+    let offered: Vec<std::net::Ipv4Addr> = request.claims.discovers.iter().filter_map(|discover| discover.address).collect();
+    let is_offered = offered.iter().any(|address| IpAddr::V4(*address) == request.peer);
     let contradicts = |address: std::net::Ipv4Addr| IpAddr::V4(address) != request.peer;
     let is_ours = |address: &std::net::Ipv4Addr| {
         let network = table.networks.values().find(|network| network.subnet.contains(address));
         network.is_some_and(|network| network.mode == NetworkMode::Server)
     };
     let refused = match prepared.desired.policy.fetch_address {
-        FetchAddress::Own => own.or(offered).is_none_or(contradicts),
-        FetchAddress::NotContradicted => own.filter(is_ours).or(offered).is_some_and(contradicts),
+        FetchAddress::Own => own.map_or(!is_offered, contradicts),
+        FetchAddress::NotContradicted => {
+            !is_offered && (own.filter(is_ours).is_some_and(contradicts) || own.is_none() && !offered.is_empty())
+        }
     };
     refused.then_some(RefusalCode::OtherAddress)
 }

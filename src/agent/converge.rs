@@ -187,8 +187,17 @@ impl Errand<'_> {
             Observer::Visitor => None,
         };
         let _locks = lock_seats(self.state, &seats);
-        let report = host::apply(self.system, &proposal.plan, &context, progress);
-        self.count_destroyed(&proposal.plan, &report);
+        let report = match self.count_what_goes(&proposal.plan) {
+            Ok(counted) => {
+                let report = host::apply(self.system, &proposal.plan, &context, progress);
+                let spared = counted.saturating_sub(report.destroyed(&proposal.plan));
+                if spared > 0 {
+                    self.enter(&Entry::Spared { count: spared, revision: self.revision.id.clone() });
+                }
+                report
+            }
+            Err(why) => Report::of_nothing(&proposal.plan, &why),
+        };
         if let Observer::Agent(agent) = self.observer {
             agent.between().backoff.take_in(&report, Mono::from(self.system.kernel.boottime()));
         }
@@ -207,17 +216,23 @@ impl Errand<'_> {
         self.enter(&Entry::Allowance { allowed, revision: self.revision.id.clone() });
     }
 
-    fn count_destroyed(&self, plan: &Plan, report: &Report) {
-        let count = report.destroyed(plan);
-        if count > 0 {
-            self.enter(&Entry::Destroyed { count, revision: self.revision.id.clone() });
+    /// Counts the kept disks and versions that this plan has lose their data before any of them does: whoever is killed in between
+    /// has counted too much, never too little.
+    fn count_what_goes(&self, plan: &Plan) -> Result<u32, String> {
+        let count = plan.open().filter(|change| change.purpose == Purpose::Site).map(|change| change.loses).sum();
+        if count > 0 && !self.enter(&Entry::Destroyed { count, revision: self.revision.id.clone() }) {
+            return Err(format!("{count} disks and versions would lose their data, and nobody could count them"));
         }
+        Ok(count)
     }
 
-    fn enter(&self, entry: &Entry) {
-        if let Err(error) = Commands::new(self.system, self.state).add(entry) {
+    /// Whether the entry stands.
+    fn enter(&self, entry: &Entry) -> bool {
+        let added = Commands::new(self.system, self.state).add(entry);
+        if let Err(error) = &added {
             tracing::error!(%error, "the journal of commands cannot be written in {}", self.state.display());
         }
+        added.is_ok()
     }
 
     fn read(&self, scope: &Scope, reading: Reading) -> Observation {

@@ -1,7 +1,7 @@
 //! Which hardware a machine's name stands for: the UUID that its firmware named at a boot from which an operating system came.
 //!
 //! Two machines with one Ethernet address would take turns at one seat. **Invariant:** only an operating system's session teaches
-//! anything; what cannot be read makes nobody another machine; a UUID that several machines name tells of none.
+//! anything; what cannot be read makes nobody another machine; a UUID that another machine named before tells of none.
 
 use crate::boot::assignment::ClientUuid;
 use crate::host::System;
@@ -72,7 +72,9 @@ impl Hardware {
         let Some(uuid) = uuid.filter(|uuid| !uuid.is_placeholder()) else { return false };
         let known = names.into_iter().find_map(|name| self.machines.get(name));
         let known = known.filter(|known| macs.iter().any(|mac| known.macs.contains(mac)));
-        known.and_then(|known| known.uuid).is_some_and(|known| !known.is_same(uuid))
+        // Some boards make theirs of the first card that is switched on, so that it changes with them (metal-hammer 52).
+        let is_of_its_cards = |uuid: ClientUuid| macs.iter().any(|mac| mac.octets() == uuid.node());
+        known.and_then(|known| known.uuid).is_some_and(|known| !known.is_same(uuid) && !is_of_its_cards(uuid))
     }
 
     /// Takes in that an operating system came of a boot of this machine; whether that is news.
@@ -80,17 +82,17 @@ impl Hardware {
         if uuid.is_placeholder() {
             return false;
         }
-        let mut is_shared = false;
-        for (_, other) in self.machines.iter_mut().filter(|(name, _)| *name != machine) {
-            if other.uuid.is_some_and(|known| known.is_same(uuid)) && !macs.iter().any(|mac| other.macs.contains(mac)) {
-                (other.uuid, is_shared) = (None, true);
-            }
-        }
+        // What was proven of the other stands: whoever comes later says nothing with it.
+        let is_shared = self.machines.iter().any(|(name, other)| {
+            name != machine
+                && other.uuid.is_some_and(|known| known.is_same(uuid))
+                && !macs.iter().any(|mac| other.macs.contains(mac))
+        });
         let known = Known { uuid: Some(uuid).filter(|_| !is_shared), macs: macs.iter().copied().collect() };
         let before = self.machines.get(machine);
         // One that others named too stays untold.
         if before.is_some_and(|before| before.macs == known.macs && (before.uuid.is_none() || before.uuid == known.uuid)) {
-            return is_shared;
+            return false;
         }
         self.machines.insert(machine.clone(), known);
         true
@@ -149,12 +151,19 @@ mod tests {
         assert!(!hardware.is_other([&pc01], &macs[..1], None), "some firmware says none");
         let same_in_uefi = "44454c4c-4200-1035-8054-b2c04f4d3132";
         assert!(!hardware.is_other([&pc01], &macs[..1], uuid(same_in_uefi)), "SMBIOS has its first fields in either order");
-        for placeholder in ["00000000-0000-0000-0000-000000000000", "03000200-0400-0500-0006-000700080009"] {
+        let of_its_card = "00000000-0000-1000-8000-525400770001";
+        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(of_its_card)), "made of its own card");
+        // FOG 196: every board of one maker said the second.
+        let placeholders = [
+            "00000000-0000-0000-0000-000000000000",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            "03000200-0400-0500-0006-000700080009",
+        ];
+        for placeholder in placeholders {
             assert!(!hardware.is_other([&pc01], &macs[..1], uuid(placeholder)), "{placeholder}");
         }
-        assert!(hardware.learn(&pc02, &macs[1..], uuid(ONE).expect("there")), "a board maker's joke");
-        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(TWO)) && !hardware.is_other([&pc02], &macs[1..], uuid(TWO)));
-        hardware.learn(&pc01, &macs[..1], uuid(ONE).expect("there"));
-        assert!(!hardware.is_other([&pc01], &macs[..1], uuid(TWO)), "and stays one");
+        assert!(hardware.learn(&pc02, &macs[1..], uuid(ONE).expect("there")), "edk2-platforms 276: one for every board");
+        assert!(!hardware.is_other([&pc02], &macs[1..], uuid(TWO)), "its own says nothing");
+        assert!(hardware.is_other([&pc01], &macs[..1], uuid(TWO)), "and takes nothing from the other");
     }
 }

@@ -82,6 +82,12 @@ impl ClientUuid {
         bytes.iter().all(|byte| byte == &bytes[0]) || Self::PLACEHOLDERS.contains(&self.0.as_u128())
     }
 
+    /// The Ethernet address that it ends in, as those that a board makes from its cards do (RFC 9562 §5.1).
+    pub fn node(self) -> [u8; 6] {
+        let bytes = self.0.as_bytes();
+        [bytes[10], bytes[11], bytes[12], bytes[13], bytes[14], bytes[15]]
+    }
+
     /// Whether both are one machine's: SMBIOS stores the first three fields with their bytes in the other order since 2.6, and not
     /// every firmware knows (DMTF DSP0134 §7.2.1).
     pub fn is_same(self, other: Self) -> bool {

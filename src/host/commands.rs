@@ -30,8 +30,15 @@ pub enum Entry {
         /// By which commit.
         revision: String,
     },
-    /// So many did.
+    /// So many are about to.
     Destroyed {
+        /// How many.
+        count: u32,
+        /// By which commit.
+        revision: String,
+    },
+    /// So many that were about to did not.
+    Spared {
         /// How many.
         count: u32,
         /// By which commit.
@@ -57,6 +64,8 @@ fn drawn_together(entries: Vec<Entry>) -> Vec<Entry> {
             (Entry::Destroyed { count, revision }, Some(Entry::Destroyed { count: sum, revision: last })) => {
                 (*sum, *last) = (sum.saturating_add(count), revision);
             }
+            (Entry::Spared { count, .. }, Some(Entry::Destroyed { count: sum, .. })) => *sum = sum.saturating_sub(count),
+            (Entry::Spared { .. }, _) => {}
             (entry @ Entry::Destroyed { .. }, _) => counted.push(entry),
             (entry @ Entry::Forced { .. }, _) => {
                 let of = |entry: &Entry| match entry {
@@ -93,6 +102,7 @@ impl<'a> Commands<'a> {
                     match entry {
                         Entry::Allowance { allowed, .. } => (journal.allowance, journal.destroyed) = (Some(allowed), 0),
                         Entry::Destroyed { count, .. } => journal.destroyed = journal.destroyed.saturating_add(count),
+                        Entry::Spared { count, .. } => journal.destroyed = journal.destroyed.saturating_sub(count),
                         Entry::Forced { machine, boot_id, at } if boot_id == this => drop(journal.forced.insert(machine, at)),
                         Entry::Forced { .. } => {}
                     }

@@ -107,13 +107,19 @@ pub struct Observation {
 }
 
 /// A boot that waits for a disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Waiting {
-    /// What it boots.
-    pub image: ImageName,
-    /// When its firmware asked for an address: what showed no sign of life since is what it used before.
-    pub intent: Mono,
+    /// What it may boot and has no disk for, by when its firmware asked for an address: what showed no sign of life since is what it
+    /// used before.
+    pub images: BTreeMap<ImageName, Mono>,
+}
+
+impl Waiting {
+    /// When its firmware asked last.
+    pub fn intent(&self) -> Option<Mono> {
+        self.images.values().max().copied()
+    }
 }
 
 /// A change that failed and is not to be tried again yet.

@@ -107,6 +107,9 @@ pub struct Watch {
     pub sign: Mono,
     /// For how long, in sum, it has been offered and silent since.
     pub quiet: Duration,
+    /// Silent looks since then that lie apart, the newest last.
+    #[serde(default)]
+    pub silent: Vec<Mono>,
     /// Its commands at the last look.
     pub commands: u64,
     /// Its writes at the last look; none where they could not be read.
@@ -250,16 +253,21 @@ impl Occupancy {
     /// Whether a target showed nothing since `moment`, and no session in two looks five seconds apart after it: what a boot's intent
     /// needs of the disk it used before.
     pub fn is_still_since(&self, target: &str, moment: Mono) -> bool {
-        const APART: Duration = Duration::from_secs(5);
         self.watches.get(target).is_some_and(|watch| {
             watch.session.is_none()
                 && watch.at == self.at
                 && watch.sign < moment
                 && watch.since < moment
-                && watch.at.since(moment.max(watch.sign)) >= APART
+                && watch.silent.iter().any(|look| *look >= moment && watch.at.since(*look) >= APART)
         })
     }
 }
+
+/// How far two looks at which nobody is there must lie apart.
+const APART: Duration = Duration::from_secs(5);
+
+/// So many of them are remembered.
+const SILENT_KEPT: usize = 4;
 
 impl Watch {
     /// The first look at a target: nothing is known of what was before.
@@ -270,6 +278,7 @@ impl Watch {
             at,
             sign: at,
             quiet: Duration::ZERO,
+            silent: Vec::new(),
             commands: seen.commands.present().copied().unwrap_or(0),
             writes: seen.writes.present().copied(),
             session: session_seen(None, seen, at),
@@ -295,6 +304,13 @@ impl Watch {
         let is_silent = seen.session == Seen::Absent && seen.sessions == 0 && commands == Some(self.commands);
         let wrote = writes.is_none() || self.writes.is_none() || writes != self.writes;
         let is_system = matches!(initiator(seen), Some(Initiator::System)) || matches!(seen.session, Seen::Unreadable(_));
+        let mut silent = if is_silent && !is_gap { self.silent.clone() } else { Vec::new() };
+        if is_silent && silent.last().is_none_or(|last| at.since(*last) >= APART) {
+            silent.push(at);
+            if silent.len() > SILENT_KEPT {
+                silent.remove(0);
+            }
+        }
         let counts = is_silent && seen.offering == Offering::On && look.network == Network::Up;
         Self {
             machine: self.machine.clone(),
@@ -306,6 +322,7 @@ impl Watch {
                 (true, true) => self.quiet.saturating_add(counted),
                 (true, false) => self.quiet,
             },
+            silent,
             commands: commands.unwrap_or(self.commands),
             writes,
             system: if is_system || wrote { SystemSeen::At(at) } else { self.system },

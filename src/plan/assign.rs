@@ -10,7 +10,7 @@ use super::view::{Kind, MachineSeen, Need, SideSeen, State, image_of, is_clone, 
 use super::{PortalGroup, Prepared, TargetPlan, stock_of};
 use crate::desired::{DiskSeat, Reset, SeatId};
 use crate::names::{BootNonce, DiskId, Handle, ImageName, Iqn, Lun, MachineName, Mono, Side};
-use crate::observed::{Boot, Lio, Observation, Seen, Waiting};
+use crate::observed::{Boot, Lio, Observation, Seen};
 use crate::site::StaleBoot;
 use std::time::Duration;
 
@@ -319,11 +319,6 @@ pub fn newer_intent(known: Option<Mono>, heard: Option<Mono>) -> Option<Mono> {
         (Some(known), Some(heard)) if heard.since(known) < STANDS => Some(known),
         (known, heard) => heard.or(known),
     }
-}
-
-/// A boot that waits, for the plan.
-pub fn waiting(image: &ImageName, intent: Mono) -> Waiting {
-    Waiting { image: image.clone(), intent }
 }
 
 /// The target that a side of a seat has or gets; for whoever shows it.

@@ -533,6 +533,15 @@ impl Plan {
 }
 
 impl Report {
+    /// Of a plan of which nothing was begun, and why.
+    pub fn of_nothing(plan: &Plan, why: &str) -> Self {
+        let change = |(at, change): (usize, &Change)| {
+            change.is_open().then(|| (ChangeId(at as u32), change.subject.clone(), Outcome::Failed(why.to_owned())))
+        };
+        let outcomes = plan.changes.iter().enumerate().filter_map(change).collect();
+        Self { version: VERSION, revision: plan.revision.clone(), outcomes }
+    }
+
     /// How many kept disks and versions of the site lost their data when this plan was carried out.
     pub fn destroyed(&self, plan: &Plan) -> u32 {
         let done = self.outcomes.iter().filter(|(_, _, outcome)| *outcome == Outcome::Done);

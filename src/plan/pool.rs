@@ -124,8 +124,10 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
         if makes && let Some(hold) = state.no_new.clone() {
             intent.hold(hold);
         }
+        let only_raises =
+            matches!(&intent.work, Work::Pool(ops) if ops.iter().all(|op| matches!(op, DiskOp::RaiseRecord { .. })));
         draft.add(subject(context), intent);
-        state.made_by = Some(subject(context));
+        state.made_by = Some(subject(context)).filter(|_| !only_raises);
     }
     state
 }
@@ -139,11 +141,11 @@ fn plan_record(context: &Context<'_>, pool: Option<&Lv>, state: &mut PoolState, 
         let is_current =
             offered.server_boot == server_boot(&observation.boot_id) && observation.now.since(offered.since) < EPOCH_LASTS;
         if !is_current && pool.is_some() {
-            state.epoch += 1;
             if ops.is_empty() {
                 *reason = Reason::OldEpoch;
             }
-            ops.push(DiskOp::RaiseRecord { from: mark, to: state.epoch });
+            // What this plan makes is of the epoch before, so that nobody's disk waits for this.
+            ops.push(DiskOp::RaiseRecord { from: mark, to: state.epoch + 1 });
         }
         return;
     }

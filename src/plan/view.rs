@@ -138,6 +138,12 @@ impl<'a> MachineSeen<'a> {
             return Some(Proof::Forced);
         }
         let (occupancy, target) = (context.occupancy?, side.target?);
+        // Whoever plans beside the agent has an older look of it than his own: where they differ, somebody was there since.
+        let now = context.exports.targets.get(target)?;
+        let is_as_watched = occupancy.watches.get(target).is_some_and(|watch| now.commands() == Seen::Present(watch.commands));
+        if !is_as_watched || now.seen.sessions > 0 || now.session() != Seen::Absent {
+            return None;
+        }
         let is_later = |other: &&SideSeen<'a>| match (other.sequence, side.sequence) {
             (Some(other), Some(this)) => other > this,
             // What was offered under this record is later than what no record names.
@@ -154,7 +160,7 @@ impl<'a> MachineSeen<'a> {
         }
         let waiting =
             context.observation.waiting.get(&side.seat.machine).filter(|_| matches!(need, Need::Boot | Need::Rename))?;
-        occupancy.is_still_since(target, waiting.intent).then_some(Proof::BootIntent)
+        occupancy.is_still_since(target, waiting.intent()?).then_some(Proof::BootIntent)
     }
 
     /// Whether a person said that the machine is off, and nothing on the side says otherwise since.
@@ -259,6 +265,15 @@ fn decide_state(context: &Context<'_>, own: &[(&DiskId, &Disk)], target: Option<
 }
 
 impl<'a> SideSeen<'a> {
+    /// Whether it would count as clean by the record alone, which does not name it.
+    pub fn is_unrecorded(&self, context: &Context<'a>) -> bool {
+        let Some(offered) = context.offered else { return false };
+        self.own.iter().any(|(_, disk)| {
+            let is_known = disk.marks.epoch.is_some_and(|made| (offered.begun..=offered.epoch).contains(&made));
+            is_known && !offered.disks.contains_key(&disk.handle)
+        })
+    }
+
     /// Whether its own disks are what a boot of this seat should get of them.
     pub fn is_current(&self, context: &Context<'a>, seat: &DiskSeat) -> bool {
         let mut wanted = seat.disks.iter().filter(|disk| is_own(seat, disk, self.kind));

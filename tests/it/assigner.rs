@@ -112,7 +112,7 @@ fn another_machine_with_the_same_address_is_refused_until_a_person_accepts_it() 
     let desk = Desk::new(&plain(1));
     let work = |boot, uuid| {
         let target = desk.given("pc01", boot, Some(uuid));
-        desk.room.host.login(&target, PC01).expect("logs in");
+        desk.room.host.login_as(&target, PC01, "00023d000001", "192.168.77.101").expect("logs in");
         desk.room.host.write(&target, PC01, 0, 4096).expect("writes");
         desk.look();
         desk.room.settle(&plain(1));

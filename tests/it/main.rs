@@ -32,6 +32,7 @@ mod interrupt;
 mod layering;
 mod netns;
 mod operator;
+mod peers_disks;
 mod plan_cases;
 mod plan_converge;
 mod plan_options;

@@ -39,6 +39,13 @@ pub struct Room {
 impl Room {
     /// A host with an empty volume group `cafe` of a tebibyte, and sources `alpha.raw`, `beta.raw`, `games.raw` of 256 KiB.
     pub fn new() -> Self {
+        let room = Self::empty();
+        room.host.add_vg("cafe", 1 << 40);
+        room
+    }
+
+    /// The same without the group.
+    pub fn empty() -> Self {
         let host = FakeHost::new();
         let boot_id = host.system().kernel.boot_id();
         let room = Self {
@@ -49,7 +56,6 @@ impl Room {
             waiting: RefCell::default(),
         };
         room.host.one_lane();
-        room.host.add_vg("cafe", 1 << 40);
         for source in ["alpha.raw", "beta.raw", "games.raw"] {
             room.source(source, &vec![7; 256 << 10]);
         }
@@ -218,9 +224,13 @@ impl Room {
 
     /// A machine says by its firmware's DISCOVER that it boots and waits.
     pub fn wait(&self, machine: &str, image: &str) {
-        let intent = self.host.system().kernel.boottime().into();
-        let waiting = Waiting { image: image.parse().expect("legal"), intent };
-        self.waiting.borrow_mut().insert(machine.parse().expect("legal"), waiting);
+        let heard = self.host.system().kernel.boottime().into();
+        let (machine, image): (MachineName, barista::names::ImageName) =
+            (machine.parse().expect("legal"), image.parse().expect("legal"));
+        let mut waiting = self.waiting.borrow_mut();
+        let images = &mut waiting.entry(machine).or_default().images;
+        let known = images.get(&image).copied();
+        images.extend(assign::newer_intent(known, Some(heard)).map(|intent| (image, intent)));
     }
 
     /// A machine boots an image, its system logs in and writes a MiB to its system disk; its target.

@@ -309,6 +309,7 @@ pub fn skip(known: &mut Occupancy, look: &Look, time: Duration) {
     for (name, watch) in &mut known.watches {
         let Some(seen) = targets.get(name) else { continue };
         watch.at = known.at;
+        watch.silent = if watch.session.is_some() { Vec::new() } else { vec![known.at] };
         if watch.session.is_some() {
             watch.sign = known.at;
             if matches!(watch.system, barista::observed::occupancy::SystemSeen::At(_))

@@ -17,8 +17,10 @@ impl<'p, 'a> Planner<'p, 'a> {
             State::Used => false,
         };
         let sides: Vec<&SideSeen<'a>> = self.seen.of(id).filter(|side| side.kind == Kind::PerBoot).collect();
-        let (ready, outdated): (Vec<&SideSeen<'a>>, Vec<&SideSeen<'a>>) =
+        let (ready, mut outdated): (Vec<&SideSeen<'a>>, Vec<&SideSeen<'a>>) =
             sides.iter().copied().filter(unused).partition(|side| side.is_current(self.context, seat));
+        // One that a boot was told of goes by proof, as a used one does.
+        outdated.retain(|side| side.state == State::Fresh);
         let mut made = None;
         if ready.is_empty()
             && !sides.iter().any(|side| matches!(side.state, State::Named(_)) && side.is_current(self.context, seat))
@@ -49,7 +51,7 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     /// Removes the used side that was offered longest ago for a boot that waits, where nothing shows that its machine is still on it.
     pub(super) fn free_for_boot(&mut self, id: &SeatId, sides: &[&SideSeen<'a>]) {
-        if self.context.observation.waiting.get(self.machine).is_none_or(|waiting| waiting.image != id.image) {
+        if self.context.observation.waiting.get(self.machine).is_none_or(|waiting| !waiting.images.contains_key(&id.image)) {
             return;
         }
         let used = sides.iter().filter(|side| side.state != State::Fresh && !side.is_kept());

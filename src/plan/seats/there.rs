@@ -30,11 +30,8 @@ impl<'p, 'a> Planner<'p, 'a> {
     pub(super) fn goes(&mut self, side: &SideSeen<'a>, seat: Option<&DiskSeat>) -> bool {
         let is_lasting_here = seat.is_some_and(|seat| !seat.is_reset_at_boot());
         let is_the_lasting = self.lasting_side(&side.seat).is_some_and(|lasting| std::ptr::eq(lasting, side));
-        let unused = match side.state {
-            State::Fresh => true,
-            State::Named(_) => side.is_untouched(self.context),
-            State::Used => false,
-        };
+        // Somebody who was told of it may stand at its menu.
+        let unused = side.state == State::Fresh;
         match (seat, side.kind) {
             (None, _) => {
                 let proof = if unused { None } else { self.seen.proof(self.context, side, Need::Commit) };
@@ -103,6 +100,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         let disruption = match (unused, is_kept || side.kind == Kind::Lasting) {
             (true, false) => Disruption::None,
             (false, false) => Disruption::Resets,
+            // A disk that every boot had goes by its policy where another has taken its place.
+            (_, true) if is_wanted && !is_kept => Disruption::Resets,
             (_, true) => Disruption::LosesData,
         };
         let what = side.version().map(|version| format!("{}@{version}", side.named.image)).unwrap_or_default();
@@ -111,7 +110,8 @@ impl<'p, 'a> Planner<'p, 'a> {
             .touching(side.own.iter().map(|(_, disk)| &disk.handle))
             .after(after)
             .held(self.pool.no_touch.clone());
-        if is_upkeep {
+        // What was kept is never daily work: it is shown, and it counts.
+        if is_upkeep && disruption != Disruption::LosesData {
             intent = intent.upkeep();
         }
         let image = self.context.storage.image_now(&side.named.image).clone();
@@ -227,7 +227,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             self.draft.add(subject.clone(), intent);
             return;
         };
-        let open = (plan.portal_group == PortalGroup::On && target.portal_group == PortalGroup::Off).then(|| ExportOp::Open {
+        let is_off = target.portal_group == PortalGroup::Off;
+        let is_unrecorded = side.kind == Kind::PerBoot && side.is_unrecorded(self.context);
+        let open = (plan.portal_group == PortalGroup::On && (is_off || is_unrecorded)).then(|| ExportOp::Open {
             target: plan.name.clone().unwrap_or_else(|| target.name.parse().expect("a target of ours has a legal name")),
             machine: self.machine.clone(),
             disks: plan.luns.values().filter_map(|lun| lun.handle.clone()).collect(),
@@ -243,7 +245,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Fit::Fits => Intent::new(
                 Action::Alter,
                 "its target",
-                differs("its portal group is off"),
+                differs(if is_off { "its portal group is off" } else { "no record says that its disks were offered" }),
                 Work::Live(open.into_iter().collect()),
             ),
             Fit::Live(what, mut ops) => {
@@ -262,9 +264,11 @@ impl<'p, 'a> Planner<'p, 'a> {
                 let mut intent =
                     Intent::new(Action::Replace, "its target", differs(&what), Work::ShowAnew(old, stale, alter, Box::new(plan)))
                         .disrupting(Disruption::DropsSession);
-                // One that lets nobody in and has nobody has no session to lose: a run that was cut off left it so.
-                let is_empty =
-                    target.portal_group == PortalGroup::Off && target.seen.sessions == 0 && target.session() == Seen::Absent;
+                // One that lets nobody in, or listens nowhere, and has nobody has no session to lose.
+                let is_deaf = target.seen.tpgs.values().all(|tpg| tpg.portals.is_empty());
+                let is_empty = (target.portal_group == PortalGroup::Off || is_deaf)
+                    && target.seen.sessions == 0
+                    && target.session() == Seen::Absent;
                 if !unused && !is_empty && self.seen.proof(self.context, side, Need::Rename).is_none() {
                     intent.hold(Hold::Occupied { machine: self.machine.clone(), sign: self.seen.sign(self.context, side) });
                 }
