@@ -3,13 +3,13 @@
 use crate::room::{Files, PC01, Room, cafe, prepare};
 use barista::agent::{assign::Assigner, bell::Bell, hardware};
 use barista::boot::assignment::{
-    Answer, Assignment, Claims, Decided, Fetch, Generation, RefusalCode, Request, Stamp, VERSION, WaitCode,
+    Answer, Assignment, Claims, Decided, Discover, Fetch, Generation, RefusalCode, Request, Stamp, VERSION, WaitCode,
 };
 use barista::host::RunDir;
-use barista::names::BootNonce;
+use barista::names::{BootNonce, ImageName};
 use barista::observed::Seen;
 use barista::plan::Prepared;
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 struct Desk {
     room: Room,
@@ -38,6 +38,11 @@ impl Desk {
 
     /// A boot asks; nothing is waited for.
     fn ask(&self, machine: &str, boot: u64, uuid: Option<&str>) -> Assignment {
+        self.ask_for(machine, boot, uuid, &["alpha"]).into_values().next().expect("one was asked for")
+    }
+
+    /// The same for several images of its menu.
+    fn ask_for(&self, machine: &str, boot: u64, uuid: Option<&str>, images: &[&str]) -> BTreeMap<ImageName, Assignment> {
         let kernel = &self.room.host.system().kernel;
         let table = std::fs::read_to_string(self.room.state.path().join(barista::boot::table::PATH)).expect("is published");
         let now = Stamp(u64::try_from(kernel.boottime().as_millis()).expect("a short time"));
@@ -49,18 +54,18 @@ impl Desk {
             generation: Generation::of(&table),
             peer,
             uuid: uuid.map(|uuid| uuid.parse().expect("a UUID")),
-            entries: vec!["alpha".parse().expect("a name")],
+            entries: images.iter().map(|image| image.parse().expect("a name")).collect(),
             claims: Claims {
                 boot_id: kernel.boot_id(),
                 now,
-                discovers: Vec::new(),
+                discovers: vec![Discover { at: now, address: None }],
                 issued: Fetch { at: now, peer },
                 fetches: vec![Fetch { at: now, peer }],
             },
             budget: 0,
         };
         match self.assigner.answer(&request) {
-            Answer { decided: Decided::Entries(entries), .. } => entries.into_values().next().expect("one was asked for"),
+            Answer { decided: Decided::Entries(entries), .. } => entries,
             other => panic!("{other:?}"),
         }
     }
@@ -134,4 +139,45 @@ fn another_machine_with_the_same_address_is_refused_until_a_person_accepts_it() 
     desk.look();
     desk.given("pc01", 7, Some(ITS_OWN));
     assert!(matches!(desk.room.observe(&desk.prepared).offered, Seen::Present(_)));
+}
+
+#[test]
+fn a_boot_that_asks_for_two_images_waits_for_each_by_itself() {
+    let both = crate::room::with(&plain(1), "images/beta.toml", "\"never\"", "\"every-boot\"");
+    let desk = Desk::new(&both);
+    for boot in 1..3 {
+        let target = desk.given("pc01", boot, None);
+        desk.room.host.login(&target, PC01).expect("logs in");
+        desk.room.host.write(&target, PC01, 0, 4096).expect("writes");
+        desk.room.host.logout(&target, PC01);
+        desk.look();
+        desk.room.apply(&both);
+        desk.look();
+    }
+    let told = |boot| desk.ask_for("pc01", boot, None, &["alpha", "beta"]);
+    let is_given = |told: &Assignment| matches!(told, Assignment::Assigned { .. });
+    let (alpha, beta): (ImageName, ImageName) = ("alpha".parse().expect("a name"), "beta".parse().expect("a name"));
+    let first = told(9);
+    assert!(!is_given(&first[&alpha]) && is_given(&first[&beta]), "{first:?}");
+    let waits = desk.assigner.waiting();
+    let images: Vec<String> = waits.values().flat_map(|waiting| waiting.images.keys().map(ToString::to_string)).collect();
+    assert_eq!(images, ["alpha"], "the disk that it was given ends no other wait");
+    desk.room.host.advance(std::time::Duration::from_secs(5));
+    told(9);
+    assert_eq!(desk.assigner.waiting(), waits, "and the wait goes on from when it began");
+}
+
+#[test]
+fn a_machine_that_the_site_does_not_have_costs_nothing() {
+    let desk = Desk::new(&plain(1));
+    for number in 2..40 {
+        let told = desk.ask(&format!("pc{number:02}"), 1, None);
+        assert!(matches!(told, Assignment::Refused { code: RefusalCode::NotInSite, .. }), "{told:?}");
+    }
+    let seats = desk.room.state.path().join("run/seats");
+    assert_eq!(std::fs::read_dir(&seats).map_or(0, Iterator::count), 0);
+    assert!(desk.assigner.waiting().is_empty());
+    desk.given("pc01", 1, None);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(seats.join("pc01")).expect("its lock"));
+    assert_eq!(mode & 0o777, 0o600, "whoever may open it may lock it");
 }

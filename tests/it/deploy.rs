@@ -234,3 +234,29 @@ fn a_file_that_is_exchanged_for_another_kind_is_not_opened() {
     assert!(matches!(&tree.entries["fifo"], Entry::Unreadable(why) if why.contains("neither a file nor a directory")));
     assert!(matches!(&tree.entries["site.toml"], Entry::File(_)));
 }
+
+#[test]
+fn a_tree_of_a_few_objects_that_unfolds_without_end_is_no_site() {
+    let work = Work::new();
+    work.commit("first");
+    let tree = |lines: &str| {
+        let path = work.root.path().join("lines");
+        std::fs::write(&path, lines).unwrap();
+        let made = std::process::Command::new("git")
+            .current_dir(&work.tree)
+            .args(["mktree"])
+            .stdin(std::fs::File::open(&path).unwrap())
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    };
+    let mut inner = tree("");
+    for _ in 0..25 {
+        let lines: String = ('a'..='z').map(|name| format!("040000 tree {inner}\t{name}\n")).collect();
+        inner = tree(&lines);
+    }
+    let commit = work.git(&["commit-tree", "-m", "a bomb", &inner]);
+    let read = Repo::open(&work.tree).unwrap().tree(&id(commit.trim()));
+    assert!(read.is_err_and(|error| error.to_string().contains("not a site") || format!("{error:?}").contains("Entries")));
+}

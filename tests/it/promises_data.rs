@@ -215,3 +215,29 @@ fn l_an_images_rename_that_is_cut_anywhere_comes_to_its_end() {
         }
     }
 }
+
+#[test]
+fn j_kept_disks_that_a_change_of_policy_lets_go_are_shown_and_counted() {
+    let room = Room::new();
+    let consent = |files: &Files| with(files, "site.toml", "may-destroy = []", "may-destroy = [\"*\"]");
+    let few = consent(&with(&cafe(3), "site.toml", "max-destroy = 50", "max-destroy = 1"));
+    room.settle(&few);
+    let names = ["pc01", "pc02", "pc03"];
+    for name in names {
+        room.use_seat(&few, name, "beta");
+    }
+    let loose = with(&few, "images/beta.toml", "\"never\"", "\"every-boot\"");
+    room.carry_out(&loose);
+    for name in names {
+        room.work(&loose, name, "beta");
+    }
+    room.pass(&loose, std::time::Duration::from_secs(120));
+    let plan = room.plan(&loose);
+    let said = text(&plan);
+    assert!(said.contains("3 kept disks"), "{said}");
+    assert!(plan.held().any(|(_, hold)| matches!(hold, Hold::TooMuch { destroys: 3, allowed: 1 })), "{said}");
+    room.apply(&loose);
+    for name in names {
+        assert!(room.host.content("cafe", &format!("seat.{name}.beta.a")).is_some_and(|content| content.writes > 0), "{name}");
+    }
+}

@@ -393,3 +393,41 @@ fn a_machine_that_worked_on_another_image_meanwhile_gets_a_clean_disk_when_it_wa
     let told = room.ask(&cafe(1), "pc01", "alpha");
     assert!(matches!(told, barista::plan::assign::Decision::Give(_)), "{told:?}\n{}", text(&room.plan(&cafe(1))));
 }
+
+#[test]
+fn a_side_that_a_machine_at_its_menu_was_told_of_outlives_a_new_version() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let told = room.boot(&cafe(1), "pc01", "alpha");
+    let update = with(&cafe(1), "images/alpha.toml", "current = \"1\"", "current = \"2\"");
+    let second = format!("{}[[version]]\nname = \"2\"\nsource = \"beta.raw\"\n", update["images/alpha.toml"]);
+    let update = with(&update, "images/alpha.toml", &update["images/alpha.toml"], &second);
+    for _ in 0..3 {
+        room.apply(&update);
+        room.pass(&update, 60 * SECOND);
+    }
+    room.host.login(&told, PC01).expect("somebody presses Enter");
+    let next = room.targets("pc01", "alpha").into_iter().find(|target| *target != told).expect("a clean one of the new version");
+    room.host.logout(&told, PC01);
+    assert_eq!(room.boot(&update, "pc01", "alpha"), next);
+}
+
+#[test]
+fn m_a_clean_target_that_was_turned_on_by_hand_is_used_after_a_power_cut_too() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let target = room.target("pc01", "alpha");
+    let (volume, _) = room.disk(&target, 0);
+    room.host.system().configfs.write(&format!("iscsi/{target}/tpgt_1/enable"), "1").expect("on");
+    room.host.login(&target, PC01).expect("logs in");
+    room.host.write(&target, PC01, 0, 4096).expect("writes");
+    room.host.logout(&target, PC01);
+    room.apply(&cafe(1));
+    room.host.reboot();
+    room.restart_agent();
+    room.apply(&cafe(1));
+    room.apply(&cafe(1));
+    let next = room.boot(&cafe(1), "pc01", "alpha");
+    assert_ne!(room.disk(&next, 0).0, volume);
+    assert_eq!(room.disk(&next, 0).1.writes, 0);
+}
