@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.cafe import STATE, Cafe
+from labkit.cafe import REPOSITORY, Cafe
 from labkit.initiator import Initiator, booted, scribble, scribbled
 from labkit.lab import Lab
 from labkit.qemu import wait_for
@@ -48,6 +48,9 @@ def run(lab: Lab) -> None:
     said = cafe.settled(held=True)
     lab.proves("that its session ended proves nothing: it is held still", "pc01" in str(said["held"])
                and cafe.sides("pc01", "alpha")["a"]["lv_uuid"] == uuid, said["held"])
-    server.must(f"""echo '{{"is":"forced","machine":"pc01"}}' >> {STATE}/commands""")
+    slip = server.run(f"barista apply --repo {REPOSITORY} --force pc77 --yes")
+    lab.proves("a word for a machine that nobody knows is a slip", slip.rc == 64 and "pc77" in slip.err, slip.err)
+    said = server.run(f"barista apply --repo {REPOSITORY} --force pc01 --yes", 120)
+    lab.proves("a person's word is taken by apply", said.rc in (0, 3), said.out + said.err)
     wait_for(lambda: not cafe.sides("pc01", "alpha"), 90, "the seat is removed once a person says that it is off")
     lab.proves("a person's word that it is off is proof: the seat is gone", not cafe.targets("pc01", "alpha") and cafe.settled()["held"] == [])
