@@ -57,7 +57,7 @@ struct Accept {
 /// Arguments of `machine seen`.
 #[derive(Debug, clap::Args)]
 struct Seen {
-    /// The site that decides who is known [default: the published boot table]
+    /// The site that decides who is known, and that `add` writes to [default: the published boot table; for `add` the current directory]
     #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
     #[command(flatten)]
@@ -121,6 +121,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn take(arguments: &Accept) -> Result<Exit, Failure> {
     let (machine, state) = (&arguments.machine, &arguments.state.state);
+    if read_table(state)?.is_some_and(|table| !table.machines.contains_key(machine)) {
+        let error = anyhow::anyhow!("the published boot table has no machine {machine}");
+        return Err(Failure::hinted(error, "its names are those of machines/*.toml, as they were published last"));
+    }
     let was_known = hardware::accept(&System::real(), state, machine)
         .with_context(|| format!("what is known of {machine}'s hardware cannot be changed in {}", state.display()))?;
     output::note(match was_known {

@@ -56,7 +56,10 @@ pub(super) fn narrow(draft: &mut Draft, targets: &Targets) {
     if targets.0.is_empty() {
         return;
     }
-    let mut wanted: BTreeSet<Subject> = draft.intents.keys().filter(|subject| targets.matches(subject)).cloned().collect();
+    // A pool that is held stands for everything that would lie in it.
+    let stands_for_all = |subject: &Subject| matches!(subject, Subject::Pool { .. }) && !draft.is_open(subject);
+    let is_wanted = |subject: &&Subject| targets.matches(subject) || stands_for_all(subject);
+    let mut wanted: BTreeSet<Subject> = draft.intents.keys().filter(is_wanted).cloned().collect();
     loop {
         let more: BTreeSet<Subject> = wanted
             .iter()

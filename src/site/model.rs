@@ -144,7 +144,7 @@ pub enum PxeStrategy {
 /// What a plan may destroy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// A plan that destroys more volumes than this is held whole.
+    /// So many kept disks and versions may go until another number stands here; what would go beyond is held.
     pub max_destroy: u32,
     /// Written consent, item by item.
     pub may_destroy: BTreeSet<Consent>,

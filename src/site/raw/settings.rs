@@ -99,7 +99,7 @@ pub(in crate::site) struct BootTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(in crate::site) struct PolicyTable {
-    /// A plan that destroys more volumes than this is held whole. Default: 5.
+    /// So many kept disks and versions may go until another number stands here; what would go beyond is held. Default: 5.
     pub(in crate::site) max_destroy: Option<At<u32>>,
     /// Written consent, item by item: "win11@2026-10" a version, "pc03.ubuntu" a machine's clone, "*" anything.
     pub(in crate::site) may_destroy: Option<At<Vec<At<Consent>>>>,
