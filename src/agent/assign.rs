@@ -11,8 +11,7 @@ use crate::boot::assignment::{
 };
 use crate::desired::NetworkMode;
 use crate::host::{self, GiveError, LockError, RunDir, System, give, offered::Record};
-use crate::names::Iqn;
-use crate::names::{ImageName, MachineName, Mono};
+use crate::names::{ImageName, Iqn, MachineName, Mono};
 use crate::observed::occupancy::Initiator;
 use crate::observed::{Observation, Seen, Waiting};
 use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
@@ -221,8 +220,7 @@ impl Assigner {
         }
         // Nothing is locked, made or remembered for a machine that the site does not have.
         if seen.is_some_and(|seen| !seen.prepared.desired.room.machines.contains_key(&request.machine)) {
-            let refused = || Assignment::Refused { code: RefusalCode::NotInSite, detail: BTreeMap::new() };
-            return Answer::entries(request.entries.iter().map(|image| (image.clone(), refused())).collect());
+            return Answer::entries(request.entries.iter().map(|image| (image.clone(), not_in_site())).collect());
         }
         let began = self.now();
         let budget = Duration::from_millis(request.budget).min(LONGEST_BUDGET).saturating_sub(MARGIN);
@@ -323,9 +321,9 @@ impl Assigner {
         let offered = Record::new(&self.system, &self.state).read();
         let mut observation = concerning(&seen.prepared, &seen.observation, &request.machine, offered);
         if let Seen::Present(lio) = &mut observation.lio {
-            let shared = self.lock();
-            for (_, target) in lio.targets.iter_mut().filter(|(name, _)| shared.on.keys().any(|on| on.as_str() == *name)) {
-                target.tpgs.values_mut().for_each(|tpg| tpg.enabled = true);
+            for on in self.lock().on.keys() {
+                let groups = lio.targets.get_mut(on.as_str()).into_iter().flat_map(|target| target.tpgs.values_mut());
+                groups.for_each(|tpg| tpg.enabled = true);
             }
         }
         let intent = self.note_waiting(request, image, &observation);
@@ -337,10 +335,7 @@ impl Assigner {
         match decide(&seen.prepared, &observation, &ask) {
             Decision::Give(given) => self.give(request, image, &given),
             Decision::BeginAgain => Step::Told(Told::Again),
-            Decision::Unknown => {
-                let code = RefusalCode::NotInSite;
-                Step::Told(Told::Entry(Assignment::Refused { code, detail: BTreeMap::new() }))
-            }
+            Decision::Unknown => Step::Told(Told::Entry(not_in_site())),
             Decision::Wait(Wait::Making) => Step::Look(WaitCode::NoCleanSide),
             Decision::Wait(Wait::NoCleanSide) => {
                 self.bell.look_at_host();
@@ -404,6 +399,10 @@ impl Assigner {
         let now = self.now();
         self.lock().waiting.get(&(machine.clone(), image.clone())).map_or(Duration::ZERO, |waiter| now.since(waiter.since))
     }
+}
+
+fn not_in_site() -> Assignment {
+    Assignment::Refused { code: RefusalCode::NotInSite, detail: BTreeMap::new() }
 }
 
 /// Whether a request comes from another table than the published one.

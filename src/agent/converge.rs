@@ -176,10 +176,10 @@ impl Errand<'_> {
                 Observer::Visitor => Fills::Wait,
             },
         };
-        self.journal(proposal);
+        let commands = Commands::new(self.system, self.state);
         for machine in self.forced {
             let (boot_id, at) = (proposal.observation.boot_id.clone(), proposal.observation.now);
-            self.enter(&Entry::Forced { machine: machine.clone(), boot_id, at });
+            commands.enter(&Entry::Forced { machine: machine.clone(), boot_id, at });
         }
         let seats = touched(&proposal.plan);
         let _busy = match self.observer {
@@ -187,52 +187,16 @@ impl Errand<'_> {
             Observer::Visitor => None,
         };
         let _locks = lock_seats(self.state, &seats);
-        let report = match self.count_what_goes(&proposal.plan) {
-            Ok(counted) => {
-                let report = host::apply(self.system, &proposal.plan, &context, progress);
-                let spared = counted.saturating_sub(report.destroyed(&proposal.plan));
-                if spared > 0 {
-                    self.enter(&Entry::Spared { count: spared, revision: self.revision.id.clone() });
-                }
-                report
-            }
-            Err(why) => Report::of_nothing(&proposal.plan, &why),
+        let mut run = || host::apply(self.system, &proposal.plan, &context, progress);
+        let report = match &self.site.storage {
+            Some(_) => commands.counted(&proposal.plan, proposal.prepared.desired.policy.max_destroy, run),
+            None => run(),
         };
         if let Observer::Agent(agent) = self.observer {
             agent.between().backoff.take_in(&report, Mono::from(self.system.kernel.boottime()));
         }
         let after = self.look(Arc::clone(&proposal.prepared), Reading::All);
         Applied { report, after: after.plan }
-    }
-
-    /// Begins the count of what is destroyed anew where the site says another `max-destroy` than before.
-    fn journal(&self, proposal: &Proposal) {
-        let allowed = proposal.prepared.desired.policy.max_destroy;
-        if self.site.storage.is_none()
-            || proposal.observation.commands.present().is_none_or(|known| known.allowance == Some(allowed))
-        {
-            return;
-        }
-        self.enter(&Entry::Allowance { allowed, revision: self.revision.id.clone() });
-    }
-
-    /// Counts the kept disks and versions that this plan has lose their data before any of them does: whoever is killed in between
-    /// has counted too much, never too little.
-    fn count_what_goes(&self, plan: &Plan) -> Result<u32, String> {
-        let count = plan.open().filter(|change| change.purpose == Purpose::Site).map(|change| change.loses).sum();
-        if count > 0 && !self.enter(&Entry::Destroyed { count, revision: self.revision.id.clone() }) {
-            return Err(format!("{count} disks and versions would lose their data, and nobody could count them"));
-        }
-        Ok(count)
-    }
-
-    /// Whether the entry stands.
-    fn enter(&self, entry: &Entry) -> bool {
-        let added = Commands::new(self.system, self.state).add(entry);
-        if let Err(error) = &added {
-            tracing::error!(%error, "the journal of commands cannot be written in {}", self.state.display());
-        }
-        added.is_ok()
     }
 
     fn read(&self, scope: &Scope, reading: Reading) -> Observation {

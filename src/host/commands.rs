@@ -7,6 +7,7 @@ use super::System;
 use super::durable::is_absent;
 use crate::names::{MachineName, Mono};
 use crate::observed::{Journal, Seen};
+use crate::plan::{Plan, Purpose, Report};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -126,6 +127,36 @@ impl<'a> Commands<'a> {
             .map(|entry| serde_json::to_string(entry).expect("words and numbers always serialise") + "\n")
             .collect();
         self.system.files.replace(&self.path, text.as_bytes())
+    }
+
+    /// Adds an entry; whether it stands.
+    pub fn enter(&self, entry: &Entry) -> bool {
+        let added = self.add(entry);
+        if let Err(error) = &added {
+            tracing::error!(%error, "the journal of commands, {}, cannot be written", self.path.display());
+        }
+        added.is_ok()
+    }
+
+    /// Has a plan carried out by `run`, and counts the kept disks and versions that lose their data by it before any of them does:
+    /// whoever is killed in between has counted too much, never too little. The count begins anew where another `max-destroy` is
+    /// `allowed` than before.
+    pub fn counted(&self, plan: &Plan, allowed: u32, run: impl FnOnce() -> Report) -> Report {
+        let revision = || plan.revision.id.clone();
+        if self.read().present().is_some_and(|known| known.allowance != Some(allowed)) {
+            self.enter(&Entry::Allowance { allowed, revision: revision() });
+        }
+        let count = plan.open().filter(|change| change.purpose == Purpose::Site).map(|change| change.loses).sum();
+        if count > 0 && !self.enter(&Entry::Destroyed { count, revision: revision() }) {
+            let why = format!("{count} disks and versions would lose their data, and nobody could count them");
+            return Report::of_nothing(plan, &why);
+        }
+        let report = run();
+        let spared = count.saturating_sub(report.destroyed(plan));
+        if spared > 0 {
+            self.enter(&Entry::Spared { count: spared, revision: revision() });
+        }
+        report
     }
 
     fn entries(&self) -> Result<Vec<Entry>, String> {

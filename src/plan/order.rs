@@ -6,7 +6,7 @@
 use super::context::Context;
 use super::draft::{Draft, Intent, Work};
 use super::op::{DiskOp, ExportOp, Pool, Step};
-use super::{Action, Change, ChangeId, Note, PortalGroup, Subject};
+use super::{Action, Change, ChangeId, Note, Subject};
 use crate::boot::table::{BootMachine, BootTable, Way};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -309,6 +309,5 @@ fn publish(
         }
     }
     debug_assert!(!changes.iter().any(|change| change.action == Action::Rename && matches!(change.subject, Subject::Table)));
-    let _ = PortalGroup::On;
     Some(Step::Publish { change: whole, table: Box::new(table), otherwise })
 }

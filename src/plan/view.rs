@@ -134,6 +134,9 @@ impl<'a> MachineSeen<'a> {
     /// What proves that nobody is at work on a side any more; `None` proves nothing, and the site's `quiet` is asked only where
     /// somebody needs the disk.
     pub fn proof(&self, context: &Context<'a>, side: &SideSeen<'a>, need: Need) -> Option<Proof> {
+        if self.sign(context, side) != Sign::MayBeOn {
+            return None;
+        }
         if self.is_forced(context, side) {
             return Some(Proof::Forced);
         }
@@ -141,7 +144,7 @@ impl<'a> MachineSeen<'a> {
         // Whoever plans beside the agent has an older look of it than his own: where they differ, somebody was there since.
         let now = context.exports.targets.get(target)?;
         let is_as_watched = occupancy.watches.get(target).is_some_and(|watch| now.commands() == Seen::Present(watch.commands));
-        if !is_as_watched || now.seen.sessions > 0 || now.session() != Seen::Absent {
+        if !is_as_watched {
             return None;
         }
         let is_later = |other: &&SideSeen<'a>| match (other.sequence, side.sequence) {
@@ -170,11 +173,10 @@ impl<'a> MachineSeen<'a> {
         let journal = context.observation.commands.present();
         let Some(said) = journal.and_then(|journal| journal.forced.get(&side.seat.machine)).copied() else { return false };
         let watch = context.occupancy.and_then(|occupancy| occupancy.watches.get(side.target?));
-        let is_silent = match watch {
+        match watch {
             Some(watch) => watch.sign <= said,
             None => context.observation.now.since(said) < BELIEVED,
-        };
-        is_silent && (side.target.is_none() || self.sign(context, side) == Sign::MayBeOn)
+        }
     }
 
     /// What is known of whoever may be at work on a side.

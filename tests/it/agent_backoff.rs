@@ -7,10 +7,10 @@ use crate::{
 use barista::{
     agent::{
         bell::Bell,
-        run::{Options, run},
+        run::run,
         status::{AttemptResult, Status},
     },
-    host::{RunDir, fake::FakeHost},
+    host::fake::FakeHost,
 };
 use std::{fs, thread, time::Duration};
 
@@ -32,12 +32,7 @@ fn a_version_that_cannot_be_filled_is_read_seldom_and_slows_nobody() {
     }
     let (host, bell) = (FakeHost::new(), Bell::default());
     host.add_vg("cafe", 1 << 40);
-    let options = Options {
-        repo: cafe.repository.clone(),
-        state: cafe.state.clone(),
-        run: cafe.state.join("run"),
-        run_dir: RunDir::new(cafe.state.join("run")),
-    };
+    let options = cafe.options();
     let table = cafe.state.join("boot/table.json");
     let begun = || host.effects().iter().filter(|effect| effect.contains("lvcreate") && effect.contains("img.beta.1")).count();
     thread::scope(|scope| {

@@ -2,11 +2,8 @@
 
 use crate::cafe::Cafe;
 use barista::{
-    agent::{
-        bell::Bell,
-        run::{Options, run},
-    },
-    host::{RunDir, fake::FakeHost},
+    agent::{bell::Bell, run::run},
+    host::fake::FakeHost,
 };
 use jiff::SignedDuration;
 use std::{fs, thread, time::Duration};
@@ -17,12 +14,7 @@ fn looks_go_on_when_the_clock_is_set_back_or_forward() {
     cafe.work.commit("open the café");
     assert!(cafe.push("HEAD:main").0);
     let (host, bell) = (FakeHost::new(), Bell::default());
-    let options = Options {
-        repo: cafe.repository.clone(),
-        state: cafe.state.clone(),
-        run: cafe.state.join("run"),
-        run_dir: RunDir::new(cafe.state.join("run")),
-    };
+    let options = cafe.options();
     let table = cafe.state.join("boot/table.json");
     // Looks ten seconds of the fake's time after the last one, whatever its clock says meanwhile.
     let next_look = |what: &str| {

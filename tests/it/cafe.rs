@@ -1,6 +1,7 @@
 //! A small café in a temporary directory: a site without disks, which needs no root, and the program itself.
 
 use crate::git::{Work, text};
+use barista::{agent::run::Options, host::RunDir};
 use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -42,6 +43,12 @@ impl Cafe {
         assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
         cafe.work.git(&["remote", "add", "cafe", cafe.repository.to_str().unwrap()]);
         cafe
+    }
+
+    /// What an agent of this process follows and works with.
+    pub fn options(&self) -> Options {
+        let run = self.state.join("run");
+        Options { repo: self.repository.clone(), state: self.state.clone(), run_dir: RunDir::new(run.clone()), run }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -2,7 +2,7 @@
 
 use barista::agent::occupancy::OccupancyMemory;
 use barista::boot::table::BootTable;
-use barista::host::commands::{Commands, Entry as Journalled};
+use barista::host::commands::Commands;
 use barista::host::fake::{Content, FakeHost};
 use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Fills, GiveError, Kind, Scope, Silent, apply, look, observe};
 use barista::names::{BootNonce, Iqn, MachineName};
@@ -123,17 +123,11 @@ impl Room {
     pub fn carry(&self, prepared: &Prepared, plan: &Plan) -> Report {
         let system = self.host.system();
         let commands = Commands::new(&system, self.state.path());
-        let (allowed, revision) = (prepared.desired.policy.max_destroy, || "test".to_owned());
-        let is_other = commands.read().present().is_some_and(|journal| journal.allowance != Some(allowed));
-        if prepared.desired.storage.is_some() && is_other {
-            drop(commands.add(&Journalled::Allowance { allowed, revision: revision() }));
+        let run = || self.run_steps(prepared, plan);
+        match prepared.desired.storage {
+            Some(_) => commands.counted(plan, prepared.desired.policy.max_destroy, run),
+            None => run(),
         }
-        let report = self.run_steps(prepared, plan);
-        let count = report.destroyed(plan);
-        if count > 0 {
-            drop(commands.add(&Journalled::Destroyed { count, revision: revision() }));
-        }
-        report
     }
 
     fn run_steps(&self, prepared: &Prepared, plan: &Plan) -> Report {

@@ -6,12 +6,12 @@
 use crate::bite;
 use crate::world::{Event, MINUTE, SECOND, Sim};
 use barista::agent::{assign::Assigner, backoff::Backoff, bell::Bell};
-use barista::host::commands::{Commands, Entry};
+use barista::host::commands::Commands;
 use barista::host::{self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, RunDir, Scope, Silent, System};
 use barista::names::Mono;
 use barista::observed::occupancy::{Look, Occupancy, Offering};
 use barista::observed::{Observation, Seen};
-use barista::plan::{self, ChangeId, Disruption, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Targets};
+use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Step, Targets};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -231,8 +231,7 @@ fn count_commands(sim: &Sim) {
         observed.written = host_written(sim, &observed.vg);
         if let Seen::Present(lio) = &mut observed.lio {
             for (name, target) in &mut lio.targets {
-                for (tag, tpg) in &mut target.tpgs {
-                    let _ = tag;
+                for tpg in target.tpgs.values_mut() {
                     for (lun, shown) in &mut tpg.luns {
                         if let Some(count) =
                             sim.host.counter(&format!("iscsi/{name}/tpgt_1/lun/lun_{lun}/statistics/scsi_tgt_port/in_cmds"))
@@ -485,26 +484,14 @@ pub fn apply_plan(sim: &Sim, prepared: &Prepared, plan: &Plan) -> Report {
             .collect();
         inner.tell(|| format!("applies: {}", changes.join("; ")));
     }
-    let commands = Commands::new(&sim.system, sim.path());
-    let allowed = prepared.desired.policy.max_destroy;
-    if commands.read().present().is_some_and(|journal| journal.allowance != Some(allowed)) {
-        drop(commands.add(&Entry::Allowance { allowed, revision: "sim".into() }));
-    }
     let context = ApplyContext {
         state: sim.path().to_owned(),
         image_store: scope.image_store.clone(),
         configfs_deadline: CONFIGFS_DEADLINE,
         fills: Fills::Wait,
     };
-    let report = host::apply(&sim.system, plan, &context, &mut Silent);
-    let lost = |(id, _, outcome): &&(ChangeId, plan::Subject, Outcome)| {
-        let change = &plan.changes[id.0 as usize];
-        *outcome == Outcome::Done && change.disruption == Disruption::LosesData && change.purpose == Purpose::Site
-    };
-    let count = report.outcomes.iter().filter(lost).count() as u32;
-    if count > 0 {
-        drop(commands.add(&Entry::Destroyed { count, revision: "sim".into() }));
-    }
+    let run = || host::apply(&sim.system, plan, &context, &mut Silent);
+    let report = Commands::new(&sim.system, sim.path()).counted(plan, prepared.desired.policy.max_destroy, run);
     let mut inner = sim.lock();
     inner.agent.is_applying = false;
     inner.truth.apply_began = None;

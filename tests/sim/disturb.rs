@@ -173,10 +173,9 @@ impl Inner {
         }
     }
 
-    fn push(&mut self, sim: &Sim, change: impl FnOnce(&mut crate::cafe::Cafe)) {
+    fn push(&mut self, change: impl FnOnce(&mut crate::cafe::Cafe)) {
         let before = self.cafe.clone();
         change(&mut self.cafe);
-        let _ = sim;
         match self.cafe.prepare() {
             Some(head) => self.head = head,
             None => {
@@ -213,34 +212,34 @@ pub fn do_it(sim: &Sim, disturbance: Disturbance) {
         Disturbance::RemoveMachine(card) => {
             let count = sim.lock().cafe.machines.iter().flatten().count();
             if count > 2 {
-                sim.lock().push(sim, |cafe| cafe.machines[card] = None);
+                sim.lock().push(|cafe| cafe.machines[card] = None);
             }
         }
-        Disturbance::AddMachine(card) => sim.lock().push(sim, |cafe| {
+        Disturbance::AddMachine(card) => sim.lock().push(|cafe| {
             if cafe.machines[card].is_none() {
                 cafe.former[card].clear();
                 cafe.machines[card] = Some(format!("pc{:02}", card + 1));
             }
         }),
-        Disturbance::RenameMachine(card) => sim.lock().push(sim, |cafe| {
+        Disturbance::RenameMachine(card) => sim.lock().push(|cafe| {
             if let Some(name) = cafe.machines[card].take() {
                 cafe.machines[card] = Some(format!("{}x", name));
                 cafe.former[card].push(name);
             }
         }),
-        Disturbance::RenameImage(slot) => sim.lock().push(sim, |cafe| {
+        Disturbance::RenameImage(slot) => sim.lock().push(|cafe| {
             let image = &mut cafe.images[slot];
             let name = format!("{}x", image.name);
             let before = std::mem::replace(&mut image.name, name);
             image.former.push(before);
         }),
-        Disturbance::DropBeta => sim.lock().push(sim, |cafe| cafe.has_beta = false),
-        Disturbance::AddBeta => sim.lock().push(sim, |cafe| cafe.has_beta = true),
-        Disturbance::Policy(slot, reset) => sim.lock().push(sim, |cafe| cafe.images[slot].reset = reset),
-        Disturbance::Consent => sim.lock().push(sim, |cafe| cafe.may_destroy = vec!["*".to_owned()]),
-        Disturbance::NoConsent => sim.lock().push(sim, |cafe| cafe.may_destroy.clear()),
-        Disturbance::MaxDestroy(count) => sim.lock().push(sim, |cafe| cafe.max_destroy = count),
-        Disturbance::Sides(count) => sim.lock().push(sim, |cafe| cafe.sides = count),
+        Disturbance::DropBeta => sim.lock().push(|cafe| cafe.has_beta = false),
+        Disturbance::AddBeta => sim.lock().push(|cafe| cafe.has_beta = true),
+        Disturbance::Policy(slot, reset) => sim.lock().push(|cafe| cafe.images[slot].reset = reset),
+        Disturbance::Consent => sim.lock().push(|cafe| cafe.may_destroy = vec!["*".to_owned()]),
+        Disturbance::NoConsent => sim.lock().push(|cafe| cafe.may_destroy.clear()),
+        Disturbance::MaxDestroy(count) => sim.lock().push(|cafe| cafe.max_destroy = count),
+        Disturbance::Sides(count) => sim.lock().push(|cafe| cafe.sides = count),
         Disturbance::ApplyByHand => by_hand(sim),
         Disturbance::ClearTargets => {
             sim.host.clear_targets();
@@ -323,7 +322,7 @@ fn new_version(sim: &Sim, slot: usize, is_half_copied: bool) {
         let time = inner.rng.between(MINUTE, 30 * MINUTE);
         inner.schedule(time, Event::SourceWhole { number, bytes: half });
     }
-    inner.push(sim, |cafe| {
+    inner.push(|cafe| {
         let image = &mut cafe.images[slot];
         image.versions.push((format!("v{}", image.versions.len() + 1), number));
         image.current = image.versions.len() - 1;

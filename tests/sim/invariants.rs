@@ -1,8 +1,8 @@
 //! What must hold after every effect, whatever goes wrong: the promises, told from what the world itself knows.
 
-use crate::cafe::{ALPHA, GAMES, Reset, VG};
+use crate::cafe::{ALPHA, Reset, VG};
 use crate::machines::Phase;
-use crate::world::{HOUR, Inner, MINUTE, SECOND, Sim};
+use crate::world::{Inner, MINUTE, SECOND, Sim};
 use barista::host::fake::{Content, VolumeGlance};
 use barista::names::{DiskId, Handle, Mark};
 use barista::observed::{Observation, parse_offered};
@@ -396,7 +396,6 @@ pub fn commit_taken(sim: &Sim, inner: &mut Inner) {
             inner.truth.kept.insert(volume.uuid, (card, slot));
         }
     }
-    let _ = GAMES;
 }
 
 /// A plan was made.
@@ -441,19 +440,13 @@ pub fn after_apply(sim: &Sim) {
         })
         .collect();
     for seat in wanted {
-        if !has.contains(&seat) && !inner.truth.seats_excused(seat) {
+        if !has.contains(&seat) {
             inner.breaks(format!("the seat of machine {} and image {} had a disk and has none", seat.0, seat.1));
         }
     }
     inner.truth.seats = has;
     if let Some(crash) = sim.host.crashes().first() {
         inner.breaks(format!("`{crash}` would have crashed the kernel"));
-    }
-}
-
-impl Truth {
-    fn seats_excused(&self, _: (usize, usize)) -> bool {
-        false
     }
 }
 
@@ -476,5 +469,4 @@ pub fn at_the_end(sim: &Sim) {
     if up > 0 {
         inner.breaks(format!("{up} machines are not off"));
     }
-    let _ = HOUR;
 }

@@ -314,10 +314,9 @@ pub fn late_ask(sim: &Sim, card: usize, image: &str, nonce: u64) {
     sim.lock().tell(|| format!("the late assignment for boot {nonce} of {name}: {answer:?}; nobody is told"));
 }
 
-pub fn initiator(sim: &Sim, target: &str) -> Option<String> {
+pub fn initiator(target: &str) -> Option<String> {
     // The script names the initiator that the site of that moment says.
     let rest = target.split_once(':')?.1;
-    let _ = sim;
     Some(format!("{}:{}", crate::cafe::PREFIX, rest.split('.').next()?))
 }
 
@@ -328,7 +327,7 @@ pub fn hook(sim: &Sim, card: usize, target: String, image: String, nonce: u64) {
         (inner.server_up && inner.machines[card].has_link, inner.machines[card].address(), inner.name_of(card))
     };
     let by_site = name.map(|name| format!("{}:{name}", crate::cafe::PREFIX));
-    let by_target = initiator(sim, &target);
+    let by_target = initiator(&target);
     let mut done = None;
     if can {
         for initiator in by_site.into_iter().chain(by_target) {

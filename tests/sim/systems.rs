@@ -23,7 +23,7 @@ pub fn login_system(sim: &Sim, card: usize, target: &str, initiator: &str) -> Re
 pub fn start_system(sim: &Sim, card: usize, target: &str, image: &str, nonce: u64) {
     let name = sim.lock().name_of(card);
     let by_site = name.map(|name| format!("{}:{name}", crate::cafe::PREFIX));
-    let candidates: Vec<String> = by_site.into_iter().chain(initiator(sim, target)).collect();
+    let candidates: Vec<String> = by_site.into_iter().chain(initiator(target)).collect();
     let found = candidates.into_iter().find(|initiator| login_system(sim, card, target, initiator).is_ok());
     let mut inner = sim.lock();
     let Some(initiator) = found else {

@@ -20,7 +20,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         if self.draft.intents.contains_key(&subject) {
             return;
         }
-        if self.settle_marks(side, seat, &subject) || self.goes(side, seat) || self.is_renamed(side, seat, &subject) {
+        if self.settle_marks(side, &subject) || self.goes(side, seat) || self.is_renamed(side, seat, &subject) {
             return;
         }
         self.show(side, seat, &subject);
@@ -41,10 +41,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             // Every boot has the same disk: this one, or one that is made in its place.
             (Some(_), Kind::Lasting) if is_lasting_here && is_the_lasting => false,
             (Some(_), Kind::Lasting) if is_lasting_here && unused => false,
-            (Some(seat), Kind::PerBoot) if is_lasting_here && unused && side.state == State::Fresh => {
-                let _ = seat;
-                self.remove_side(side, Reason::NeverUsed, None, true, None)
-            }
+            (Some(_), Kind::PerBoot) if is_lasting_here && unused => self.remove_side(side, Reason::NeverUsed, None, true, None),
             (Some(_), _) if unused => false,
             (Some(_), _) => match self.seen.proof(self.context, side, Need::Nobody) {
                 // What is left of a seat is no less than one disk: the next plan makes the clean one, and then the rest goes.
@@ -93,7 +90,6 @@ impl<'p, 'a> Planner<'p, 'a> {
             Hold::Foreign { what: format!("{}, which shows {}", shown.targets.first().unwrap_or(&shown.path), side.letter) }
         });
         let foreign = foreign.last();
-        let is_upkeep = matches!(reason, Reason::NeverUsed | Reason::Used { .. });
         let is_wanted = matches!(reason, Reason::Used { .. } | Reason::NeverUsed);
         let disks: Vec<(DiskId, Handle)> = side.own.iter().map(|(id, disk)| ((*id).clone(), disk.handle.clone())).collect();
         let is_kept = side.is_kept() && !(unused && side.kind == Kind::PerBoot);
@@ -111,7 +107,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             .after(after)
             .held(self.pool.no_touch.clone());
         // What was kept is never daily work: it is shown, and it counts.
-        if is_upkeep && disruption != Disruption::LosesData {
+        if is_wanted && disruption != Disruption::LosesData {
             intent = intent.upkeep();
         }
         let image = self.context.storage.image_now(&side.named.image).clone();
@@ -144,7 +140,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     /// Finishes a rename that was cut off between its two halves; true where that is all that is done now.
-    pub(super) fn settle_marks(&mut self, side: &SideSeen<'a>, _seat: Option<&DiskSeat>, subject: &Subject) -> bool {
+    pub(super) fn settle_marks(&mut self, side: &SideSeen<'a>, subject: &Subject) -> bool {
         let behind: Vec<DiskOp> = side
             .own
             .iter()
