@@ -1,14 +1,15 @@
 //! The attributes of an object in configfs: one text, a line each.
 //!
 //! **Invariant:** in order of their names, each name once; a line end within a value is kept as `\n`. As with [tags](super::Tags),
-//! a plan looks at those of every object, and one text is one piece of memory.
+//! a plan looks at those of every object, and one text is one piece of memory; those of most objects are the same and share it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Names and values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(String);
+pub struct Attributes(Arc<str>);
 
 impl Attributes {
     /// Each name with its value, in order.
@@ -30,7 +31,8 @@ impl Attributes {
 impl FromIterator<(String, String)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(attributes: I) -> Self {
         let sorted = BTreeMap::from_iter(attributes);
-        Self(sorted.into_iter().map(|(name, value)| format!("{name}={}\n", value.replace('\n', "\\n"))).collect())
+        let text: String = sorted.into_iter().map(|(name, value)| format!("{name}={}\n", value.replace('\n', "\\n"))).collect();
+        Self(text.into())
     }
 }
 

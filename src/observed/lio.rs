@@ -18,6 +18,26 @@ pub struct Lio {
     pub targets: BTreeMap<String, Target>,
 }
 
+impl Lio {
+    /// Has objects whose attributes are the same share the memory of them.
+    pub fn share_attributes(&mut self) {
+        const DISTINCT: usize = 16;
+        let mut known: Vec<Attributes> = Vec::new();
+        let tpgs = self.targets.values_mut().flat_map(|target| target.tpgs.values_mut());
+        let of_targets = tpgs.flat_map(|tpg| {
+            let of_acls = tpg.acls.values_mut().map(|acl| &mut acl.attributes);
+            std::iter::once(&mut tpg.attributes).chain(tpg.luns.values_mut().map(|lun| &mut lun.attributes)).chain(of_acls)
+        });
+        for attributes in self.backstores.values_mut().map(|backstore| &mut backstore.attributes).chain(of_targets) {
+            match known.iter().find(|known| *known == attributes) {
+                Some(same) => attributes.clone_from(same),
+                None if known.len() < DISTINCT => known.push(attributes.clone()),
+                None => {}
+            }
+        }
+    }
+}
+
 /// A backstore (storage object).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,8 +5,11 @@
 
 use super::{Hundredths, Lv, LvKind, Tags, Vg};
 use crate::names::Bytes;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What every report is asked for: machine-readable, sizes in bytes, flags as numbers.
 pub const REPORT_OPTIONS: [&str; 6] = ["--reportformat", "json", "--units", "b", "--nosuffix", "--binary"];
@@ -50,29 +53,59 @@ pub enum ReportError {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Document {
-    pub(super) report: Vec<Section>,
+pub(super) struct Document<'t> {
+    #[serde(borrow)]
+    pub(super) report: Vec<Section<'t>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Section {
-    #[serde(default)]
-    vg: Vec<Row>,
-    #[serde(default)]
-    pub(super) lv: Vec<Row>,
+pub(super) struct Section<'t> {
+    #[serde(borrow, default)]
+    vg: Vec<Row<'t>>,
+    #[serde(borrow, default)]
+    pub(super) lv: Vec<Row<'t>>,
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct Row(BTreeMap<String, String>);
+/// The fields of one object with their values, as they stand in the report.
+pub(super) struct Row<'t>(Vec<(Text<'t>, Text<'t>)>);
 
-impl Row {
+/// A string, in the report's own memory where nothing in it was escaped.
+#[derive(Deserialize)]
+struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
+
+impl<'de: 't, 't> Deserialize<'de> for Row<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Row<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("fields with strings for values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
+                let mut fields = Vec::with_capacity(20);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Row(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+impl Row<'_> {
+    fn get(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name.0 == field).map(|(_, value)| &*value.0)
+    }
+
     fn name(&self) -> String {
-        self.0.get("lv_name").or_else(|| self.0.get("vg_name")).cloned().unwrap_or_else(|| "an unnamed object".into())
+        self.get("lv_name").or_else(|| self.get("vg_name")).unwrap_or("an unnamed object").to_owned()
     }
 
     pub(super) fn text(&self, field: &'static str) -> Result<&str, ReportError> {
-        self.0.get(field).map(String::as_str).ok_or_else(|| ReportError::Missing { object: self.name(), field })
+        self.get(field).ok_or_else(|| ReportError::Missing { object: self.name(), field })
     }
 
     fn odd(&self, field: &'static str, text: &str) -> ReportError {
@@ -120,7 +153,7 @@ fn parse_hundredths(text: &str) -> Option<Hundredths> {
     whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part).map(Hundredths)
 }
 
-pub(super) fn parse_document(text: &str) -> Result<Document, ReportError> {
+pub(super) fn parse_document(text: &str) -> Result<Document<'_>, ReportError> {
     serde_json::from_str(text).map_err(ReportError::Malformed)
 }
 
@@ -129,7 +162,7 @@ pub(super) fn parse_document(text: &str) -> Result<Document, ReportError> {
 pub fn parse_vg(report: &str, name: &str) -> Result<Option<Vg>, ReportError> {
     let document = parse_document(report)?;
     let mut rows = document.report.iter().flat_map(|section| &section.vg);
-    let Some(row) = rows.find(|row| row.0.get("vg_name").is_some_and(|found| found == name)) else {
+    let Some(row) = rows.find(|row| row.get("vg_name") == Some(name)) else {
         return Ok(None);
     };
     Ok(Some(Vg {
@@ -170,7 +203,7 @@ pub fn parse_data_percent(report: &str) -> Result<Option<Hundredths>, ReportErro
     rows.next().map_or(Ok(None), |row| row.hundredths("data_percent"))
 }
 
-fn parse_lv(row: &Row) -> Result<Lv, ReportError> {
+fn parse_lv(row: &Row<'_>) -> Result<Lv, ReportError> {
     let tags = Tags::parse(row.text("lv_tags")?);
     let attributes = row.text("lv_attr")?;
     Ok(Lv {
@@ -196,7 +229,7 @@ fn parse_lv(row: &Row) -> Result<Lv, ReportError> {
     })
 }
 
-fn parse_kind(row: &Row) -> Result<LvKind, ReportError> {
+fn parse_kind(row: &Row<'_>) -> Result<LvKind, ReportError> {
     Ok(match row.text("segtype")? {
         "thin" => LvKind::Thin {
             pool: row.text("pool_lv")?.to_owned(),

@@ -268,7 +268,7 @@ fn host_written(sim: &Sim, vg: &Seen<barista::observed::Vg>) -> BTreeMap<String,
 }
 
 /// What was observed last, where nothing changed since but the time and what the agent knows.
-fn again(sim: &Sim, prepared: &Arc<Prepared>) -> Observation {
+fn again(sim: &Sim, prepared: &Arc<Prepared>) -> Arc<Observation> {
     let mut inner = sim.lock();
     let kernel = &sim.system.kernel;
     match inner.agent.observed.clone() {
@@ -281,7 +281,8 @@ fn again(sim: &Sim, prepared: &Arc<Prepared>) -> Observation {
             drop(inner);
             bite::on_observation(bite, sim, prepared, &mut observation);
             assigner.begin_look();
-            assigner.take_in(&prepared_of, &Arc::new(observation.clone()));
+            let observation = Arc::new(observation);
+            assigner.take_in(&prepared_of, &observation);
             observation
         }
         _ => {
@@ -323,7 +324,7 @@ pub fn skip(known: &mut Occupancy, look: &Look, time: Duration) {
 }
 
 /// Looks at the host as the agent does.
-pub fn observe(sim: &Sim, prepared: &Arc<Prepared>, is_whole: bool) -> Observation {
+pub fn observe(sim: &Sim, prepared: &Arc<Prepared>, is_whole: bool) -> Arc<Observation> {
     let scope = Scope::of(prepared, sim.path());
     let (assigner, before) = {
         let inner = sim.lock();
@@ -344,12 +345,13 @@ pub fn observe(sim: &Sim, prepared: &Arc<Prepared>, is_whole: bool) -> Observati
     }
     inner.agent.seen_changes = sim.host.changes();
     inner.count("observations");
-    inner.agent.observed = Some(Arc::new(observation.clone()));
     finish(&mut inner, &mut observation);
     let bite = inner.options.bite;
     drop(inner);
     bite::on_observation(bite, sim, prepared, &mut observation);
-    assigner.take_in(prepared, &Arc::new(observation.clone()));
+    let observation = Arc::new(observation);
+    sim.lock().agent.observed = Some(observation.clone());
+    assigner.take_in(prepared, &observation);
     observation
 }
 
@@ -376,16 +378,16 @@ pub fn compute(sim: &Sim, prepared: &Prepared, observation: &Observation) -> Pla
 }
 
 /// Plans and applies until nothing is left, twice at most; a first plan, from a quick look, only tells that something is to be done.
-fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Observation) {
+fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Arc<Observation>) {
     for round in 0..3 {
         let plan = compute(sim, prepared, &observation);
         crate::invariants::planned(sim, prepared, &observation, &plan);
-        let is_done = plan.is_converged();
-        sim.lock().agent.last = Some(plan.clone());
         sim.lock().agent.backoff.retain(&plan);
-        if is_done {
+        if plan.is_converged() {
+            sim.lock().agent.last = Some(plan);
             return;
         }
+        sim.lock().agent.last = Some(plan.clone());
         let waits_for_fill =
             sim.lock().agent.filling.is_some() && plan.steps.first().is_none_or(|step| matches!(step, Step::Fill { .. }));
         if waits_for_fill {

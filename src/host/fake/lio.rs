@@ -202,9 +202,9 @@ impl Lio {
 
     /// Reads an attribute; what the kernel generates is generated here too.
     pub(super) fn read(&self, path: &str) -> Result<String> {
-        let stored = self.tree.value(path)?;
         let (parent, name) = split(path);
-        let parent_group = self.tree.directory(parent)?.group;
+        let directory = self.tree.directory(parent)?;
+        let (parent_group, stored) = (directory.group, directory.value(name)?);
         match (parent_group, name) {
             (Group::Backstore, "info") => Ok(self.backstore_info(parent)),
             (Group::Backstore, "control") => Err(Errno::EACCES),

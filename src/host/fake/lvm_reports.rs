@@ -5,7 +5,7 @@
 
 use super::arguments::Arguments;
 use super::lvm::{FakeKind, FakeLv, FakeVg, Lvm, Refusal};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 /// Hundredths of a per cent as LVM prints them; a little is never printed as nothing.
 fn per_cent(part: u64, whole: u64) -> String {
@@ -23,7 +23,7 @@ pub(super) fn report(lvm: &Lvm, program: &str, words: &[String]) -> (String, Opt
         Err(refusal) => return (String::new(), Some(refusal)),
     };
     let fields: Vec<&str> = arguments.value("--options").unwrap_or("vg_name").split(',').map(str::trim).collect();
-    let mut rows = Vec::new();
+    let mut rows = String::new();
     let mut refusal = None;
     let names: Vec<String> =
         if arguments.operands.is_empty() { lvm.vgs.keys().cloned().collect() } else { arguments.operands.clone() };
@@ -34,22 +34,39 @@ pub(super) fn report(lvm: &Lvm, program: &str, words: &[String]) -> (String, Opt
             continue;
         };
         if program == "vgs" {
-            rows.push(row(&fields, |field| vg_field(vg, group, field)));
+            row(&mut rows, &fields, |field| vg_field(vg, group, field));
             continue;
         }
         let lvs: Vec<(&String, &FakeLv)> = group.lvs.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).collect();
         if let (true, Some(only)) = (lvs.is_empty(), only) {
             refusal = Some((5, format!("Failed to find logical volume \"{vg}/{only}\"")));
         }
-        rows.extend(lvs.into_iter().map(|(name, lv)| row(&fields, |field| lv_field(lvm, (vg, group), name, lv, field))));
+        for (name, lv) in lvs {
+            row(&mut rows, &fields, |field| lv_field(lvm, (vg, group), name, lv, field));
+        }
     }
     let section = if program == "vgs" { "vg" } else { "lv" };
-    let report = json!({ "report": [{ section: rows }] });
-    (format!("{report:#}\n"), refusal)
+    (
+        format!(
+            "  {{\n      \"report\": [\n          {{\n              \"{section}\": [\n{rows}\n              ]\n          }}\n      ]\n  }}\n"
+        ),
+        refusal,
+    )
 }
 
-fn row(fields: &[&str], value: impl Fn(&str) -> String) -> Value {
-    Value::Object(fields.iter().map(|field| ((*field).to_owned(), Value::String(value(field)))).collect::<Map<_, _>>())
+/// Adds a row as LVM prints one.
+fn row(rows: &mut String, fields: &[&str], value: impl Fn(&str) -> String) {
+    if !rows.is_empty() {
+        rows.push_str(",\n");
+    }
+    rows.push_str("                  {");
+    for (at, field) in fields.iter().enumerate() {
+        let value = value(field);
+        let is_plain = value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        let quoted = if is_plain { format!("\"{value}\"") } else { Value::String(value).to_string() };
+        rows.extend([if at > 0 { ", " } else { "" }, "\"", field, "\":", &quoted]);
+    }
+    rows.push('}');
 }
 
 fn vg_field(name: &str, vg: &FakeVg, field: &str) -> String {

@@ -52,7 +52,10 @@ pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn, secret
         drop(sender.send(seen));
     });
     match receiver.recv_timeout(DEADLINE) {
-        Ok(Ok(Some(lio))) => Seen::Present(lio),
+        Ok(Ok(Some(mut lio))) => {
+            lio.share_attributes();
+            Seen::Present(lio)
+        }
         Ok(Ok(None)) => Seen::Absent,
         Ok(Err(reason)) => Seen::Unreadable(reason),
         Err(_) => Seen::Unreadable(format!(
