@@ -75,11 +75,10 @@ impl<'a> Record<'a> {
         if offered.epoch >= epoch {
             return Ok(());
         }
-        offered.disks.retain(|disk, _| exists(disk));
         let (server_boot, since) = self.moment();
         let raised = OfferedEntry::Epoch { epoch, server_boot, since };
         offered.take_in(raised).ok_or_else(|| RecordError::None("its epoch cannot be raised".to_owned()))?;
-        self.replace(offered.compact(|_| true))
+        self.replace(offered.compact(exists))
     }
 
     /// Puts on record that these disks are offered to a boot of a machine, in one write that is synced.

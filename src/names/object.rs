@@ -4,6 +4,7 @@
 //! image names hold no dot.
 
 use super::{Handle, ImageName, Iqn, MachineName, NameError, Side, SiteName};
+use std::sync::LazyLock;
 use uuid::Uuid;
 
 /// The HBA numbers of our backstores: far above those that rtslib gives out, which begin at 0.
@@ -76,8 +77,10 @@ pub fn backstore_number(name: &str) -> u32 {
     BACKSTORE_RANGE.start + (high % (1 << 24)) as u32
 }
 
+/// The namespace of all our UUIDs: that of the name `barista`.
 fn namespace() -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"barista")
+    static OURS: LazyLock<Uuid> = LazyLock::new(|| Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"barista"));
+    *OURS
 }
 
 /// Our marks on objects: LVM tags and the text in a backstore's alias.
@@ -103,6 +106,9 @@ impl Mark {
     pub const RESET: &str = "barista.reset";
     /// The count of the record of what was offered when a disk was made; a disk without it is older than that record.
     pub const EPOCH: &str = "barista.epoch";
+    /// The number of the next record of what was offered when a disk was made: a record that did not come so far is an older one that
+    /// was put back.
+    pub const AFTER: &str = "barista.after";
     /// On a disk that a side has for itself: the image the seat boots and the side, `win11.a`.
     pub const SIDE: &str = "barista.side";
     /// On a seat's disk: the number of its LUN.

@@ -275,16 +275,18 @@ impl Offered {
         }
     }
 
-    /// The whole file anew, with the records of these disks alone: those that still exist. What was offered in an earlier boot of the
-    /// server stands before the epoch of this one, as it did.
+    /// The whole file anew, with the records of these disks alone: those that still exist, and the last one, which says how far it
+    /// came. What was offered in an earlier boot of the server stands before the epoch of this one, as it did.
     pub fn compact(&self, keep: impl Fn(&Handle) -> bool) -> String {
-        let mut kept: Vec<_> = self.disks.iter().filter(|(disk, _)| keep(disk)).collect();
+        let is_last = |offer: &Offer| offer.sequence + 1 == self.next;
+        let mut kept: Vec<_> = self.disks.iter().filter(|(disk, offer)| keep(disk) || is_last(offer)).collect();
         kept.sort_by_key(|(_, offer)| offer.sequence);
         let (now, before): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(_, offer)| offer.server_boot == self.server_boot);
         let record = |(disk, offer): (&Handle, &Offer)| Entry::Offered { disk: disk.clone(), offer: offer.clone() };
         let (server_boot, since) =
             if self.epoch == self.begun { (self.server_boot.clone(), self.since) } else { ("earlier".to_owned(), Mono::BOOT) };
-        let mut lines = vec![Entry::Begun { store: self.store.clone(), epoch: self.begun, server_boot, since, next: 0 }];
+        let next = if self.disks.is_empty() { self.next } else { 0 };
+        let mut lines = vec![Entry::Begun { store: self.store.clone(), epoch: self.begun, server_boot, since, next }];
         lines.extend(before.into_iter().map(record));
         if self.epoch > self.begun {
             lines.push(Entry::Epoch { epoch: self.epoch, server_boot: self.server_boot.clone(), since: self.since });
@@ -383,5 +385,15 @@ mod tests {
         assert_eq!(after.disks.keys().map(Handle::as_str).collect::<Vec<_>>(), ["d1", "d3"]);
         assert_eq!(after.disks[&Handle::new("d3")], before.disks[&Handle::new("d3")]);
         assert_eq!((after.epoch, after.begun), (before.epoch, before.begun));
+    }
+
+    #[test]
+    fn how_far_a_record_came_is_never_forgotten() {
+        let (before, _) = offered(&["d1", "d2"]);
+        let reread = |offered: &Offered| parse_offered(offered.compact(|_| false).as_bytes()).expect("reads").0;
+        let after = reread(&before);
+        assert_eq!((after.next, after.disks.len()), (2, 1), "the last record stays, though its disk is gone");
+        let begun = Offered::begin(Handle::new("vg"), 3, "b1".into(), 7);
+        assert_eq!(reread(&begun).next, 7, "nothing was offered since it was begun anew");
     }
 }

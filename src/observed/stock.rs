@@ -3,7 +3,7 @@
 //! **Invariant:** a disk is ours only if its marks say so *and* its name follows from them. A copied mark, another name, two values
 //! of one mark make a [`Stray`], which nothing is concluded from and nobody touches. Another backing fills the same form.
 
-use super::{Lv, LvKind, Tags, Values, Vg};
+use super::{Lv, LvKind, Offered, Tags, Vg};
 use crate::names::{Bytes, DiskId, Handle, ImageName, Lun, MachineName, Mark, Side, SiteName, VersionName};
 use std::collections::BTreeMap;
 
@@ -90,6 +90,8 @@ pub struct Marks {
     pub reset: Stamp,
     /// The count of the record of what was offered when it was made.
     pub epoch: Option<u64>,
+    /// The number of the next record of what was offered when it was made.
+    pub after: Option<u64>,
     /// The side that has it for itself.
     pub side: Option<(ImageName, Side)>,
     /// The number of its LUN on its seat's target.
@@ -163,14 +165,15 @@ impl Stock {
             Self { store: Handle::new(&*vg.uuid), disks: BTreeMap::new(), strays: BTreeMap::new(), taken: BTreeMap::new() };
         for (name, lv) in &vg.lvs {
             let named = DiskId::of_lv(name);
-            if !(lv.tags.contains(Mark::OURS) && lv.tags.contains(&ours) && matches!(lv.kind, LvKind::Thin { .. })) {
+            let said = Said::of(&lv.tags, &ours);
+            if !(said.is_ours && said.is_of_site && matches!(lv.kind, LvKind::Thin { .. })) {
                 stock.taken.extend(named.map(|id| (id, name.clone())));
                 continue;
             }
-            match judge(name, named.as_ref(), lv, &explains) {
+            match judge(named.as_ref(), &said, &explains) {
                 Ok((id, naming, marks)) => drop(stock.disks.insert(id, disk(lv, naming, marks))),
                 // A helper volume of ours has no disk's name and says nothing of an image.
-                Err(Stray::Misnamed { should: None }) if named.is_none() && lv.tags.values(Mark::IMAGE) == Values::None => {}
+                Err(Stray::Misnamed { should: None }) if named.is_none() && said.is_silent(Mark::IMAGE) => {}
                 Err(stray) => {
                     stock.taken.extend(named.map(|id| (id, name.clone())));
                     stock.strays.insert(name.clone(), stray);
@@ -178,6 +181,11 @@ impl Stock {
             }
         }
         stock
+    }
+
+    /// Whether disks of this store were made after more had been offered than a record of it names: it is an older one, put back.
+    pub fn is_ahead_of(&self, offered: &Offered) -> bool {
+        self.disks.values().any(|disk| disk.marks.is_ahead_of(offered))
     }
 
     /// The disk that has this device.
@@ -210,20 +218,80 @@ fn disk(lv: &Lv, naming: Naming, marks: Marks) -> Disk {
     }
 }
 
+impl Marks {
+    /// Whether its disk was made under a record of what was offered, and after more had been offered than that names.
+    fn is_ahead_of(&self, offered: &Offered) -> bool {
+        self.epoch.is_some_and(|made| made >= offered.begun) && self.after.is_some_and(|after| after > offered.next)
+    }
+}
+
+/// Whether a volume's tags say that it was made after more had been offered than a record names.
+pub fn is_newer_than(tags: &Tags, offered: &Offered) -> bool {
+    let (epoch, after) = (parse(tags.value(Mark::EPOCH)), parse(tags.value(Mark::AFTER)));
+    Marks { epoch, after, ..Marks::default() }.is_ahead_of(offered)
+}
+
+/// The keys of marks that say something of a disk.
+const KEYS: [&str; 11] = [
+    Mark::IMAGE,
+    Mark::VERSION,
+    Mark::MACHINE,
+    Mark::RESET,
+    Mark::EPOCH,
+    Mark::AFTER,
+    Mark::SIDE,
+    Mark::LUN,
+    Mark::SHA256,
+    Mark::SOURCE,
+    Mark::BASE,
+];
+
+/// What the tags of a volume say, walked once.
+#[derive(Default)]
+struct Said<'a> {
+    is_ours: bool,
+    is_of_site: bool,
+    is_filling: bool,
+    is_ready: bool,
+    /// The values of [`KEYS`], and a second one of each that has two.
+    values: [(Option<&'a str>, Option<&'a str>); KEYS.len()],
+}
+
+impl<'a> Said<'a> {
+    fn of(tags: &'a Tags, ours: &str) -> Self {
+        let mut said = Self::default();
+        for tag in tags.iter() {
+            match tag {
+                Mark::OURS => said.is_ours = true,
+                Mark::FILLING => said.is_filling = true,
+                Mark::READY => said.is_ready = true,
+                _ if tag == ours => said.is_of_site = true,
+                _ => {
+                    let Some((key, value)) = tag.split_once('=') else { continue };
+                    let Some(at) = KEYS.iter().position(|known| *known == key) else { continue };
+                    match &mut said.values[at] {
+                        (one @ None, _) => *one = Some(value),
+                        (_, other) => *other = other.or(Some(value)),
+                    }
+                }
+            }
+        }
+        said
+    }
+
+    fn is_silent(&self, key: &str) -> bool {
+        KEYS.iter().zip(&self.values).any(|(known, (one, _))| *known == key && one.is_none())
+    }
+}
+
 /// What a volume with our mark is.
 fn judge(
-    name: &str,
     named: Option<&DiskId>,
-    lv: &Lv,
+    said: &Said<'_>,
     explains: &impl Fn(&DiskId, &DiskId) -> bool,
 ) -> Result<(DiskId, Naming, Marks), Stray> {
-    let tag = |key: &'static str| match lv.tags.values(key) {
-        Values::None => Ok(None),
-        Values::One(value) => Ok(Some(value)),
-        Values::Several(one, other) => Err(Stray::Conflict { mark: key.to_owned(), values: [one.to_owned(), other.to_owned()] }),
-    };
     // A version is both only if it was marked twice; then it is not known whether it may be cloned.
-    let filling = match (lv.tags.contains(Mark::FILLING), lv.tags.contains(Mark::READY)) {
+    let filling = match (said.is_filling, said.is_ready) {
         (true, true) => {
             let values = ["filling".to_owned(), "ready".to_owned()];
             return Err(Stray::Conflict { mark: "barista.state".to_owned(), values });
@@ -232,36 +300,30 @@ fn judge(
         (false, true) => Filling::Ready,
         (false, false) => Filling::Unmarked,
     };
-    let [image, version, machine, reset, epoch, side, lun, sha256, source, base] = [
-        Mark::IMAGE,
-        Mark::VERSION,
-        Mark::MACHINE,
-        Mark::RESET,
-        Mark::EPOCH,
-        Mark::SIDE,
-        Mark::LUN,
-        Mark::SHA256,
-        Mark::SOURCE,
-        Mark::BASE,
-    ]
-    .map(tag);
-    let (image, machine) = (parse::<ImageName>(image?), parse::<MachineName>(machine?));
+    for (key, values) in KEYS.iter().zip(&said.values) {
+        if let (Some(one), Some(other)) = values {
+            return Err(Stray::Conflict { mark: (*key).to_owned(), values: [(*one).to_owned(), (*other).to_owned()] });
+        }
+    }
+    let [image, version, machine, reset, epoch, after, side, lun, sha256, source, base] = said.values.map(|(one, _)| one);
+    let (image, machine) = (parse::<ImageName>(image), parse::<MachineName>(machine));
     let marks = Marks {
-        version: parse(version?),
-        reset: match reset? {
+        version: parse(version),
+        reset: match reset {
             Some("every-boot") => Stamp::EveryBoot,
             Some("on-update") => Stamp::OnUpdate,
             Some("never") => Stamp::Never,
             Some(_) | None => Stamp::Unmarked,
         },
-        epoch: parse(epoch?),
-        side: side?
+        epoch: parse(epoch),
+        after: parse(after),
+        side: side
             .and_then(|text| text.split_once('.'))
             .and_then(|(image, side)| Some((image.parse().ok()?, side.parse().ok()?))),
-        lun: parse(lun?).map(Lun),
-        sha256: sha256?.map(str::to_owned),
-        source: source?.map(str::to_owned),
-        base: base?.map(Handle::new),
+        lun: parse(lun).map(Lun),
+        sha256: sha256.map(str::to_owned),
+        source: source.map(str::to_owned),
+        base: base.map(Handle::new),
         filling,
     };
     let should = match (machine, image, &marks.version) {
@@ -276,7 +338,6 @@ fn judge(
         (None, Some(image), None) => Some(DiskId::Author { image }),
         (_, None, _) => None,
     };
-    debug_assert_eq!(named, DiskId::of_lv(name).as_ref());
     match (named, should) {
         (Some(named), Some(should)) if *named == should => Ok((should, Naming::Settled, marks)),
         (Some(named), Some(should)) if explains(&should, named) => Ok((named.clone(), Naming::Behind, marks)),

@@ -6,6 +6,7 @@
 use super::context::Context;
 use super::draft::{Draft, Intent, Work};
 use super::render::counted;
+use super::seats::Machines;
 use super::view::{Kind, MachineSeen, SideSeen, State};
 use super::{Action, Gate, Hold, Reason, Sign, Subject};
 use crate::boot::table::{BootMachine, BootTable, Way};
@@ -14,7 +15,8 @@ use crate::names::{DhcpOptions, ImageName, Iqn, MachineName, OptionRule};
 use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// What is published, as far as it reads as a table.
 pub(super) fn published<'a>(observation: &Observation, table: &'a BootTable, draft: &mut Draft) -> Option<Cow<'a, BootTable>> {
@@ -37,8 +39,8 @@ pub(super) fn published<'a>(observation: &Observation, table: &'a BootTable, dra
 
 /// The table with the targets of disks that every boot has. One that this plan makes has no name yet; apply fills it in. A seat whose
 /// disk is to be exchanged or renamed at its next boot is assigned it by the agent.
-pub(super) fn resolve_disks<'t>(
-    context: Option<&Context<'_>>,
+pub(super) fn resolve_disks<'t, 'a>(
+    context: Option<(&Context<'a>, &Machines<'a>)>,
     table: &'t BootTable,
     before: Option<&BootTable>,
     draft: &Draft,
@@ -49,7 +51,7 @@ pub(super) fn resolve_disks<'t>(
     }
     let mut resolved = table.clone();
     for (name, machine) in &mut resolved.machines {
-        let Some(context) = context else {
+        let Some((context, machines)) = context else {
             // Nobody can tell what stands: what machines were told last goes on.
             if let Some(old) = before.and_then(|table| table.machines.get(name)) {
                 for (image, disk) in &mut machine.disks {
@@ -63,17 +65,17 @@ pub(super) fn resolve_disks<'t>(
         if !machine.disks.values().any(|disk| disk.way == Way::Fixed) {
             continue;
         }
-        let seen = MachineSeen::new(context, name);
+        let Some(seen) = machines.get(name) else { continue };
         for (image, disk) in machine.disks.iter_mut().filter(|(_, disk)| disk.way == Way::Fixed) {
-            (disk.way, disk.target) = fixed(context, &seen, name, image, draft);
+            (disk.way, disk.target) = fixed(context, seen, name, image, draft);
         }
     }
     Cow::Owned(resolved)
 }
 
-fn fixed(
-    context: &Context<'_>,
-    seen: &MachineSeen<'_>,
+fn fixed<'a>(
+    context: &Context<'a>,
+    seen: &MachineSeen<'a>,
     machine: &MachineName,
     image: &ImageName,
     draft: &Draft,
@@ -90,7 +92,7 @@ fn fixed(
     };
     let waiting =
         lasting().any(|side| side.state == State::Fresh && side.is_current(context, seat)) || draft.intents.iter().any(is_made);
-    let name = |side: &SideSeen<'_>| match side.target {
+    let name = |side: &SideSeen<'a>| match side.target {
         Some(target) => target.parse().ok(),
         // Shown by this plan, under its own name.
         None => super::target::shape_of(context, seen, side, Some(seat)).plan.name,
@@ -119,12 +121,11 @@ pub(super) fn plan_boot(
 ) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
-    let machines: BTreeSet<&MachineName> = before.keys().chain(table.machines.keys()).collect();
     let unseen = unseen_storage(draft);
     // What machines were told cannot be read, and what of them is there cannot be seen: nothing is said anew.
     let is_blind = unseen.is_some() && !matches!(observation.published, Seen::Absent) && published.is_none();
-    for machine in machines {
-        let mut intent = match (before.get(machine), table.machines.get(machine)) {
+    for (machine, old, new) in joined(before, &table.machines) {
+        let mut intent = match (old, new) {
             (Some(old), Some(new)) if std::ptr::eq(old, new) || old == new => continue,
             (Some(old), Some(new)) => {
                 let work = Work::Boot(Some(Box::new(old.clone())));
@@ -148,7 +149,7 @@ pub(super) fn plan_boot(
         if let Some(attachment) = default.and_then(|entry| entry.kind.attachment()) {
             wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, draft);
         }
-        if let (Some(old), None) = (before.get(machine), table.machines.get(machine)) {
+        if let (Some(old), None) = (old, new) {
             match heir(old, table) {
                 // The same machine under another name: it boots by its new entry, also while its disks have their old names.
                 Some(heir) => drop(intent.after.insert(Subject::Boot { machine: heir.clone() })),
@@ -173,6 +174,25 @@ pub(super) fn plan_boot(
         }
         draft.add(Subject::Table, intent);
     }
+}
+
+/// Two maps walked beside each other, in the order of their keys.
+fn joined<'m, K: Ord, V>(
+    one: &'m BTreeMap<K, V>,
+    other: &'m BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'m K, Option<&'m V>, Option<&'m V>)> {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    std::iter::from_fn(move || {
+        let next = match (one.peek(), other.peek()) {
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        let left = if next.is_le() { one.next() } else { None };
+        let right = if next.is_ge() { other.next() } else { None };
+        let key = left.or(right)?.0;
+        Some((key, left.map(|(_, value)| value), right.map(|(_, value)| value)))
+    })
 }
 
 fn unpublished(what: &str) -> Reason {

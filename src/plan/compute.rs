@@ -8,7 +8,7 @@ use super::gate::{gate_count, gate_left_behind, gate_paused};
 use super::glob::{Targets, narrow};
 use super::order::arrange;
 use super::pool::{gate_vg_metadata, no_group, note_vg_metadata, plan_delivery, plan_pool};
-use super::seats::plan_seats;
+use super::seats::{Machines, plan_seats};
 use super::versions::{gate_ends, plan_versions};
 use super::{Action, ExportOp, Hold, Plan, Reason, Revision, Subject, VERSION};
 use crate::boot::compute_table;
@@ -75,13 +75,15 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
         }
         _ => None,
     };
+    let mut machines = Machines::new();
     match (&desired.storage, &context) {
-        (Some(storage), Some(context)) => plan_storage(context, storage, &mut draft),
+        (Some(storage), Some(context)) => plan_storage(context, storage, &mut draft, &mut machines),
         (Some(storage), None) => hold_storage(storage, unseen(storage, observation), &mut draft),
         (None, _) => gate_left_behind(desired, observation, &mut draft),
     }
+    let seen = context.as_ref().map(|context| (context, &machines));
     let before = published(observation, &prepared.table, &mut draft);
-    let table = resolve_disks(context.as_ref(), &prepared.table, before.as_deref(), &draft);
+    let table = resolve_disks(seen, &prepared.table, before.as_deref(), &draft);
     note_assets(prepared, observation, &mut draft);
     plan_boot(desired, &table, before.as_deref(), observation, &mut draft);
     gate_count(desired, observation, &mut draft);
@@ -117,7 +119,7 @@ fn unseen(storage: &Storage, observation: &Observation) -> Hold {
     }
 }
 
-fn plan_storage(context: &Context<'_>, storage: &Storage, draft: &mut Draft) {
+fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft, machines: &mut Machines<'a>) {
     gate_left_behind(context.desired, context.observation, draft);
     if draft.intents.values().any(|intent| !intent.is_open()) {
         let hold = draft.intents.values().find_map(|intent| match &intent.gate {
@@ -138,7 +140,7 @@ fn plan_storage(context: &Context<'_>, storage: &Storage, draft: &mut Draft) {
     pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(context, new_disks(context)));
     plan_versions(context, &pool, draft);
     draft.hold_what_waits();
-    plan_seats(context, &pool, draft);
+    *machines = plan_seats(context, &pool, draft);
     let shows = |intent: &Intent| matches!(intent.work, Work::Show(..) | Work::ShowAnew(..) | Work::MakeSide(_, Some(_)));
     if !draft.intents.values().any(|intent| intent.is_open() && shows(intent)) {
         draft.intents.remove(&Subject::Kernel);

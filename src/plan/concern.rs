@@ -5,7 +5,7 @@
 
 use super::Prepared;
 use crate::names::{DiskId, MachineName, parse_target};
-use crate::observed::{Backstore, Lio, Lv, Observation, Offered, Seen, Target, Vg};
+use crate::observed::{Backstore, Lio, Lv, Observation, Offered, Seen, Target, Vg, is_newer_than};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The observation as far as it concerns a machine, with what the record says by now.
@@ -19,7 +19,9 @@ pub fn concerning(prepared: &Prepared, observation: &Observation, machine: &Mach
         |name: &str| parse_target(storage.iqn_prefix(), name).is_none_or(|id| storage.machine_now(&id.machine) == machine);
     let vg = match &observation.vg {
         Seen::Present(vg) => {
-            let kept = vg.lvs.iter().filter(|(name, _)| !is_others(name));
+            // What shows that the record is an older one stays in, whosever it is.
+            let shows = |lv: &Lv| offered.present().is_some_and(|offered| is_newer_than(&lv.tags, offered));
+            let kept = vg.lvs.iter().filter(|(name, lv)| !is_others(name) || shows(lv));
             let lvs: BTreeMap<String, Lv> = kept.map(|(name, lv)| (name.clone(), lv.clone())).collect();
             let Vg { name, uuid, size, free, extent, metadata_size, metadata_free, .. } = vg;
             Seen::Present(Vg {

@@ -28,6 +28,8 @@ pub(super) struct Context<'a> {
     pub by_machine: BTreeMap<&'a MachineName, Vec<(&'a DiskId, &'a Disk)>>,
     /// Images that stand beside a system disk somewhere.
     pub data_images: BTreeSet<&'a ImageName>,
+    /// What was written to devices since the kernel made them.
+    written: BTreeMap<(u32, u32), u64>,
 }
 
 impl<'a> Context<'a> {
@@ -42,7 +44,8 @@ impl<'a> Context<'a> {
         let mark = Mark::alias(&desired.site);
         let exports = Exports::of_lio(lio, stock, &desired.site, storage.iqn_prefix(), storage.portal(), &mark);
         let epoch = vg.lvs.get(storage.pool().as_str()).and_then(|pool| crate::observed::epoch_of(&pool.tags));
-        let offered = observation.offered.present().filter(|offered| offered.belongs(&stock.store, epoch));
+        let belongs = |offered: &&Offered| offered.belongs(&stock.store, epoch) && !stock.is_ahead_of(offered);
+        let offered = observation.offered.present().filter(belongs);
         let mut by_machine: BTreeMap<&MachineName, Vec<_>> = BTreeMap::new();
         for (id, disk) in &stock.disks {
             let Some(machine) = id.machine() else { continue };
@@ -51,7 +54,12 @@ impl<'a> Context<'a> {
         let occupancy = observation.occupancy.as_ref().filter(|known| known.boot_id == observation.boot_id);
         let data = storage.seats.values().flat_map(|seat| seat.disks.iter().skip(1));
         let data_images = data.map(|disk| &disk.image).collect();
-        Self { desired, storage, observation, vg, stock, exports, mark, offered, occupancy, by_machine, data_images }
+        let written = observation.written.iter().filter_map(|(device, count)| {
+            let (major, minor) = device.split_once(':')?;
+            Some(((major.parse().ok()?, minor.parse().ok()?), *count))
+        });
+        let written = written.collect();
+        Self { desired, storage, observation, vg, stock, exports, mark, offered, occupancy, by_machine, data_images, written }
     }
 
     /// `vg/lv`.
@@ -80,8 +88,8 @@ impl<'a> Context<'a> {
 
     /// Whether something was written to a disk since the kernel made its device, or nobody can tell.
     pub fn is_written(&self, disk: &Disk) -> bool {
-        let Some((major, minor)) = disk.device else { return false };
-        self.observation.written.get(&format!("{major}:{minor}")).is_none_or(|written| *written > 0)
+        let Some(device) = disk.device else { return false };
+        self.written.get(&device).is_none_or(|written| *written > 0)
     }
 
     /// What bears a mark of ours that contradicts itself, under the name of a disk that a machine has of an image.

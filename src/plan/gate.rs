@@ -71,9 +71,11 @@ pub(super) fn gate_left_behind(desired: &Desired, observation: &Observation, dra
     }
     let ours = Mark::tag(Mark::SITE, &desired.site);
     if let (Some(storage), Some(vg)) = (&desired.storage, observation.vg.present()) {
-        for lv in vg.lvs.values().filter(|lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&ours)) {
+        for lv in vg.lvs.values() {
             if let LvKind::Thin { pool, .. } = &lv.kind
                 && pool != storage.pool().as_str()
+                && lv.tags.contains(Mark::OURS)
+                && lv.tags.contains(&ours)
             {
                 *behind.entry(format!("thin pool {}/{pool}", storage.vg())).or_default() += 1;
             }

@@ -45,6 +45,8 @@ pub(super) struct PoolState {
     pub spare: Option<Bytes>,
     /// The epoch of the record of what was offered in which new disks are made.
     pub epoch: u64,
+    /// The number of the record of what is offered next.
+    pub after: u64,
 }
 
 pub(super) fn subject(context: &Context<'_>) -> Subject {
@@ -54,7 +56,7 @@ pub(super) fn subject(context: &Context<'_>) -> Subject {
 pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
     let storage = context.storage;
     let path = context.path(storage.pool());
-    let mut state = PoolState { no_new: None, no_touch: None, made_by: None, is_there: false, spare: None, epoch: 0 };
+    let mut state = PoolState { no_new: None, no_touch: None, made_by: None, is_there: false, spare: None, epoch: 0, after: 0 };
     let held = |problem: PoolProblem| Some(Hold::Pool { problem });
     let Backing::Thin { create_pool, .. } = &storage.backing;
     let there = context.vg.lvs.get(storage.pool().as_str());
@@ -136,7 +138,7 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
 fn plan_record(context: &Context<'_>, pool: Option<&Lv>, state: &mut PoolState, ops: &mut Vec<DiskOp>, reason: &mut Reason) {
     let mark = pool.and_then(|pool| epoch_of(&pool.tags));
     if let Some(offered) = context.offered {
-        state.epoch = offered.epoch;
+        (state.epoch, state.after) = (offered.epoch, offered.next);
         let observation = context.observation;
         let is_current =
             offered.server_boot == server_boot(&observation.boot_id) && observation.now.since(offered.since) < EPOCH_LASTS;

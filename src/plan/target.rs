@@ -75,7 +75,7 @@ fn lun_of(id: &DiskId, disk: &Disk, seat: Option<&DiskSeat>, at: usize) -> Lun {
 }
 
 /// Whether the kept disks of its machine are on this side: it was offered last, or it is the one that every boot has.
-fn holds_kept(context: &Context<'_>, seen: &MachineSeen<'_>, side: &SideSeen<'_>) -> bool {
+fn holds_kept<'a>(context: &Context<'a>, seen: &MachineSeen<'a>, side: &SideSeen<'a>) -> bool {
     if side.state == State::Fresh && side.kind == Kind::PerBoot {
         return false;
     }
@@ -175,7 +175,7 @@ pub(super) fn shape<'a>(
                 Some(shown) if shown.owner == Owner::Foreign => {
                     hold = Some(Hold::Foreign { what: format!("backstore {}, which shows {id},", shown.path) });
                 }
-                Some(shown) => match backstore_stands(shown, &serial, discards) {
+                Some(shown) => match backstore_stands(&context.exports, shown, &serial, discards) {
                     Ok(()) => (stands, path) = (Standing::Stands, Some(shown.path.to_owned())),
                     Err(_) => stale.push(shown.path.to_owned()),
                 },

@@ -20,71 +20,86 @@ use barista::observed::{Observation, Seen};
 use barista::plan::{Prepared, Step};
 use room::{Files, Room, cafe, compute, prepare};
 use serde_json::{Map, Value};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Plans of each site that are timed; the middle one counts, for the best of a small site is one that found its cache warm.
 const RUNS: usize = 21;
 
+/// Names a case on the command line of its process.
+const CASE: &str = "--machines";
+
 /// The machine whose objects are repeated.
 const SAMPLE: &str = "pc01";
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip_while(|word| word != CASE).collect();
+    if let [_, machines, observed] = words.as_slice() {
+        Case::new(machines.parse().expect("a number"), Path::new(observed)).run();
+        return;
+    }
     let room = Room::new();
     let small = cafe(1);
     room.settle(&small);
     let sample = room.observe(&prepare(&small));
-    let mut cases = [1_000, 10_000].map(|machines| Case::new(&sample, machines));
-    // By turns, so that what else the computer does hits both.
-    for _ in 0..RUNS {
-        cases.iter_mut().for_each(Case::run);
-    }
-    for case in &cases {
-        println!(
-            "{} machines, 2 entries each: {:.1} ms, 0 changes; memory {} MiB, of which {} MiB before planning",
-            case.prepared.desired.room.machines.len(),
-            case.middle() * 1e3,
-            case.peak / 1024,
-            case.before / 1024
-        );
-    }
-    let [thousand, ten_thousand] = cases.map(|case| case.middle());
-    println!("10,000 machines take {:.1} times as long as 1,000", ten_thousand / thousand);
+    // Each in a process of its own, which has made nothing but what a planner finds.
+    let [thousand, ten_thousand]: [f64; 2] = [1_000, 10_000].map(|machines: usize| {
+        let observation = repeat(&sample, &prepare(&large(machines)));
+        let path = room.state.path().join("observed.json");
+        std::fs::write(&path, serde_json::to_vec(&observation).expect("serializes")).expect("writable");
+        drop(observation);
+        let program = std::env::current_exe().expect("a program");
+        let path = path.to_str().expect("UTF-8");
+        let run = Command::new(program).args([CASE, &machines.to_string(), path]).stderr(Stdio::inherit()).output();
+        let said = run.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).expect("runs");
+        print!("{said}");
+        let time = said.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        time.unwrap_or_else(|| panic!("{machines} machines were not planned"))
+    });
+    let ratio = ten_thousand / thousand;
+    println!("10,000 machines take {ratio:.1} times as long as 1,000");
 }
 
-/// A site, its host, and what planning has taken so far.
+/// A site and its host.
 struct Case {
     prepared: Prepared,
     observation: Observation,
-    times: Vec<Duration>,
-    /// The process's peak memory before and after the first plan, in KiB.
-    before: u64,
-    peak: u64,
+    machines: usize,
 }
 
 impl Case {
-    /// Plans once, before a larger case can raise the peak.
-    fn new(sample: &Observation, machines: usize) -> Self {
+    fn new(machines: usize, observed: &Path) -> Self {
         let prepared = prepare(&large(machines));
-        let observation = repeat(sample, &prepared);
-        let mut case = Self { prepared, observation, times: Vec::new(), before: peak_kib(), peak: 0 };
-        case.run();
-        case.peak = peak_kib();
-        case
+        let text = std::fs::read(observed).expect("is there");
+        let mut observation: Observation = serde_json::from_slice(&text).expect("the same shape");
+        // As an observer does.
+        if let Seen::Present(lio) = &mut observation.lio {
+            lio.share_attributes();
+        }
+        Self { prepared, observation, machines }
     }
 
-    fn run(&mut self) {
+    fn run(&self) {
+        let before = peak_kib();
+        let mut times: Vec<Duration> = (0..RUNS).map(|_| self.plan()).collect();
+        times.sort();
+        println!(
+            "{} machines, 2 entries each: {:.1} ms, 0 changes; memory {} MiB, of which {} MiB before planning",
+            self.machines,
+            times[times.len() / 2].as_secs_f64() * 1e3,
+            peak_kib() / 1024,
+            before / 1024
+        );
+    }
+
+    fn plan(&self) -> Duration {
         let start = Instant::now();
         let plan = compute(&self.prepared, &self.observation);
-        self.times.push(start.elapsed());
+        let time = start.elapsed();
         let open = plan.open().count();
         assert_eq!(open, 0, "the repeated host is not what the site says: {:?}", plan.open().next());
-    }
-
-    /// The seconds of the middle run.
-    fn middle(&self) -> f64 {
-        let mut times = self.times.clone();
-        times.sort();
-        times[times.len() / 2].as_secs_f64()
+        time
     }
 }
 

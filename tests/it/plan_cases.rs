@@ -3,7 +3,8 @@
 
 use crate::room::{Files, Room, cafe, compute, prepare, text};
 use barista::host::render_ops;
-use barista::observed::Observation;
+use barista::observed::{FileStamp, Observation, Seen};
+use jiff::Timestamp;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -41,6 +42,17 @@ fn read_site(root: &Path, below: &Path, files: &mut Files) {
     }
 }
 
+/// What this machine's file system says of the sources is another with every run, and no plan goes by it.
+fn steady(observation: &mut Observation) {
+    let moment: Timestamp = "2026-11-01T00:00:00Z".parse().expect("a moment");
+    for (source, number) in observation.sources.values_mut().zip(1..) {
+        if let Seen::Present(source) = source {
+            let size = source.stamp.size;
+            source.stamp = FileStamp { device: 1, inode: number, size, modified: moment, status_changed: moment };
+        }
+    }
+}
+
 impl Room {
     /// Keeps this moment as a case, where cases are written anew: the site that is to come, and the host as it is.
     pub fn keep_as_case(&self, name: &str, files: &Files) {
@@ -54,7 +66,9 @@ impl Room {
             fs::create_dir_all(path.parent().expect("has one")).expect("writable");
             fs::write(path, text.trim_start()).expect("writable");
         }
-        let observation = serde_json::to_string_pretty(&self.observe(&prepare(files))).expect("serialises");
+        let mut observation = self.observe(&prepare(files));
+        steady(&mut observation);
+        let observation = serde_json::to_string_pretty(&observation).expect("serialises");
         let observed = observation.replace(&self.state.path().display().to_string(), "/var/lib/barista") + "\n";
         let (plan, ops) = plan_of(files, &observed);
         fs::write(case.join("observed.json"), observed).expect("writable");

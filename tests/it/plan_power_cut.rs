@@ -1,7 +1,7 @@
 //! What a server that lost power finds, on the fake host: what was half made is made whole, and machines come back to their disks.
 
 use crate::room::{NIGHT, PC01, Room, cafe, disk, flat, text, with};
-use barista::plan::{Hold, Outcome};
+use barista::plan::{Hold, Outcome, assign::Decision};
 use std::time::Duration;
 
 #[test]
@@ -110,4 +110,23 @@ fn a_plan_that_destroys_too_much_does_not_keep_the_room_down_after_a_power_cut()
     assert!(plan.held().any(|(_, hold)| matches!(hold, Hold::TooMuch { .. })), "{}", text(&plan));
     room.host.login(&target, PC01).expect("its disk is there");
     assert!(room.is_open(&room.target("pc03", "beta"), "pc03"), "and those of machines that leave");
+}
+
+#[test]
+fn a_record_that_is_put_back_from_an_hour_ago_makes_no_used_disk_clean() {
+    let room = Room::new();
+    room.settle(&cafe(2));
+    let path = room.state.path().join(barista::host::offered::PATH);
+    let backup = room.host.file(&path).expect("a record");
+    let target = room.work(&cafe(2), "pc01", "alpha");
+    let used = room.disk(&target, 0);
+    room.settle(&cafe(2));
+    room.host.set_file(&path, Some(&backup));
+    room.host.reboot();
+    // What was written to the disk is not to be seen in this boot of the server, and the epoch is the same.
+    room.carry_out(&cafe(2));
+    room.settle(&cafe(2));
+    assert_eq!(room.disk(&target, 0), used, "under its name, as it was left");
+    let told = room.ask(&cafe(2), "pc01", "alpha");
+    assert!(matches!(told, Decision::Wait(_)), "nobody can say which of its disks is clean: {told:?}");
 }

@@ -24,16 +24,21 @@ use std::collections::{BTreeMap, BTreeSet};
 const LETTERS: usize = 3;
 
 /// Plans every machine that the site, the store or the kernel names.
-pub(super) fn plan_seats(context: &Context<'_>, pool: &PoolState, draft: &mut Draft) {
+pub(super) fn plan_seats<'a>(context: &Context<'a>, pool: &PoolState, draft: &mut Draft) -> Machines<'a> {
     let mut machines: BTreeSet<&MachineName> = context.by_machine.keys().copied().collect();
     machines.extend(context.storage.seats.keys().map(|id| &id.machine));
     machines.extend(context.exports.by_machine.keys().map(|machine| context.storage.machine_now(machine)));
-    for machine in machines {
+    let plan = |machine: &MachineName| {
         let seen = MachineSeen::new(context, machine);
         let mut seat = Planner { context, pool, machine, seen: &seen, draft, made: BTreeMap::new() };
         seat.plan();
-    }
+        (machine.clone(), seen)
+    };
+    machines.into_iter().map(plan).collect()
 }
+
+/// Every machine as it was seen.
+pub(super) type Machines<'a> = BTreeMap<MachineName, MachineSeen<'a>>;
 
 struct Planner<'p, 'a> {
     context: &'p Context<'a>,
@@ -135,7 +140,6 @@ impl<'p, 'a> Planner<'p, 'a> {
     ) -> Vec<DiskOp> {
         let base = DiskId::version(&wanted.image, &wanted.version);
         let there = self.context.ready(&base);
-        let epoch = self.pool.epoch;
         let mut marks = vec![
             Mark::OURS.to_owned(),
             Mark::tag(Mark::SITE, &self.context.desired.site),
@@ -144,7 +148,8 @@ impl<'p, 'a> Planner<'p, 'a> {
             Mark::tag(Mark::VERSION, &wanted.version),
             Mark::tag(Mark::RESET, stamp_text(wanted.reset)),
             Mark::tag(Mark::LUN, lun),
-            Mark::tag(Mark::EPOCH, epoch),
+            Mark::tag(Mark::EPOCH, self.pool.epoch),
+            Mark::tag(Mark::AFTER, self.pool.after),
         ];
         marks.extend(side.map(|(image, letter)| Mark::tag(Mark::SIDE, format!("{image}.{letter}"))));
         if let Some(version) = there {
