@@ -352,8 +352,11 @@ impl Assigner {
     }
 
     fn give(&self, request: &Request, image: &ImageName, given: &Given) -> Step {
+        let began = self.system.kernel.boottime();
         match give(&self.system, &self.state, &request.machine, request.boot, given) {
             Ok(()) => {
+                let millis = self.system.kernel.boottime().saturating_sub(began).as_secs_f64() * 1e3;
+                tracing::debug!(target: "barista::timing", "an assignment took {millis:.2} ms");
                 tracing::info!(machine = %request.machine, boot = %request.boot, target = %given.target, "a boot got its disk");
                 let mut shared = self.lock();
                 shared.waiting.remove(&(request.machine.clone(), image.clone()));
@@ -387,11 +390,14 @@ impl Assigner {
     fn note_waiting(&self, request: &Request, image: &ImageName, observation: &Observation) -> Option<Mono> {
         let now = self.now();
         let intent = intent(&request.claims, request.peer, &observation.boot_id, now);
+        // When anything last moved on its disks, as far as anybody watched.
+        let watches = observation.occupancy.iter().flat_map(|known| known.watches.values());
+        let moved = watches.map(|watch| watch.sign.max(watch.since)).max();
         let mut shared = self.lock();
         let key = (request.machine.clone(), image.clone());
         let waiter = shared.waiting.entry(key).or_insert(Waiter { since: now, last: now, intent });
         waiter.last = now;
-        waiter.intent = newer_intent(waiter.intent, intent);
+        waiter.intent = newer_intent(waiter.intent, intent, moved);
         waiter.intent
     }
 

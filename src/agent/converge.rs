@@ -13,7 +13,7 @@ use crate::host::{
 };
 use crate::names::{DiskId, MachineName, Mono};
 use crate::observed::{Observation, Paused, Seen};
-use crate::plan::{self, ExportOp, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
+use crate::plan::{self, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -181,7 +181,7 @@ impl Errand<'_> {
             let (boot_id, at) = (proposal.observation.boot_id.clone(), proposal.observation.now);
             commands.enter(&Entry::Forced { machine: machine.clone(), boot_id, at });
         }
-        let seats = touched(&proposal.plan);
+        let seats = plan::keeps_waiting(&proposal.prepared, &proposal.observation, &proposal.plan);
         let _busy = match self.observer {
             Observer::Agent(agent) => Some(agent.assigner.work_on(seats.clone())),
             Observer::Visitor => None,
@@ -255,18 +255,6 @@ impl Errand<'_> {
         }
         Proposal { prepared, observation, plan }
     }
-}
-
-/// Machines whose sides a plan takes away or changes: nobody is given one of these meanwhile.
-fn touched(plan: &Plan) -> BTreeSet<MachineName> {
-    let takes =
-        |op: &ExportOp| matches!(op, ExportOp::Withdraw { .. } | ExportOp::RemoveBackstore { .. } | ExportOp::Move { .. });
-    let ops = plan.steps.iter().filter_map(|step| match step {
-        Step::Exports(ops) => Some(ops),
-        _ => None,
-    });
-    let changes = ops.flatten().filter(|(_, op)| takes(op)).filter_map(|(id, _)| plan.changes.get(id.0 as usize));
-    changes.filter_map(|change| change.subject.machine().cloned()).collect()
 }
 
 /// Keeps other processes from giving disks of these seats to anybody; what cannot be locked in time goes without: whoever gives a disk

@@ -310,13 +310,13 @@ pub fn boot_intent(discovers: &[Mono], fetches: &[Mono]) -> Option<Mono> {
     })
 }
 
-/// The intent that counts of a boot that waits: one that was heard later replaces the one that is known only after a while. A machine
-/// that asks for an address at every try would else be taken to have begun only just now at every look.
-pub fn newer_intent(known: Option<Mono>, heard: Option<Mono>) -> Option<Mono> {
+/// The intent that counts of a boot that waits: the one that is known, for as long as nothing moved after it on any disk of its machine,
+/// and for a while anyhow. A machine that asks for an address at every try would else be taken to have begun only just now each time.
+pub fn newer_intent(known: Option<Mono>, heard: Option<Mono>, moved: Option<Mono>) -> Option<Mono> {
     // Longer than the pause between two looks and what a look must lie behind an intent together.
     const STANDS: Duration = Duration::from_secs(15);
     match (known, heard) {
-        (Some(known), Some(heard)) if heard.since(known) < STANDS => Some(known),
+        (Some(known), Some(heard)) if heard.since(known) < STANDS || moved.is_some_and(|moved| moved < known) => Some(known),
         (known, heard) => heard.or(known),
     }
 }
@@ -350,5 +350,14 @@ mod tests {
         assert_eq!(boot_intent(&[], &at(&[0, 5, 10, 15])), None);
         assert_eq!(boot_intent(&[], &at(&[0, 5, 20, 25, 40])), second(0));
         assert_eq!(boot_intent(&at(&[100]), &[]), None, "a DISCOVER alone is no boot of ours");
+    }
+
+    #[test]
+    fn a_boot_that_asks_seldom_is_not_taken_to_have_begun_only_now() {
+        let second = |second: u64| Some(Mono::from_millis(second * 1000));
+        assert_eq!(newer_intent(second(100), second(110), None), second(100));
+        assert_eq!(newer_intent(second(100), second(140), None), second(140), "nobody watches");
+        assert_eq!(newer_intent(second(100), second(140), second(90)), second(100), "nothing moved since it began");
+        assert_eq!(newer_intent(second(100), second(140), second(120)), second(140), "its old system still ran by then");
     }
 }

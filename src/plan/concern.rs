@@ -1,11 +1,13 @@
-//! What of an observation one machine's boot depends on, so that a decision costs the same in a room of ten and of ten thousand.
+//! What of an observation one machine's boot depends on, so that a decision costs the same in a room of ten and of ten thousand; and
+//! whose boots depend on a plan.
 //!
-//! **Invariant:** pure; what is left out names neither the machine, by its name of today or a former one, nor one of its disks, nor a
+//! **Invariant:** pure; what is left out of an observation names neither the machine, by its name of today or a former one, nor one of its disks, nor a
 //! version, nor the pool; what cannot be told stays in.
 
-use super::Prepared;
-use crate::names::{DiskId, MachineName, parse_target};
+use super::{Action, Change, ExportOp, Plan, Prepared, Reason, Step};
+use crate::names::{DiskId, MachineName, Mark, parse_target};
 use crate::observed::{Backstore, Lio, Lv, Observation, Offered, Seen, Target, Vg, is_newer_than};
+use crate::site::StaleBoot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The observation as far as it concerns a machine, with what the record says by now.
@@ -80,4 +82,31 @@ pub fn concerning(prepared: &Prepared, observation: &Observation, machine: &Mach
         secrets: observation.secrets.clone(),
         commands: observation.commands.clone(),
     }
+}
+
+/// Machines whose boots wait while a plan is carried out, because it takes something away that such a boot could be given. One whose
+/// used sides go, and that has nothing else, is given its clean side meanwhile.
+pub fn keeps_waiting(prepared: &Prepared, observation: &Observation, plan: &Plan) -> BTreeSet<MachineName> {
+    let Some(storage) = &prepared.desired.storage else { return BTreeSet::new() };
+    let volumes = observation.vg.present().into_iter().flat_map(|vg| &vg.lvs);
+    let lasting =
+        volumes.filter(|(_, lv)| lv.tags.value(Mark::SIDE).is_none()).filter_map(|(name, _)| match DiskId::of_lv(name) {
+            Some(DiskId::Seat { machine, .. }) => Some(storage.machine_now(&machine).clone()),
+            _ => None,
+        });
+    let lasting: BTreeSet<MachineName> = lasting.collect();
+    let is_past = |change: &Change, machine: &MachineName| {
+        (change.action == Action::Remove && matches!(change.reason, Reason::Used { .. }))
+            && prepared.desired.policy.stale_boot == StaleBoot::Refuse
+            && !lasting.contains(machine)
+    };
+    let takes =
+        |op: &ExportOp| matches!(op, ExportOp::Withdraw { .. } | ExportOp::RemoveBackstore { .. } | ExportOp::Move { .. });
+    let ops = plan.steps.iter().filter_map(|step| if let Step::Exports(ops) = step { Some(ops) } else { None });
+    let changes = ops.flatten().filter(|(_, op)| takes(op)).filter_map(|(id, _)| plan.changes.get(id.0 as usize));
+    let machines = changes.filter_map(|change| {
+        let machine = storage.machine_now(change.subject.machine()?);
+        (!is_past(change, machine)).then(|| machine.clone())
+    });
+    machines.collect()
 }

@@ -224,7 +224,7 @@ impl Room {
         let mut waiting = self.waiting.borrow_mut();
         let images = &mut waiting.entry(machine).or_default().images;
         let known = images.get(&image).copied();
-        images.extend(assign::newer_intent(known, Some(heard)).map(|intent| (image, intent)));
+        images.extend(assign::newer_intent(known, Some(heard), None).map(|intent| (image, intent)));
     }
 
     /// A machine boots an image, its system logs in and writes a MiB to its system disk; its target.

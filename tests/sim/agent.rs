@@ -12,7 +12,7 @@ use barista::names::Mono;
 use barista::observed::occupancy::{Look, Occupancy, Offering};
 use barista::observed::{Observation, Seen};
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Step, Targets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,7 +169,8 @@ pub fn tick(sim: &Sim, life: u32) {
         let mut inner = sim.lock();
         let agent = &mut inner.agent;
         let is_due = !agent.backoff.is_empty()
-            || matches!(agent.still, 0 | 7)
+            || agent.still == 0
+            || agent.still == 7 && may_have_moved(&agent.known)
             || agent.still.is_multiple_of(360)
             || std::mem::take(&mut agent.is_planning_due);
         let waits = !agent.assigner.waiting().is_empty() && agent.still.is_multiple_of(if agent.still < 20 { 1 } else { 6 });
@@ -180,6 +181,14 @@ pub fn tick(sim: &Sim, life: u32) {
         converge(sim, &prepared, observation);
     }
     rest(sim, life);
+}
+
+/// Whether a machine has a session on one target and none on another, which two looks a minute apart may prove it to have left.
+fn may_have_moved(known: &Occupancy) -> bool {
+    let machine = |target: &str| target.split([':', '.']).rev().nth(2).map(str::to_owned);
+    let (at_work, silent): (Vec<_>, Vec<_>) = known.watches.iter().partition(|(_, watch)| watch.session.is_some());
+    let at_work: BTreeSet<Option<String>> = at_work.into_iter().map(|(target, _)| machine(target)).collect();
+    silent.into_iter().any(|(target, _)| at_work.contains(&machine(target)))
 }
 
 /// When it looks again: in ten seconds, or later where nothing can happen before.
@@ -464,9 +473,11 @@ pub fn fill_ends(sim: &Sim, life: u32) {
 /// Has the product carry a plan out, and journals what it destroyed as the product does.
 pub fn apply_plan(sim: &Sim, prepared: &Prepared, plan: &Plan) -> Report {
     let scope = Scope::of(prepared, sim.path());
-    let machines =
-        plan.changes.iter().filter(|change| change.is_open()).filter_map(|change| change.subject.machine().cloned()).collect();
-    let assigner = sim.lock().agent.assigner.clone();
+    let (assigner, observed) = {
+        let inner = sim.lock();
+        (inner.agent.assigner.clone(), inner.agent.observed.clone())
+    };
+    let machines = observed.map(|observed| plan::keeps_waiting(prepared, &observed, plan)).unwrap_or_default();
     let _busy = assigner.work_on(machines);
     {
         let mut inner = sim.lock();

@@ -1,6 +1,8 @@
 //! Rules broken on purpose, outside the product: each puts one letter of what was once wrong back, and the simulation has to find it.
 
-use crate::world::Sim;
+use crate::disturb::Disturbance;
+use crate::world::{DAY, HOUR, MINUTE, Sim};
+use barista::desired::Reset;
 use barista::names::{Mark, Mono};
 use barista::observed::occupancy::Occupancy;
 use barista::observed::{Observation, Seen, Settled};
@@ -14,7 +16,7 @@ pub enum Bite {
     QuietForAMinute,
     /// B: what was quiet before a start of the agent counts.
     QuietSinceBoot,
-    /// F: `never` protects only once it stands on the volume, and what the site says now is enough.
+    /// F: what was kept once is kept only while the site says so.
     StampsAreIgnored,
     /// K: a source that is still being copied is taken for whole.
     HalfCopied,
@@ -26,6 +28,27 @@ pub enum Bite {
     OldGoesFirst,
 }
 
+impl Bite {
+    /// What makes a difference to this rule and happens too seldom by itself: at noon of each day the network is away, machines leave
+    /// the site, and an agent starts anew.
+    pub fn provocation(self, days: u64) -> Vec<(u64, Disturbance)> {
+        if !matches!(self, Self::QuietSinceBoot | Self::HeldIsLowered) {
+            return Vec::new();
+        }
+        let cards: Vec<usize> = (0..8).collect();
+        let daily = |day: u64| {
+            let noon = day * DAY + 12 * HOUR;
+            [
+                (noon, Disturbance::Outage { cards: cards.clone(), time: 2 * HOUR }),
+                (noon + 2 * MINUTE, Disturbance::RemoveMachine(day as usize)),
+                (noon + 3 * MINUTE, Disturbance::RemoveMachine(day as usize + 2)),
+                (noon + 4 * MINUTE, Disturbance::AgentDies(20 * MINUTE)),
+            ]
+        };
+        (0..days).flat_map(daily).collect()
+    }
+}
+
 /// What an agent that starts believes.
 pub fn at_start(bite: Option<Bite>, known: &mut Occupancy, now: Mono) {
     if bite == Some(Bite::QuietSinceBoot) {
@@ -35,7 +58,6 @@ pub fn at_start(bite: Option<Bite>, known: &mut Occupancy, now: Mono) {
 
 /// What an observer makes of the host.
 pub fn on_observation(bite: Option<Bite>, sim: &Sim, prepared: &Prepared, observation: &mut Observation) {
-    let _ = prepared;
     // What an observer that asks the kernel who writes to a file sees.
     for name in &sim.lock().copying {
         if let Some(Seen::Present(file)) = observation.sources.get_mut(name) {
@@ -50,8 +72,11 @@ pub fn on_observation(bite: Option<Bite>, sim: &Sim, prepared: &Prepared, observ
         }),
         Some(Bite::StampsAreIgnored) => {
             let Seen::Present(vg) = &mut observation.vg else { return };
+            let disks = prepared.desired.storage.iter().flat_map(|storage| storage.seats.values()).flat_map(|seat| &seat.disks);
+            let kept: Vec<&str> = disks.filter(|disk| disk.reset == Reset::Never).map(|disk| disk.image.as_str()).collect();
             for lv in vg.lvs.values_mut() {
-                if lv.tags.value(Mark::RESET) == Some("never") {
+                let is_kept = lv.tags.value(Mark::IMAGE).is_some_and(|image| kept.contains(&image));
+                if !is_kept && lv.tags.value(Mark::RESET) == Some("never") {
                     let text: Vec<String> = lv
                         .tags
                         .iter()
@@ -112,6 +137,20 @@ pub fn on_plan(bite: Option<Bite>, prepared: &Prepared, observation: &Observatio
                         more.push((barista::plan::ChangeId(at as u32), op.clone()));
                     }
                 }
+            }
+            // What was half taken away is not shown again either.
+            let goes = |id: &barista::plan::ChangeId| {
+                let subject = &plan.changes[id.0 as usize].subject;
+                bold.changes.iter().any(|change| change.subject == *subject && change.action == barista::plan::Action::Remove)
+            };
+            for step in &mut plan.steps {
+                if let Step::Exports(ops) = step {
+                    ops.retain(|(id, _)| !goes(id));
+                }
+            }
+            // Nothing of what is held is carried out by an interpreter, so it is not held.
+            for (id, _) in &more {
+                plan.changes[id.0 as usize].gate = barista::plan::Gate::Open;
             }
             if !more.is_empty() {
                 plan.steps.insert(0, Step::Exports(more));

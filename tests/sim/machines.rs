@@ -293,9 +293,14 @@ pub fn script(sim: &Sim, card: usize) {
             }
             inner.machines[card].waits = Some((since, why));
             invariants::waits(&mut inner, card, since);
-            // A waiting script repeats `dhcp`.
+            // A waiting script repeats `dhcp`; one that was refused waits for a key, and somebody presses one now and then.
+            let pause = match &inner.machines[card].waits {
+                Some((_, why)) if why.starts_with("refused") => 10 * MINUTE,
+                Some((since, _)) if inner.now - since > 2 * MINUTE => 20 * SECOND,
+                _ => 5 * SECOND,
+            };
             inner.machines[card].phase = Phase::Firmware;
-            inner.then(card, 5 * SECOND);
+            inner.then(card, pause);
         }
     }
 }

@@ -26,6 +26,7 @@ use bite::Bite;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use story::{Broken, options, run};
+use world::Options;
 
 fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -43,7 +44,8 @@ fn seeds(first: u64, count: u64, days: u64, bite: Option<Bite>) -> (Option<Broke
                 return;
             }
             // A seed that is broken anyhow shows nothing of a rule.
-            let broken = run(options(seed, days, bite)).filter(|_| bite.is_none() || run(options(seed, days, None)).is_none());
+            let sound = |broken: &Broken| run(Options { bite: None, ..broken.options.clone() }).is_none();
+            let broken = run(options(seed, days, bite)).filter(|broken| bite.is_none() || sound(broken));
             done.fetch_add(1, Ordering::Relaxed);
             if let Some(broken) = broken {
                 let mut found = found.lock().unwrap();

@@ -14,7 +14,10 @@ pub struct Broken {
 
 pub fn options(seed: u64, days: u64, bite: Option<Bite>) -> Options {
     let machines = 8;
-    Options { seed, days, machines, is_auto: true, disturbances: disturb::draw(seed, days, machines), bite, is_loud: false }
+    let mut disturbances = disturb::draw(seed, days, machines);
+    disturbances.extend(bite.into_iter().flat_map(|bite| bite.provocation(days)));
+    disturbances.sort_by_key(|(at, _)| *at);
+    Options { seed, days, machines, is_auto: true, disturbances, bite, is_loud: false }
 }
 
 /// Hours after the last fault: a bet on a seat that was lost with others takes a day, and what comes of it a while.

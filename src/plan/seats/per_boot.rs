@@ -22,9 +22,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         // One that a boot was told of goes by proof, as a used one does.
         outdated.retain(|side| side.state == State::Fresh);
         let mut made = None;
-        if ready.is_empty()
-            && !sides.iter().any(|side| matches!(side.state, State::Named(_)) && side.is_current(self.context, seat))
-        {
+        if ready.is_empty() {
             let at_most = self.context.desired.policy.sides as usize;
             // One that is proven free goes with this plan, once the new one is there.
             let goes = |side: &&SideSeen<'a>| {
