@@ -61,7 +61,7 @@ impl Failure {
     pub fn report(self) -> Exit {
         match self {
             Self::Findings(findings) => {
-                findings.iter().for_each(output::note);
+                findings.iter().filter(|finding| finding.severity != Severity::Note).for_each(output::note);
                 output::note(count(&findings));
                 Exit::Error
             }
@@ -103,5 +103,7 @@ impl fmt::Display for Told<'_> {
 pub(super) fn count(findings: &[Finding]) -> String {
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let plural = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
-    format!("{}, {}", plural(of(Severity::Error), "error"), plural(of(Severity::Warning), "warning"))
+    let notes = Some(of(Severity::Note)).filter(|notes| *notes > 0).map(|notes| format!(", {}", plural(notes, "note")));
+    let (errors, warnings) = (plural(of(Severity::Error), "error"), plural(of(Severity::Warning), "warning"));
+    format!("{errors}, {warnings}{}", notes.unwrap_or_default())
 }

@@ -113,7 +113,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
     let subject = repo.resolve(commit.as_str()).map_err(explain_repo)?.subject;
     let revision = Revision { id: commit.to_string(), subject };
     let Checked { site, findings } = crate::site::load(&repo.tree(commit).map_err(explain_repo)?);
-    findings.iter().for_each(output::note);
+    findings.iter().filter(|finding| finding.severity != crate::site::Severity::Note).for_each(output::note);
     let Some(site) = site else {
         output::note(format!("refused: {}; the café stays as it is", count(&findings)));
         return Ok(Exit::Error);

@@ -72,7 +72,7 @@ impl Source {
 pub(super) fn load(text: &Text) -> Result<crate::site::Site, Failure> {
     let Checked { site, findings } = crate::site::load(&text.tree);
     let Some(site) = site else { return Err(Failure::Findings(findings)) };
-    findings.iter().for_each(super::output::note);
+    findings.iter().filter(|finding| finding.severity != crate::site::Severity::Note).for_each(super::output::note);
     Ok(site)
 }
 

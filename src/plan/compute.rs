@@ -17,7 +17,7 @@ use crate::boot::table::BootTable;
 use crate::desired::{self, Desired, Storage};
 use crate::names::{Bytes, DiskId};
 use crate::observed::{Lio, Observation, Seen, Stock};
-use crate::site::{Finding, Severity, Site};
+use crate::site::{Consent, Finding, Severity, Site};
 
 /// A site with everything that follows from it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,10 +149,30 @@ fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft,
     gate_ends(context, draft);
     plan_delivery(context, &pool, draft);
     plan_debris(context, draft);
+    note_consents(context, draft);
     let shows = |intent: &Intent| matches!(intent.work, Work::MakeSide(_, Some(_)) | Work::Show(..) | Work::ShowAnew(..));
     if draft.intents.contains_key(&Subject::Kernel) {
         for intent in draft.intents.values_mut().filter(|intent| shows(intent)) {
             intent.after.insert(Subject::Kernel);
+        }
+    }
+}
+
+/// Consents that are not about anything any more, or not yet: whoever reads the site should not take them for something that waits.
+fn note_consents(context: &Context<'_>, draft: &mut Draft) {
+    let storage = context.storage;
+    for consent in &context.desired.policy.may_destroy {
+        let is_about = |disk: &DiskId| match (consent, disk) {
+            (Consent::Version(image, version), DiskId::Version { image: of, version: its }) => {
+                (storage.image_now(image), version) == (storage.image_now(of), its)
+            }
+            (Consent::Clone(machine, image), DiskId::Seat { machine: of, image: its, .. }) => {
+                (storage.machine_now(machine), storage.image_now(image)) == (storage.machine_now(of), storage.image_now(its))
+            }
+            _ => false,
+        };
+        if *consent != Consent::Everything && !context.stock.disks.keys().any(is_about) {
+            draft.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Severity {
     Error,
     /// The commit stands; the operator is told.
     Warning,
+    /// Nothing is wrong; `check` says what follows from it.
+    Note,
 }
 
 /// One problem of a site, with its place; ordered by place.
@@ -39,6 +41,7 @@ impl fmt::Display for Finding {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         write!(f, "{severity}: {}", self.file)?;
         if self.line > 0 {

@@ -8,7 +8,7 @@ use super::{
     networks::Whole,
     options,
     raw::{At, ImageFile, Kind, VersionTable},
-    report::{FileId, Place, Report, error},
+    report::{FileId, Place, Report, error, note},
     spelling,
     table::Table,
 };
@@ -38,6 +38,16 @@ pub(super) struct Judged {
     attach: Option<(ImageName, Place)>,
     data_disks: Vec<(ImageName, Place)>,
     versions: BTreeMap<VersionName, Place>,
+}
+
+impl Judged {
+    /// When a clone of it is thrown away, if it is a disk that was understood.
+    fn reset(&self) -> Option<Reset> {
+        match &self.image.as_ref()?.kind {
+            ImageKind::Disk(disk) => Some(disk.reset),
+            ImageKind::Linux(_) | ImageKind::Local => None,
+        }
+    }
 }
 
 /// All images of a site.
@@ -129,6 +139,12 @@ impl Images {
     pub(super) fn disks<'a>(&'a self, name: &'a ImageName) -> impl Iterator<Item = &'a ImageName> {
         let judged = self.by_name.get(name).filter(|judged| judged.kind == Some(Kind::Disk));
         judged.into_iter().flat_map(move |judged| std::iter::once(name).chain(judged.data_disks.iter().map(|(disk, _)| disk)))
+    }
+
+    /// One of the images that are reset at every boot.
+    pub(super) fn reset_at_boot(&self) -> Option<&ImageName> {
+        let is_it = |judged: &Judged| judged.role == Role::System && judged.reset() == Some(Reset::EveryBoot);
+        self.by_name.iter().find(|(_, judged)| is_it(judged)).map(|(name, _)| name)
     }
 
     /// One of the images that are disks.
@@ -337,6 +353,7 @@ fn judge_linux(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFil
 
 /// Judges what one image says of others.
 pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
+    note_kept_disks(report, images);
     for (name, judged) in &images.by_name {
         if let (Some(Kind::Linux), Some((disk, place))) = (judged.kind, &judged.attach) {
             images.judge_use(report, *place, disk, &Use::Attach);
@@ -355,6 +372,22 @@ pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
                 report.push(error(*place, format!("data disk {disk} is listed twice")).hint_at("the first is", first));
             } else {
                 images.judge_use(report, *place, disk, &Use::Data);
+            }
+        }
+    }
+}
+
+/// A data disk that is kept follows its machine to the side that it boots.
+fn note_kept_disks(report: &mut Report<'_>, images: &Images) {
+    let resets = |name: &ImageName| images.by_name.get(name)?.reset();
+    for (name, judged) in images.by_name.iter().filter(|(name, _)| resets(name) == Some(Reset::EveryBoot)) {
+        for (disk, place) in &judged.data_disks {
+            if resets(disk).is_some_and(|reset| reset != Reset::EveryBoot) {
+                let message = format!(
+                    "{disk} is the same disk at every boot and {name} is not: after a reset a machine waits up to a minute, until it is \
+                     shown that nobody works on {disk} any more"
+                );
+                report.push(note(*place, message));
             }
         }
     }

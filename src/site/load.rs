@@ -47,7 +47,7 @@ fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
     let around = Surroundings { settings: &settings, images: &images };
     let machines = read_machines(report, &files.machines, &around, &mut networks, &mut moved_machines);
     let server = settings.server.as_ref().zip(settings.server_place);
-    networks::judge_together(report, &mut networks, server);
+    networks::judge_together(report, &mut networks, &images, server);
     options::judge_together(report, &networks, &images, &machines);
     if let Some(disk) = images.any_disk() {
         settings.judge_for_disks(report, disk.as_str());

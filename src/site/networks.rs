@@ -4,9 +4,11 @@
 //! out is the server's, a router's, or the subnet's own (RFC 2131 §4.3.1, RFC 919 §7).
 
 use super::{
-    Network, NetworkMode, Server, options,
+    Network, NetworkMode, Server,
+    images::Images,
+    options,
     raw::{AddressRange, At, NetworkFile},
-    report::{FileId, Place, Report, error, warning},
+    report::{FileId, Place, Report, error, note, warning},
     settings::{self, Settings},
     table::Table,
 };
@@ -251,7 +253,12 @@ pub(super) fn judge_reservation(
 }
 
 /// Judges what needs all networks and all machines.
-pub(super) fn judge_together(report: &mut Report<'_>, networks: &mut Networks, server: Option<(&Server, Place)>) {
+pub(super) fn judge_together(
+    report: &mut Report<'_>,
+    networks: &mut Networks,
+    images: &Images,
+    server: Option<(&Server, Place)>,
+) {
     for judged in networks.by_name.values() {
         let Network { name, mode, range, .. } = &judged.network;
         if *mode == NetworkMode::Server && range.is_none() && judged.reservations == 0 {
@@ -259,6 +266,7 @@ pub(super) fn judge_together(report: &mut Report<'_>, networks: &mut Networks, s
             report.push(warning(judged.mode_place, message).hint("add a range, or give machines an ip"));
         }
     }
+    note_unheard(report, networks, images);
     let Some((server, place)) = server else { return };
     if networks.whole == Whole::No {
         return;
@@ -280,5 +288,17 @@ pub(super) fn judge_together(report: &mut Report<'_>, networks: &mut Networks, s
             report.push(error(place, message).hint("write the server's own address"));
         }
         Some(_) => {}
+    }
+}
+/// Where firmware does not ask our DHCP, less shows that a machine boots again.
+fn note_unheard(report: &mut Report<'_>, networks: &Networks, images: &Images) {
+    let Some(image) = images.reset_at_boot() else { return };
+    for judged in networks.by_name.values().filter(|judged| judged.network.mode == NetworkMode::Off) {
+        let message = format!(
+            "network {} is not asked for addresses: where a machine has no clean disk of {image} left, its boot waits about a minute, \
+             until three fetches of its script show that it boots",
+            judged.network.name
+        );
+        report.push(note(judged.mode_place, message).hint("mode = \"proxy\" hears it ask, beside the DHCP server that is there"));
     }
 }

@@ -57,6 +57,11 @@ pub(super) fn warning(place: Place, message: impl Into<String>) -> Problem {
     Problem { place, severity: Severity::Warning, message: message.into(), hint: None, other: None }
 }
 
+/// What follows from what is there, for whoever checks.
+pub(super) fn note(place: Place, message: impl Into<String>) -> Problem {
+    Problem { place, severity: Severity::Note, message: message.into(), hint: None, other: None }
+}
+
 impl Problem {
     /// What to do about it.
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
@@ -94,6 +99,7 @@ impl Rest {
         match severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
+            Severity::Note => {}
         }
     }
 }

@@ -48,8 +48,31 @@ fn cases(kind: &str) -> Vec<PathBuf> {
     all
 }
 
+/// What is wrong; what merely follows is asked for by itself.
 fn printed(checked: &Checked) -> String {
-    checked.findings.iter().map(|finding| format!("{finding}\n")).collect()
+    let wrong = checked.findings.iter().filter(|finding| finding.severity != Severity::Note);
+    wrong.map(|finding| format!("{finding}\n")).collect()
+}
+
+#[test]
+fn a_check_says_where_a_reset_costs_a_wait() {
+    let notes = |tree: &Tree| -> Vec<String> {
+        let notes = load(tree).findings.into_iter().filter(|finding| finding.severity == Severity::Note);
+        notes.map(|finding| finding.to_string()).collect()
+    };
+    let mut tree = tree_of(&house().join("site-example"));
+    let found = notes(&tree);
+    assert!(
+        matches!(&found[..], [one] if one.contains("images/win11.toml:11:") && one.contains("games is the same disk")),
+        "{found:?}"
+    );
+    for (mode, heard) in [("proxy", true), ("off", false)] {
+        let lan = "interface = \"br0\"\nsubnet = \"192.168.1.0/24\"\nmode = ".to_owned() + &format!("{mode:?}\n");
+        tree.entries.insert("network/lan.toml".to_owned(), Entry::File(lan.into_bytes()));
+        let found = notes(&tree);
+        let unheard = found.iter().filter(|note| note.contains("network/lan.toml:3:") && note.contains("three fetches")).count();
+        assert_eq!(unheard == 0, heard, "{mode}: {found:?}");
+    }
 }
 
 #[test]

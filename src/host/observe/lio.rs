@@ -42,7 +42,14 @@ pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn, secret
     };
     thread::spawn(move || {
         let seen = match configfs.list("") {
-            Ok(_) => read_tree(&Tree { configfs: &*configfs, ours: &ours, prefix: &prefix, secrets: &secrets, before: &before }),
+            Ok(_) => read_tree(&Tree {
+                configfs: &*configfs,
+                ours: &ours,
+                prefix: &prefix,
+                secrets: &secrets,
+                before: &before,
+                with_attributes: true,
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound && kernel.has_configfs() => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err("/sys/kernel/config: configfs is not mounted; run \
                  `modprobe configfs` and `mount -t configfs configfs /sys/kernel/config`"
@@ -65,13 +72,15 @@ pub(super) fn observe_lio(system: &System, site: &SiteName, prefix: &Iqn, secret
     }
 }
 
-/// Reads one target of ours as it is now, in a thread of its own as [`observe_lio`] does.
+/// Reads who is on one target of ours now, and what it shows, without what its objects say of themselves; in a thread of its own as
+/// [`observe_lio`] does.
 pub(in crate::host) fn read_target_now(system: &System, name: &str) -> Read<Option<Target>> {
     let (sender, receiver) = channel();
     let (configfs, path) = (system.configfs.clone(), format!("iscsi/{name}"));
     thread::spawn(move || {
         let before = Lio::default();
-        let tree = Tree { configfs: &*configfs, ours: "", prefix: "", secrets: &Secrets::new(), before: &before };
+        let nobody = Secrets::new();
+        let tree = Tree { configfs: &*configfs, ours: "", prefix: "", secrets: &nobody, before: &before, with_attributes: false };
         let seen = match configfs.list(&path) {
             Ok(_) => read_target(&tree, &path, None).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -89,6 +98,8 @@ struct Tree<'a> {
     secrets: &'a Secrets,
     /// The earlier look from which is taken what is not read; empty where everything is.
     before: &'a Lio,
+    /// Whether attributes are read at all.
+    with_attributes: bool,
 }
 
 type Read<T> = Result<T, String>;
@@ -110,7 +121,7 @@ impl Tree<'_> {
     /// The attributes of an object; one that this kernel does not have is left out.
     fn attributes(&self, object: &str, table: &[Attribute]) -> Read<Attributes> {
         let mut attributes = Vec::new();
-        for name in lio_attributes::paths(table) {
+        for name in lio_attributes::paths(table).filter(|_| self.with_attributes) {
             let path = format!("{object}/{name}");
             match self.configfs.read(&path) {
                 Ok(text) => attributes.push((name.to_owned(), text)),
@@ -263,6 +274,9 @@ fn read_port(tree: &Tree<'_>, path: &str, seen: &mut TpgLun, before: Option<&Tpg
 
 /// A LUN that is in no group, and a kernel without groups, say nothing.
 fn read_port_group(tree: &Tree<'_>, path: &str) -> Read<Attributes> {
+    if !tree.with_attributes {
+        return Ok(Attributes::default());
+    }
     match tree.configfs.read(path) {
         Ok(text) if text.is_empty() => Ok(Attributes::default()),
         Ok(text) => parse_port_group(&text).map_err(|error| unreadable(path, &error)),
