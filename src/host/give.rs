@@ -6,6 +6,7 @@
 use super::System;
 use super::export::lio;
 use super::observe::read_target_now;
+use super::offered::Record;
 use crate::names::{BootNonce, Iqn, MachineName};
 use crate::observed::occupancy::{commands_of, is_firmware, session_of};
 use crate::observed::{Boot, Seen, Target};
@@ -53,6 +54,11 @@ pub fn give(system: &System, state: &Path, machine: &MachineName, boot: BootNonc
                 return Err(changed("an operating system came to it"));
             }
         }
+    }
+    if !given.moves.is_empty() && seen.tpgs.values().any(|tpg| tpg.enabled) {
+        // It is on already: what comes to it is shown at once.
+        let recorded = Record::new(system, state).offer(&given.disks, machine, Boot::Nonce(boot));
+        recorded.map_err(|error| GiveError::Failed(super::chain(&error)))?;
     }
     for kept in &given.moves {
         move_kept(system, &given.target, kept)?;

@@ -27,7 +27,7 @@ pub use lvm_report::{
 };
 pub use offered::{Boot, Entry as OfferedEntry, Offer, Offered, OfferedError, parse_offered, server_boot};
 pub use qemu_report::{DiskFileError, parse_disk_size};
-pub use stock::{Access, Disk, Filling, HeldOpen, Marks, Naming, Power, Stamp, Stock, Stray, epoch_of, is_newer_than};
+pub use stock::{Access, Disk, Filling, HeldOpen, Marks, Naming, Power, Stamp, Stock, Stray, epoch_of, epochs_of, is_newer_than};
 pub use tags::{Tags, Values};
 pub use thin_transaction::{NewestVolume, TRANSACTION_FIELDS, parse_newest_volumes, parse_pool_transaction};
 

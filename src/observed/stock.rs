@@ -349,6 +349,11 @@ fn parse<T: std::str::FromStr>(text: Option<&str>) -> Option<T> {
     text?.parse().ok()
 }
 
+/// Every epoch that a volume's tags name.
+pub fn epochs_of(tags: &Tags) -> impl Iterator<Item = u64> {
+    tags.iter().filter_map(|tag| tag.strip_prefix(Mark::EPOCH)?.strip_prefix('=')?.parse().ok())
+}
+
 /// The tags of a store that speak of the store as a whole: its epoch, on the pool.
 pub fn epoch_of(tags: &Tags) -> Option<u64> {
     parse(tags.value(Mark::EPOCH))

@@ -187,7 +187,7 @@ impl<'c, 'a> Choice<'c, 'a> {
         if let Some(side) = fresh {
             return self.give(side, Expect::Clean);
         }
-        match sides.iter().max_by_key(|side| (side.sequence, std::cmp::Reverse(side.letter))) {
+        match sides.iter().max_by_key(|side| (side.place, std::cmp::Reverse(side.letter))) {
             // Renamed at this boot, or booted under its old name: both reach it.
             Some(side) => self.give(side, Expect::Known),
             None => Decision::Wait(Wait::Making),

@@ -51,7 +51,8 @@ pub(super) fn resolve_disks<'t, 'a>(
     }
     let mut resolved = table.clone();
     for (name, machine) in &mut resolved.machines {
-        let Some((context, machines)) = context else {
+        let seen = context.and_then(|(context, machines)| Some((context, machines.get(name)?)));
+        let Some((context, seen)) = seen else {
             // Nobody can tell what stands: what machines were told last goes on.
             if let Some(old) = before.and_then(|table| table.machines.get(name)) {
                 for (image, disk) in &mut machine.disks {
@@ -65,7 +66,6 @@ pub(super) fn resolve_disks<'t, 'a>(
         if !machine.disks.values().any(|disk| disk.way == Way::Fixed) {
             continue;
         }
-        let Some(seen) = machines.get(name) else { continue };
         for (image, disk) in machine.disks.iter_mut().filter(|(_, disk)| disk.way == Way::Fixed) {
             (disk.way, disk.target) = fixed(context, seen, name, image, draft);
         }
@@ -84,7 +84,7 @@ fn fixed<'a>(
     let Some(seat) = context.storage.seats.get(&id) else { return (Way::Fixed, None) };
     let lasting = || seen.of(&id).filter(|side| side.kind == Kind::Lasting);
     let current =
-        lasting().filter(|side| side.state != State::Fresh).max_by_key(|side| (side.sequence, std::cmp::Reverse(side.letter)));
+        lasting().filter(|side| side.state != State::Fresh).max_by_key(|side| (side.place, std::cmp::Reverse(side.letter)));
     let is_made = |(subject, intent): (&Subject, &Intent)| {
         matches!(subject, Subject::Disk { machine: of, image: its, .. } if of == machine && its == image)
             && intent.is_open()

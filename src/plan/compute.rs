@@ -171,7 +171,9 @@ fn note_consents(context: &Context<'_>, draft: &mut Draft) {
             }
             _ => false,
         };
-        if *consent != Consent::Everything && !context.stock.disks.keys().any(is_about) {
+        // What bears such a name and is none of our disks, or contradicts itself, may yet be what is meant.
+        let mut disks = context.stock.disks.keys().chain(context.stock.taken.keys());
+        if *consent != Consent::Everything && !disks.any(is_about) {
             draft.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
         }
     }
@@ -194,7 +196,7 @@ fn plan_debris(context: &Context<'_>, draft: &mut Draft) {
     let mut taken = std::collections::BTreeSet::new();
     for intent in draft.intents.values() {
         match &intent.work {
-            Work::MakeSide(_, Some(plan)) | Work::Show(_, plan) | Work::ShowAnew(_, _, _, plan) => {
+            Work::MakeSide(_, Some(plan)) | Work::Show(_, _, plan) | Work::ShowAnew(_, _, _, plan) => {
                 taken.extend(plan.luns.values().map(|lun| lun.backstore.clone()));
             }
             Work::RemoveSide(_, paths, _) | Work::Rename(_, paths, _) => taken.extend(paths.iter().cloned()),

@@ -6,6 +6,7 @@
 
 use super::{Action, Change, ExportOp, Plan, Prepared, Reason, Step};
 use crate::names::{DiskId, MachineName, Mark, parse_target};
+use crate::observed::occupancy::SystemSeen;
 use crate::observed::{Backstore, Lio, Lv, Observation, Offered, Seen, Target, Vg, is_newer_than};
 use crate::site::StaleBoot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,18 +96,25 @@ pub fn keeps_waiting(prepared: &Prepared, observation: &Observation, plan: &Plan
             _ => None,
         });
     let lasting: BTreeSet<MachineName> = lasting.collect();
-    let is_past = |change: &Change, machine: &MachineName| {
-        (change.action == Action::Remove && matches!(change.reason, Reason::Used { .. }))
+    // One that only firmware came to is given to the next boot again.
+    let is_used = |target: &str| {
+        let watch = observation.occupancy.as_ref().and_then(|known| known.watches.get(target));
+        watch.is_some_and(|watch| watch.system != SystemSeen::Never)
+    };
+    let is_past = |op: &ExportOp, change: &Change, machine: &MachineName| {
+        matches!(op, ExportOp::Withdraw { target, .. } if is_used(&target.name))
+            && (change.action == Action::Remove && matches!(change.reason, Reason::Used { .. }))
             && prepared.desired.policy.stale_boot == StaleBoot::Refuse
             && !lasting.contains(machine)
     };
     let takes =
         |op: &ExportOp| matches!(op, ExportOp::Withdraw { .. } | ExportOp::RemoveBackstore { .. } | ExportOp::Move { .. });
     let ops = plan.steps.iter().filter_map(|step| if let Step::Exports(ops) = step { Some(ops) } else { None });
-    let changes = ops.flatten().filter(|(_, op)| takes(op)).filter_map(|(id, _)| plan.changes.get(id.0 as usize));
-    let machines = changes.filter_map(|change| {
+    let taken = ops.flatten().filter(|(_, op)| takes(op));
+    let machines = taken.filter_map(|(id, op)| {
+        let change = plan.changes.get(id.0 as usize)?;
         let machine = storage.machine_now(change.subject.machine()?);
-        (!is_past(change, machine)).then(|| machine.clone())
+        (!is_past(op, change, machine)).then(|| machine.clone())
     });
     machines.collect()
 }

@@ -32,6 +32,15 @@ pub(super) struct Context<'a> {
     written: BTreeMap<(u32, u32), u64>,
 }
 
+/// Which of several disks that took each other's place one is: the latest is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Place {
+    /// The number of its last offer.
+    offered: Option<u64>,
+    /// The epoch in which it was made, and the number of the offer that came next; nothing of one that is clean.
+    made: Option<(Option<u64>, Option<u64>)>,
+}
+
 impl<'a> Context<'a> {
     pub fn new(
         desired: &'a Desired,
@@ -73,9 +82,17 @@ impl<'a> Context<'a> {
         given.contains(&Consent::Everything) || given.contains(consent)
     }
 
-    /// The last offer of a disk; one of a record that does not belong is as good as none, and the disk is not clean either.
+    /// The last offer of a disk, by whatever record reads. By one that does not belong no disk is clean, and none is the latest.
     pub fn offer(&self, disk: &Disk) -> Option<&'a Offer> {
         self.observation.offered.present()?.disks.get(&disk.handle)
+    }
+
+    /// Which of several disks that took each other's place a disk is: by when it was offered last, and where no record that belongs
+    /// knows that, by when it was made.
+    pub fn place(&self, disk: &Disk) -> Place {
+        let offered = self.offered.and_then(|offered| Some(offered.disks.get(&disk.handle)?.sequence));
+        let made = if self.is_clean(disk) { None } else { Some((disk.marks.epoch, disk.marks.after)) };
+        Place { offered, made }
     }
 
     /// Whether a disk is clean: made under the record of what was offered, which belongs to its store and does not name it, and

@@ -23,8 +23,8 @@ pub(super) enum Work {
     Alter(Vec<DiskOp>),
     /// Makes the disks of a side, and its target.
     MakeSide(Vec<DiskOp>, Option<Box<TargetPlan>>),
-    /// Shows disks that are there, once they are active.
-    Show(Vec<DiskOp>, Box<TargetPlan>),
+    /// Shows disks that are there, once they are active and backstores that hold them and are not as they should be are gone.
+    Show(Vec<String>, Vec<DiskOp>, Box<TargetPlan>),
     /// Takes a target down, and shows its disks anew.
     ShowAnew(Box<TargetSeen>, Vec<String>, Vec<DiskOp>, Box<TargetPlan>),
     /// Puts back what can be under a session.

@@ -76,8 +76,8 @@ pub enum DiskOp {
     },
     /// Begins the record of what was offered anew, and writes its epoch on the pool.
     BeginRecord {
-        /// The mark on the pool now.
-        from: Option<u64>,
+        /// The marks on the pool now.
+        from: Vec<u64>,
         /// The epoch of the new record.
         to: u64,
         /// The store it is of.

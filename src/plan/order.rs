@@ -153,8 +153,9 @@ impl Lowered {
                 self.disk(late, Stage::Make, id, ops);
                 self.export(late, Stage::ShowNew, id, target.map(ExportOp::Build));
             }
-            Work::Show(ops, target) => {
+            Work::Show(stale, ops, target) => {
                 self.disk(late, Stage::Activate, id, ops);
+                self.export(late, Stage::Show, id, backstores(stale));
                 self.export(late, Stage::Show, id, [ExportOp::Build(target)]);
             }
             Work::ShowAnew(old, stale, ops, target) => {

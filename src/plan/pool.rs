@@ -5,7 +5,7 @@ use super::draft::{Draft, Intent, Work};
 use super::{Action, DiskOp, Hidden, Hold, PoolProblem, PortalGroup, Purpose, Reason, ShownTogether, Subject};
 use crate::desired::Backing;
 use crate::names::{Bytes, Handle, LvName, Mark, Share, SiteName};
-use crate::observed::{DevicesFile, Hundredths, Lv, LvKind, Vg, epoch_of, server_boot};
+use crate::observed::{DevicesFile, Hundredths, Lv, LvKind, Vg, epoch_of, epochs_of, server_boot};
 use std::time::Duration;
 
 /// Smallest chunk of a thin pool, and the right one for many snapshots: the first write to a shared chunk copies all of it.
@@ -142,17 +142,21 @@ fn plan_record(context: &Context<'_>, pool: Option<&Lv>, state: &mut PoolState, 
         let observation = context.observation;
         let is_current =
             offered.server_boot == server_boot(&observation.boot_id) && observation.now.since(offered.since) < EPOCH_LASTS;
-        if !is_current && pool.is_some() {
+        // A raise that was cut off between the record and the pool's mark is finished before there is another.
+        let lags = mark.is_some_and(|mark| mark < offered.epoch);
+        if (!is_current || lags) && pool.is_some() {
             if ops.is_empty() {
                 *reason = Reason::OldEpoch;
             }
             // What this plan makes is of the epoch before, so that nobody's disk waits for this.
-            ops.push(DiskOp::RaiseRecord { from: mark, to: state.epoch + 1 });
+            ops.push(DiskOp::RaiseRecord { from: mark, to: state.epoch + u64::from(!lags) });
         }
         return;
     }
-    let known = context.observation.offered.present().map_or(0, |offered| offered.epoch);
-    let to = mark.unwrap_or(0).max(known) + 1;
+    // No disk that is there is of an epoch that this record will come to.
+    let marks = pool.into_iter().chain(context.vg.lvs.values()).flat_map(|lv| epochs_of(&lv.tags));
+    let known = context.observation.offered.present().map_or(0, |offered| offered.epoch).max(marks.max().unwrap_or(0));
+    let to = known + 1;
     state.epoch = to;
     if context.storage.seats.is_empty() && pool.is_some() {
         return;
@@ -162,7 +166,8 @@ fn plan_record(context: &Context<'_>, pool: Option<&Lv>, state: &mut PoolState, 
     }
     let handle = pool.map(|pool| Handle::new(&*pool.uuid));
     let (store, shown) = (context.stock.store.clone(), shown_together(context));
-    ops.push(DiskOp::BeginRecord { from: mark, to, store, pool: handle, shown });
+    let from = pool.map(|pool| epochs_of(&pool.tags).collect()).unwrap_or_default();
+    ops.push(DiskOp::BeginRecord { from, to, store, pool: handle, shown });
 }
 
 /// Targets that show disks of every boot beside those of one.
@@ -196,7 +201,7 @@ pub(super) fn plan_delivery(context: &Context<'_>, pool: &PoolState, draft: &mut
     let left = there.filter(|lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&ours)).map(|lv| Handle::new(&*lv.uuid));
     let activates = |op: &DiskOp| matches!(op, DiskOp::Activate { .. });
     let wakes = draft.intents.values().any(|intent| match &intent.work {
-        Work::Show(ops, _) | Work::ShowAnew(_, _, ops, _) | Work::Alter(ops) => intent.is_open() && ops.iter().any(activates),
+        Work::Show(_, ops, _) | Work::ShowAnew(_, _, ops, _) | Work::Alter(ops) => intent.is_open() && ops.iter().any(activates),
         _ => false,
     });
     let may_make = pool.no_new.is_none() && pool.is_there && (there.is_none() || left.is_some());

@@ -4,7 +4,7 @@
 //! clean only if the record of what was offered is whole, belongs to the store and names none of its disks, nothing was written to
 //! them, and its portal group is off; whatever is not known is used.
 
-use super::context::Context;
+use super::context::{Context, Place};
 use super::exports::Offering;
 use super::{PortalGroup, Proof, Sign};
 use crate::desired::{DiskSeat, Reset, SeatDisk, SeatId};
@@ -43,6 +43,8 @@ pub(super) struct SideSeen<'a> {
     pub state: State,
     /// The number of its last offer: a later side has a higher one.
     pub sequence: Option<u64>,
+    /// Which of several it is, the latest being the greatest.
+    pub place: Place,
 }
 
 /// Whether a side is for one boot.
@@ -100,7 +102,8 @@ impl<'a> MachineSeen<'a> {
             let sequence = offers.clone().map(|offer| offer.sequence).max();
             let last = offers.max_by_key(|offer| offer.sequence);
             let state = decide_state(context, &own, target, last);
-            sides.push(SideSeen { seat, named, letter, own, kind, target, state, sequence });
+            let place = own.iter().map(|(_, disk)| context.place(disk)).max().unwrap_or_default();
+            sides.push(SideSeen { seat, named, letter, own, kind, target, state, sequence, place });
         }
         Self { sides, loose, bare }
     }
@@ -128,7 +131,7 @@ impl<'a> MachineSeen<'a> {
     pub fn lasting(&self, context: &Context<'a>, image: &ImageName) -> Option<(&'a DiskId, &'a Disk)> {
         let disks =
             self.loose.iter().copied().filter(|(id, _)| image_of(id).is_some_and(|of| context.storage.image_now(of) == image));
-        disks.max_by_key(|(id, disk)| (context.offer(disk).map(|offer| offer.sequence), std::cmp::Reverse(*id)))
+        disks.max_by_key(|(id, disk)| (context.place(disk), std::cmp::Reverse(*id)))
     }
 
     /// What proves that nobody is at work on a side any more; `None` proves nothing, and the site's `quiet` is asked only where

@@ -108,7 +108,8 @@ pub fn reason_text(reason: &Reason) -> String {
             "the record of what was offered begins another epoch, as each day and after each start of the server".to_owned()
         }
         Reason::NoRecord => {
-            "no record of what was offered goes with it: it begins anew, and no disk that is there counts as clean".to_owned()
+            "no record of what was offered goes with it, or an older one was put back: it begins anew, and no disk that is there counts as clean"
+                .to_owned()
         }
         Reason::Pending => "LVM keeps something for it whose making was cut off".to_owned(),
         Reason::Unpublished { what } if what.is_empty() => "the site says otherwise than what is published".to_owned(),

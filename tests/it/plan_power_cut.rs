@@ -130,3 +130,39 @@ fn a_record_that_is_put_back_from_an_hour_ago_makes_no_used_disk_clean() {
     let told = room.ask(&cafe(2), "pc01", "alpha");
     assert!(matches!(told, Decision::Wait(_)), "nobody can say which of its disks is clean: {told:?}");
 }
+
+#[test]
+fn a_record_begins_in_an_epoch_that_no_disk_is_of() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    // An old disk, as a machine that was put away for a year has it.
+    let uuid = room.volumes(&cafe(1)).into_iter().find(|name| name.starts_with("seat.pc01.alpha")).expect("a side");
+    let tags = |name: &str| room.host.volumes().into_iter().find(|lv| lv.name == name).expect("is there").tags;
+    let epoch = |name: &str| tags(name).iter().find_map(|tag| tag.strip_prefix("barista.epoch=")?.parse::<u64>().ok());
+    let was = epoch(&uuid).expect("marked");
+    room.run(&format!("lvchange --deltag barista.epoch={was} --addtag barista.epoch=400 cafe/{uuid}"));
+    room.run("lvchange --addtag barista.epoch=9 cafe/pool");
+    room.host.set_file(&room.state.path().join(barista::host::offered::PATH), None);
+    room.settle(&cafe(1));
+    let marks: Vec<String> = tags("pool").into_iter().filter(|tag| tag.starts_with("barista.epoch=")).collect();
+    assert_eq!(marks, ["barista.epoch=401"], "one mark, later than that of any disk");
+}
+
+#[test]
+fn a_raise_that_was_cut_off_is_finished_before_there_is_another() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let mark = || {
+        let pool = room.host.volumes().into_iter().find(|lv| lv.name == "pool").expect("a pool");
+        pool.tags.iter().find_map(|tag| tag.strip_prefix("barista.epoch=")?.parse::<u64>().ok()).expect("marked")
+    };
+    let before = mark();
+    room.host.reboot();
+    room.settle(&cafe(1));
+    assert_eq!(mark(), before + 1, "each start of the server has its own");
+    room.run(&format!("lvchange --deltag barista.epoch={} --addtag barista.epoch={before} cafe/pool", before + 1));
+    let plan = room.plan(&cafe(1));
+    assert!(plan.open().any(|change| change.subject.to_string().contains("pool")), "{}", text(&plan));
+    room.settle(&cafe(1));
+    assert_eq!(mark(), before + 1, "the mark follows the record");
+}

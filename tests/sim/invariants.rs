@@ -376,6 +376,11 @@ pub fn waits(inner: &mut Inner, card: usize, since: u64) {
     // Another machine with its address is at work on its disk.
     let is_double = inner.machines[card].seems != card;
     let is_refused = is_double || why.starts_with("refused") || why == "unknown";
+    if why == "Filling" && !inner.copying.is_empty() {
+        // Somebody is still copying what its disk is to be made of.
+        inner.fine_since = inner.now;
+        return;
+    }
     if can && !is_refused && inner.now.saturating_sub(since.max(fine)) > LONGEST_WAIT {
         inner.breaks(format!("machine {card} waits for {} min: {why}", LONGEST_WAIT / MINUTE));
     }

@@ -32,7 +32,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     pub(super) fn lasting_side(&self, id: &SeatId) -> Option<&'p SideSeen<'a>> {
         let seen: &'p MachineSeen<'a> = self.seen;
         let sides = seen.of(id).filter(|side| side.kind == Kind::Lasting);
-        sides.max_by_key(|side| (side.sequence, side.state != State::Fresh, std::cmp::Reverse(side.letter)))
+        sides.max_by_key(|side| (side.place, side.state != State::Fresh, std::cmp::Reverse(side.letter)))
     }
 
     /// Where an image was reset at every boot and is kept from now on, the disk that was used last is the one that is kept: its mark
@@ -40,7 +40,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     pub(super) fn stamp_newest_side(&mut self, id: &SeatId, wanted: &SeatDisk) -> bool {
         let used =
             self.seen.sides.iter().filter(|side| side.seat == *id && side.kind == Kind::PerBoot && side.state == State::Used);
-        let Some(side) = used.max_by_key(|side| (side.sequence, std::cmp::Reverse(side.letter))) else { return false };
+        let Some(side) = used.max_by_key(|side| (side.place, std::cmp::Reverse(side.letter))) else { return false };
         for (disk, own) in &side.own {
             let DiskId::Seat { image, side: letter, .. } = disk else { continue };
             let Some((system, was)) = &own.marks.side else { continue };

@@ -71,7 +71,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             }
             // After a start of the server it is about to be shown again, to a machine that may be at work.
             let comes_back = |intent: &Intent| match &intent.work {
-                Work::Show(_, plan) | Work::ShowAnew(_, _, _, plan) => plan.luns.values().any(|lun| lun.disk == **id),
+                Work::Show(_, _, plan) | Work::ShowAnew(_, _, _, plan) => plan.luns.values().any(|lun| lun.disk == **id),
                 _ => false,
             };
             if self.draft.intents.values().any(comes_back) {

@@ -211,16 +211,10 @@ impl<'p, 'a> Planner<'p, 'a> {
         let mut alter = self.alterations(side, seat);
         let handles: Vec<&Handle> = side.own.iter().map(|(_, disk)| &disk.handle).collect();
         let Some(target) = side.target.and_then(|name| self.context.exports.targets.get(name)) else {
-            let removes: Vec<ExportOp> = stale.into_iter().map(|path| ExportOp::RemoveBackstore { path }).collect();
             alter.extend(activate);
-            let mut intent = Intent::new(Action::Create, "its target", Reason::NotShown, Work::Show(alter, Box::new(plan)))
-                .touching(handles)
-                .held(hold);
-            if !removes.is_empty() {
-                // A backstore that nothing shows goes first, by itself; the target comes with the next look.
-                intent.work = Work::Live(removes);
-            }
-            self.draft.add(subject.clone(), intent);
+            let work = Work::Show(stale, alter, Box::new(plan));
+            let intent = Intent::new(Action::Create, "its target", Reason::NotShown, work);
+            self.draft.add(subject.clone(), intent.touching(handles).held(hold));
             return;
         };
         let is_off = target.portal_group == PortalGroup::Off;

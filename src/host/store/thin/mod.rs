@@ -122,10 +122,10 @@ impl<'a> Thin<'a> {
             DiskOp::BeginRecord { from, to, shown, .. } => Lowered::Record {
                 epoch: *to,
                 step: RecordStep::Begin(shown.clone()),
-                commands: vec![epoch_mark(&self.pool, *from, *to)],
+                commands: vec![epoch_mark(&self.pool, from, *to)],
             },
             DiskOp::RaiseRecord { from, to } => {
-                Lowered::Record { epoch: *to, step: RecordStep::Raise, commands: vec![epoch_mark(&self.pool, *from, *to)] }
+                Lowered::Record { epoch: *to, step: RecordStep::Raise, commands: vec![epoch_mark(&self.pool, from, *to)] }
             }
             DiskOp::Create { disk, size, marks } => {
                 one(LvmCommand::CreateThin { name: name(disk)?, pool: self.pool.pool.clone(), size: *size, tags: marks.clone() })
@@ -303,9 +303,9 @@ impl Thin<'_> {
     }
 }
 
-/// Writes an epoch on the pool.
-fn epoch_mark(pool: &Pool, from: Option<u64>, to: u64) -> LvmCommand {
-    let mut marks: Vec<Change> = from.iter().map(|from| Change::RemoveTag(Mark::tag(Mark::EPOCH, from))).collect();
+/// Writes an epoch on the pool, in place of these.
+fn epoch_mark<'a>(pool: &Pool, from: impl IntoIterator<Item = &'a u64>, to: u64) -> LvmCommand {
+    let mut marks: Vec<Change> = from.into_iter().map(|from| Change::RemoveTag(Mark::tag(Mark::EPOCH, from))).collect();
     marks.push(Change::AddTag(Mark::tag(Mark::EPOCH, to)));
     LvmCommand::Change { name: pool.pool.clone(), change: marks }
 }
@@ -332,12 +332,12 @@ pub fn render(pool: &Pool, op: &DiskOp) -> Vec<String> {
         }
         DiskOp::BeginRecord { from, to, .. } => {
             let mut lines = vec![format!("begin the record of what was offered, epoch {to}")];
-            lines.extend(words(vec![epoch_mark(pool, *from, *to)]));
+            lines.extend(words(vec![epoch_mark(pool, from, *to)]));
             lines
         }
         DiskOp::RaiseRecord { from, to } => {
             let mut lines = vec![format!("raise the record of what was offered to epoch {to}")];
-            lines.extend(words(vec![epoch_mark(pool, *from, *to)]));
+            lines.extend(words(vec![epoch_mark(pool, from, *to)]));
             lines
         }
         DiskOp::Create { disk, size, marks } => {
