@@ -55,13 +55,16 @@ pub fn give(system: &System, state: &Path, machine: &MachineName, boot: BootNonc
             }
         }
     }
-    if !given.moves.is_empty() && seen.tpgs.values().any(|tpg| tpg.enabled) {
-        // It is on already: what comes to it is shown at once.
-        let recorded = Record::new(system, state).offer(&given.disks, machine, Boot::Nonce(boot));
-        recorded.map_err(|error| GiveError::Failed(super::chain(&error)))?;
-    }
+    // Where it is on already, what comes to it is shown at once.
+    let is_on = seen.tpgs.values().any(|tpg| tpg.enabled);
+    let record = || match is_on {
+        true => Record::new(system, state)
+            .offer(&given.disks, machine, Boot::Nonce(boot))
+            .map_err(|error| GiveError::Failed(super::chain(&error))),
+        false => Ok(()),
+    };
     for kept in &given.moves {
-        move_kept(system, &given.target, kept)?;
+        move_kept(system, &given.target, kept, &record)?;
     }
     lio::offer(system, state, &given.target, machine, &given.disks, Boot::Nonce(boot)).map_err(GiveError::Failed)
 }
@@ -71,13 +74,14 @@ fn look(system: &System, target: &str) -> Result<Option<Target>, GiveError> {
 }
 
 /// Shows a kept disk on this side: the side that has it is turned off, looked at, and turned on again without it.
-fn move_kept(system: &System, to: &Iqn, kept: &Move) -> Result<(), GiveError> {
+fn move_kept(system: &System, to: &Iqn, kept: &Move, record: &dyn Fn() -> Result<(), GiveError>) -> Result<(), GiveError> {
     let failed = |error: String| GiveError::Failed(error);
     let backstore = &kept.backstore;
     if let Some(plan) = &kept.make {
         lio::make_backstores(system, plan).map_err(failed)?;
     }
     let Some((from, _, _)) = &kept.from else {
+        record()?;
         return lio::move_lun(system, backstore, None, &(to.clone(), kept.lun, kept.initiator.clone())).map_err(failed);
     };
     let before = look(system, from.as_str())?;
@@ -102,8 +106,11 @@ fn move_kept(system: &System, to: &Iqn, kept: &Move) -> Result<(), GiveError> {
         }
         return Err(GiveError::Changed { target: from.to_string(), what: "its counters moved".to_owned() });
     }
-    let moved =
-        lio::move_lun(system, backstore, kept.from.as_ref(), &(to.clone(), kept.lun, kept.initiator.clone())).map_err(failed);
+    // Nobody is on it: what refuses from here on is the kernel.
+    let recorded = record();
+    let moved = recorded.and_then(|()| {
+        lio::move_lun(system, backstore, kept.from.as_ref(), &(to.clone(), kept.lun, kept.initiator.clone())).map_err(failed)
+    });
     if is_on {
         write("1")?;
     }

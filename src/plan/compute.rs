@@ -18,6 +18,7 @@ use crate::desired::{self, Desired, Storage};
 use crate::names::{Bytes, DiskId};
 use crate::observed::{Lio, Observation, Seen, Stock};
 use crate::site::{Consent, Finding, Severity, Site};
+use std::collections::BTreeSet;
 
 /// A site with everything that follows from it alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,22 +161,35 @@ fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft,
 
 /// Consents that are not about anything any more, or not yet: whoever reads the site should not take them for something that waits.
 fn note_consents(context: &Context<'_>, draft: &mut Draft) {
+    const LISTED: usize = 10;
     let storage = context.storage;
-    for consent in &context.desired.policy.may_destroy {
-        let is_about = |disk: &DiskId| match (consent, disk) {
-            (Consent::Version(image, version), DiskId::Version { image: of, version: its }) => {
-                (storage.image_now(image), version) == (storage.image_now(of), its)
+    let given = &context.desired.policy.may_destroy;
+    if given.is_empty() {
+        return;
+    }
+    // What bears such a name and is none of our disks, or contradicts itself, may yet be what is meant.
+    let disks = context.stock.disks.keys().chain(context.stock.taken.keys());
+    let about: BTreeSet<Consent> = disks
+        .filter_map(|disk| match disk {
+            DiskId::Version { image, version } => Some(Consent::Version(storage.image_now(image).clone(), version.clone())),
+            DiskId::Seat { machine, image, .. } => {
+                Some(Consent::Clone(storage.machine_now(machine).clone(), storage.image_now(image).clone()))
             }
-            (Consent::Clone(machine, image), DiskId::Seat { machine: of, image: its, .. }) => {
-                (storage.machine_now(machine), storage.image_now(image)) == (storage.machine_now(of), storage.image_now(its))
-            }
-            _ => false,
-        };
-        // What bears such a name and is none of our disks, or contradicts itself, may yet be what is meant.
-        let mut disks = context.stock.disks.keys().chain(context.stock.taken.keys());
-        if *consent != Consent::Everything && !disks.any(is_about) {
-            draft.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
-        }
+            _ => None,
+        })
+        .collect();
+    let now = |consent: &Consent| match consent {
+        Consent::Everything => Consent::Everything,
+        Consent::Version(image, version) => Consent::Version(storage.image_now(image).clone(), version.clone()),
+        Consent::Clone(machine, image) => Consent::Clone(storage.machine_now(machine).clone(), storage.image_now(image).clone()),
+    };
+    let mut idle = given.iter().filter(|consent| **consent != Consent::Everything && !about.contains(&now(consent)));
+    for consent in idle.by_ref().take(LISTED) {
+        draft.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
+    }
+    match idle.count() {
+        0 => {}
+        more => draft.note("policy.may-destroy", format!("{more} more consent to nothing")),
     }
 }
 

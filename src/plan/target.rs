@@ -37,6 +37,11 @@ pub(super) fn shape_of<'a>(context: &Context<'a>, seen: &MachineSeen<'a>, side: 
     }
     if holds_kept(context, seen, side) {
         shows.extend(kept_disks(context, seen, side, seat));
+    } else if side.target.is_none() && side.state != State::Fresh {
+        // After a start of the server: a disk that another took the place of since, and that was offered with this side.
+        let own =
+            seen.loose.iter().filter(|(_, disk)| seen.offered_with(context, disk).is_some_and(|with| std::ptr::eq(with, side)));
+        shows.extend(own.map(|(id, disk)| ToShow { lun: lun_of(id, disk, seat, 1), id: (*id).clone(), disk: Some(disk) }));
     }
     let portal_group = match side.state {
         // The first disk of every boot waits for nobody: its machine boots it without being assigned anything.

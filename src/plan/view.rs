@@ -127,6 +127,13 @@ impl<'a> MachineSeen<'a> {
         self.sides.iter().filter(is_before).max_by_key(|side| side.sequence)
     }
 
+    /// The side that a kept disk was offered with last.
+    pub fn offered_with(&self, context: &Context<'a>, disk: &Disk) -> Option<&SideSeen<'a>> {
+        let offered = context.offer(disk)?.sequence;
+        let is_before = |side: &&SideSeen<'a>| side.sequence.is_some_and(|sequence| sequence < offered);
+        self.sides.iter().filter(is_before).max_by_key(|side| side.sequence)
+    }
+
     /// The disk of an image that every boot of a machine has: the one offered last, and where none was, the first.
     pub fn lasting(&self, context: &Context<'a>, image: &ImageName) -> Option<(&'a DiskId, &'a Disk)> {
         let disks =

@@ -18,6 +18,9 @@ const HTTP_PORT: u16 = 8080;
 const MENU_TIMEOUT: Interval = Interval::seconds(5);
 /// A menu that waits longer than this is a slip of the unit.
 const LONGEST_MENU: Interval = Interval::seconds(3600);
+/// Consents that a site may list: each plan looks for what each of them is about.
+const MOST_CONSENTS: usize = 1000;
+
 /// A machine that restarts its disk driver, or a cable that is moved, is silent for minutes.
 const SHORTEST_QUIET: Interval = Interval::seconds(600);
 /// Two are one in use and one clean; a third is for replacements or a room that presses reset a lot.
@@ -224,6 +227,10 @@ fn judge_policy(report: &mut Report<'_>, file: FileId, table: &At<PolicyTable>) 
     }
     if let Some(count) = sides.as_ref().filter(|count| !SIDES.contains(&count.value)) {
         report.push(error(owner.of(count), format!("sides {} is neither 2 nor 3", count.value)).hint("write 2 or 3"));
+    }
+    if let Some(list) = may_destroy.as_ref().filter(|list| list.value.len() > MOST_CONSENTS) {
+        let message = format!("may-destroy has {} entries and may have {MOST_CONSENTS}", list.value.len());
+        report.push(error(owner.of(list), message).hint("take out those that were used; \"*\" consents to everything"));
     }
     let value = |field: &Option<At<Interval>>, default| field.as_ref().map_or(default, |field| field.value);
     let policy = Policy {

@@ -1,6 +1,6 @@
 //! A seat is free only by proof: outages, late agents, renames, machines in between, what cannot be read.
 
-use crate::room::{Files, NIGHT, PC01, PREFIX, QUIET, Room, cafe, hasty, machines, text, with};
+use crate::room::{Files, NIGHT, PC01, PREFIX, QUIET, Room, cafe, disk, hasty, machines, text, with};
 use barista::host::GiveError;
 use barista::host::commands::{Commands, Entry};
 use barista::plan::assign::Decision;
@@ -430,4 +430,25 @@ fn m_a_clean_target_that_was_turned_on_by_hand_is_used_after_a_power_cut_too() {
     let next = room.boot(&cafe(1), "pc01", "alpha");
     assert_ne!(room.disk(&next, 0).0, volume);
     assert_eq!(room.disk(&next, 0).1.writes, 0);
+}
+
+#[test]
+fn a_disk_that_another_takes_the_place_of_comes_back_to_whoever_works_on_it() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let target = room.work(&cafe(1), "pc01", "alpha");
+    let (volume, content) = room.disk(&target, 1);
+    let updated = with(
+        &cafe(1),
+        "images/games.toml",
+        &disk("games", "on-update", "1", &["1"], "role = \"data\""),
+        &disk("games", "on-update", "2", &["1", "2"], "role = \"data\""),
+    );
+    room.settle(&updated);
+    // Anybody can say that the machine boots; it works on, also through a start of the server.
+    let other = room.boot(&updated, "pc01", "alpha");
+    assert_ne!(other, target);
+    room.host.reboot();
+    room.carry_out(&updated);
+    assert_eq!(room.disk(&target, 1), (volume, content), "its own disk, as it left it");
 }
