@@ -61,7 +61,7 @@ impl Failure {
     pub fn report(self) -> Exit {
         match self {
             Self::Findings(findings) => {
-                findings.iter().filter(|finding| finding.severity != Severity::Note).for_each(output::note);
+                print_wrong(&findings);
                 output::note(count(&findings));
                 Exit::Error
             }
@@ -97,6 +97,11 @@ impl fmt::Display for Told<'_> {
         }
         Ok(())
     }
+}
+
+/// Prints what is wrong to standard error; what merely follows is said by `check`.
+pub(super) fn print_wrong(findings: &[Finding]) {
+    findings.iter().filter(|finding| finding.severity != Severity::Note).for_each(output::note);
 }
 
 /// `2 errors, 1 warning`

@@ -5,7 +5,7 @@
 
 use super::{
     arguments::StateArgument,
-    failure::{Exit, Failure, count},
+    failure::{Exit, Failure, count, print_wrong},
     output,
     plan::explain,
     source::explain as explain_repo,
@@ -113,7 +113,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
     let subject = repo.resolve(commit.as_str()).map_err(explain_repo)?.subject;
     let revision = Revision { id: commit.to_string(), subject };
     let Checked { site, findings } = crate::site::load(&repo.tree(commit).map_err(explain_repo)?);
-    findings.iter().filter(|finding| finding.severity != crate::site::Severity::Note).for_each(output::note);
+    print_wrong(&findings);
     let Some(site) = site else {
         output::note(format!("refused: {}; the café stays as it is", count(&findings)));
         return Ok(Exit::Error);
@@ -134,7 +134,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
             output::note("no findings; the plan is not shown: only root can look at volumes and targets")
         }
         Err(ConvergeError::Findings(findings)) => {
-            findings.iter().for_each(output::note);
+            print_wrong(&findings);
             output::note(format!("refused: {}; the café stays as it is", count(&findings)));
             return Ok(Exit::Error);
         }

@@ -1,6 +1,6 @@
 //! The text of a site, from a directory or from a commit.
 
-use super::failure::Failure;
+use super::failure::{Failure, print_wrong};
 use crate::deploy::{
     directory,
     patience::{FOR_FILES, within},
@@ -72,7 +72,7 @@ impl Source {
 pub(super) fn load(text: &Text) -> Result<crate::site::Site, Failure> {
     let Checked { site, findings } = crate::site::load(&text.tree);
     let Some(site) = site else { return Err(Failure::Findings(findings)) };
-    findings.iter().filter(|finding| finding.severity != crate::site::Severity::Note).for_each(super::output::note);
+    print_wrong(&findings);
     Ok(site)
 }
 

@@ -76,12 +76,17 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
         }
         _ => None,
     };
-    let mut machines = Machines::new();
-    match (&desired.storage, &context) {
-        (Some(storage), Some(context)) => plan_storage(context, storage, &mut draft, &mut machines),
-        (Some(storage), None) => hold_storage(storage, unseen(storage, observation), &mut draft),
-        (None, _) => gate_left_behind(desired, observation, &mut draft),
-    }
+    let machines = match (&desired.storage, &context) {
+        (Some(storage), Some(context)) => plan_storage(context, storage, &mut draft),
+        (Some(storage), None) => {
+            hold_storage(storage, unseen(storage, observation), &mut draft);
+            Machines::new()
+        }
+        (None, _) => {
+            gate_left_behind(desired, observation, &mut draft);
+            Machines::new()
+        }
+    };
     let seen = context.as_ref().map(|context| (context, &machines));
     let before = published(observation, &prepared.table, &mut draft);
     let table = resolve_disks(seen, &prepared.table, before.as_deref(), &draft);
@@ -120,14 +125,16 @@ fn unseen(storage: &Storage, observation: &Observation) -> Hold {
     }
 }
 
-fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft, machines: &mut Machines<'a>) {
+/// Plans disks and targets; the machines as they were seen, none where all is held.
+fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft) -> Machines<'a> {
     gate_left_behind(context.desired, context.observation, draft);
     if draft.intents.values().any(|intent| !intent.is_open()) {
         let hold = draft.intents.values().find_map(|intent| match &intent.gate {
             super::Gate::Held(hold) => Some(hold.clone()),
             super::Gate::Open => None,
         });
-        return hold_storage(storage, hold.expect("one is held"), draft);
+        hold_storage(storage, hold.expect("one is held"), draft);
+        return Machines::new();
     }
     // With no target at all nobody has brought the fabric in yet, whatever else of LIO is loaded.
     if context.exports.is_empty && !storage.seats.is_empty() {
@@ -141,7 +148,7 @@ fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft,
     pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(context, new_disks(context)));
     plan_versions(context, &pool, draft);
     draft.hold_what_waits();
-    *machines = plan_seats(context, &pool, draft);
+    let machines = plan_seats(context, &pool, draft);
     let shows = |intent: &Intent| matches!(intent.work, Work::Show(..) | Work::ShowAnew(..) | Work::MakeSide(_, Some(_)));
     if !draft.intents.values().any(|intent| intent.is_open() && shows(intent)) {
         draft.intents.remove(&Subject::Kernel);
@@ -157,6 +164,7 @@ fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft,
             intent.after.insert(Subject::Kernel);
         }
     }
+    machines
 }
 
 /// Consents that are not about anything any more, or not yet: whoever reads the site should not take them for something that waits.
@@ -167,23 +175,22 @@ fn note_consents(context: &Context<'_>, draft: &mut Draft) {
     if given.is_empty() {
         return;
     }
-    // What bears such a name and is none of our disks, or contradicts itself, may yet be what is meant.
-    let disks = context.stock.disks.keys().chain(context.stock.taken.keys());
-    let about: BTreeSet<Consent> = disks
-        .filter_map(|disk| match disk {
-            DiskId::Version { image, version } => Some(Consent::Version(storage.image_now(image).clone(), version.clone())),
-            DiskId::Seat { machine, image, .. } => {
-                Some(Consent::Clone(storage.machine_now(machine).clone(), storage.image_now(image).clone()))
-            }
-            _ => None,
-        })
-        .collect();
-    let now = |consent: &Consent| match consent {
+    let now = |consent: Consent| match consent {
         Consent::Everything => Consent::Everything,
-        Consent::Version(image, version) => Consent::Version(storage.image_now(image).clone(), version.clone()),
-        Consent::Clone(machine, image) => Consent::Clone(storage.machine_now(machine).clone(), storage.image_now(image).clone()),
+        Consent::Version(image, version) => Consent::Version(storage.image_now(&image).clone(), version),
+        Consent::Clone(machine, image) => {
+            Consent::Clone(storage.machine_now(&machine).clone(), storage.image_now(&image).clone())
+        }
     };
-    let mut idle = given.iter().filter(|consent| **consent != Consent::Everything && !about.contains(&now(consent)));
+    // What bears such a name and is none of our disks, or contradicts itself, may yet be what is meant.
+    let disks = context.stock.disks.keys().chain(context.stock.taken.keys()).cloned();
+    let ends = |disk: DiskId| match disk {
+        DiskId::Version { image, version } => Some(Consent::Version(image, version)),
+        DiskId::Seat { machine, image, .. } => Some(Consent::Clone(machine, image)),
+        _ => None,
+    };
+    let about: BTreeSet<Consent> = disks.filter_map(ends).map(now).collect();
+    let mut idle = given.iter().filter(|consent| **consent != Consent::Everything && !about.contains(&now((*consent).clone())));
     for consent in idle.by_ref().take(LISTED) {
         draft.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
     }

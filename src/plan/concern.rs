@@ -1,8 +1,8 @@
 //! What of an observation one machine's boot depends on, so that a decision costs the same in a room of ten and of ten thousand; and
 //! whose boots depend on a plan.
 //!
-//! **Invariant:** pure; what is left out of an observation names neither the machine, by its name of today or a former one, nor one of its disks, nor a
-//! version, nor the pool; what cannot be told stays in.
+//! **Invariant:** pure; what is left out of an observation names neither the machine, by its name of today or a former one, nor one of
+//! its disks, nor a version, nor the pool; what cannot be told stays in.
 
 use super::{Action, Change, ExportOp, Plan, Prepared, Reason, Step};
 use crate::names::{DiskId, MachineName, Mark, parse_target};

@@ -123,14 +123,17 @@ impl<'a> MachineSeen<'a> {
     /// The side that the kept disks were offered with: they are put on record right after its own.
     pub fn with_kept(&self, context: &Context<'a>) -> Option<&SideSeen<'a>> {
         let kept = self.loose.iter().filter_map(|(_, disk)| Some(context.offer(disk)?.sequence)).max();
-        let is_before = |side: &&SideSeen<'a>| side.sequence.is_some() && (kept.is_none() || side.sequence < kept);
-        self.sides.iter().filter(is_before).max_by_key(|side| side.sequence)
+        self.offered_before(kept)
     }
 
     /// The side that a kept disk was offered with last.
     pub fn offered_with(&self, context: &Context<'a>, disk: &Disk) -> Option<&SideSeen<'a>> {
-        let offered = context.offer(disk)?.sequence;
-        let is_before = |side: &&SideSeen<'a>| side.sequence.is_some_and(|sequence| sequence < offered);
+        self.offered_before(Some(context.offer(disk)?.sequence))
+    }
+
+    /// The side that was offered last before the offer of this number, or at all.
+    fn offered_before(&self, offer: Option<u64>) -> Option<&SideSeen<'a>> {
+        let is_before = |side: &&SideSeen<'a>| side.sequence.is_some_and(|sequence| offer.is_none_or(|offer| sequence < offer));
         self.sides.iter().filter(is_before).max_by_key(|side| side.sequence)
     }
 
