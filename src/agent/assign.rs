@@ -10,7 +10,10 @@ use crate::boot::assignment::{
     AgainCode, Answer, Assignment, Claims, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
 };
 use crate::desired::NetworkMode;
-use crate::host::{self, GiveError, LockError, RunDir, System, give, offered::Record};
+use crate::host::{
+    self, GiveError, LockError, RunDir, System, give,
+    offered::{ReadBefore, Record},
+};
 use crate::names::{ImageName, Iqn, MachineName, Mono};
 use crate::observed::occupancy::Initiator;
 use crate::observed::{Observation, Seen, Waiting};
@@ -43,6 +46,8 @@ pub struct Assigner {
     state: PathBuf,
     run_dir: RunDir,
     bell: Bell,
+    /// What was on record.
+    read_before: ReadBefore,
     shared: Mutex<Shared>,
     changed: Condvar,
 }
@@ -114,11 +119,23 @@ impl Drop for Busy<'_> {
 impl Assigner {
     /// For the host of a state directory; the bell has the agent look at once.
     pub fn new(system: System, state: PathBuf, run_dir: RunDir, bell: Bell) -> Self {
-        Self { system, state, run_dir, bell, shared: Mutex::default(), changed: Condvar::new() }
+        Self {
+            system,
+            state,
+            run_dir,
+            bell,
+            read_before: ReadBefore::default(),
+            shared: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self) -> Record<'_> {
+        Record::new(&self.system, &self.state).read_before(&self.read_before)
     }
 
     fn now(&self) -> Mono {
@@ -318,7 +335,7 @@ impl Assigner {
             return Step::Told(Told::Entry(Assignment::Refused { code: RefusalCode::OtherHardware, detail }));
         }
         // What was put on record since the look is what counts.
-        let offered = Record::new(&self.system, &self.state).read();
+        let offered = self.record().read();
         let mut observation = concerning(&seen.prepared, &seen.observation, &request.machine, offered);
         if let Seen::Present(lio) = &mut observation.lio {
             for on in self.lock().on.keys() {
@@ -336,7 +353,7 @@ impl Assigner {
             Decision::Give(given) => self.give(request, image, &given),
             Decision::BeginAgain => Step::Told(Told::Again),
             Decision::Unknown => Step::Told(Told::Entry(not_in_site())),
-            Decision::Wait(Wait::Making) => Step::Look(WaitCode::NoCleanSide),
+            Decision::Wait(Wait::Making) => Step::Look(WaitCode::Making),
             Decision::Wait(Wait::NoCleanSide) => {
                 self.bell.look_at_host();
                 wait(WaitCode::NoCleanSide)
@@ -353,7 +370,7 @@ impl Assigner {
 
     fn give(&self, request: &Request, image: &ImageName, given: &Given) -> Step {
         let began = self.system.kernel.boottime();
-        match give(&self.system, &self.state, &request.machine, request.boot, given) {
+        match give(&self.system, &self.record(), &request.machine, request.boot, given) {
             Ok(()) => {
                 let millis = self.system.kernel.boottime().saturating_sub(began).as_secs_f64() * 1e3;
                 tracing::debug!(target: "barista::timing", "an assignment took {millis:.2} ms");
@@ -377,7 +394,7 @@ impl Assigner {
             }
             Err(GiveError::Changed { target, what }) => {
                 tracing::info!(machine = %request.machine, target, what, "a disk that was to be given changed; looking again");
-                Step::Look(WaitCode::NoCleanSide)
+                Step::Look(WaitCode::Making)
             }
             Err(GiveError::Failed(error)) => {
                 tracing::error!(machine = %request.machine, error, "a disk could not be given");

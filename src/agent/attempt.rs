@@ -62,6 +62,8 @@ pub(super) struct Means<'a> {
     pub bell: &'a Bell,
     /// Who looks at the host.
     pub observer: Observer<'a>,
+    /// Whether somebody waits for a look at the host.
+    pub is_awaited: bool,
 }
 
 /// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change.
@@ -75,9 +77,10 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, run_dir, bell, observer } = *means;
-    let errand = Errand { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new() };
-    // The first look needs no lock, so that looks do not get in anybody's way.
+    let Means { system, state, run_dir, bell, observer, is_awaited } = *means;
+    let errand = Errand { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new(), is_awaited };
+    // A look without the lock gets in nobody's way; one with it need not be had twice, where somebody waits.
+    let early = if is_awaited { lock_within(run_dir, Duration::ZERO).ok() } else { None };
     let first = match errand.glance() {
         Ok(proposal) => proposal,
         Err(error) => return give_up(error),
@@ -85,18 +88,17 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
     if first.plan.is_converged() {
         return matches(0, first.plan);
     }
-    let lock = match lock_within(run_dir, PATIENCE) {
-        Ok(lock) => lock,
-        Err(error) => return give_up(error.into()),
+    let locked = match early {
+        Some(lock) => Ok((lock, first)),
+        None => lock_within(run_dir, PATIENCE).map_err(Into::into).and_then(|lock| errand.propose().map(|first| (lock, first))),
+    };
+    let (lock, mut proposal) = match locked {
+        Ok(locked) => locked,
+        Err(error) => return give_up(error),
     };
     begin();
     let mut changed = 0;
-    let mut after = first.plan;
-    for _ in 0..ROUNDS {
-        let proposal = match errand.propose() {
-            Ok(proposal) => proposal,
-            Err(error) => return give_up(error),
-        };
+    for round in 1.. {
         let obstacles = errand.obstacles(&proposal);
         if !obstacles.is_empty() {
             let failures = obstacles.iter().map(ToString::to_string).collect();
@@ -106,18 +108,18 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
         changed += done(&applied.report);
         let (failures, skipped) = mishaps(&applied.report);
         skipped.iter().for_each(|skipped| tracing::debug!("left out: {skipped}"));
+        proposal = applied.after;
         if !failures.is_empty() {
-            return Ended::Failed { done: changed, failures, after: Some(Box::new(applied.after)) };
+            return Ended::Failed { done: changed, failures, after: Some(Box::new(proposal.plan)) };
         }
-        after = applied.after;
-        if after.is_converged() {
-            return matches(changed, after);
+        if proposal.plan.is_converged() {
+            return matches(changed, proposal.plan);
         }
-        if bell.is_stopping() {
+        if round == ROUNDS || bell.is_stopping() {
             break;
         }
     }
-    let rest = after.open().map(|change| format!("{}: is still to do: {}", on_one_line(&change.subject), change.reason));
+    let rest = proposal.plan.open().map(|change| format!("{}: is still to do: {}", on_one_line(&change.subject), change.reason));
     Ended::Unfinished { done: changed, rest: rest.collect() }
 }
 
@@ -206,7 +208,14 @@ mod tests {
         let system = System { kernel: Arc::new(undone), ..host.system() };
         let (bell, mut begun) = (Bell::default(), 0);
         let run_dir = RunDir::new(root.path().join("run"));
-        let means = Means { system: &system, state: root.path(), run_dir: &run_dir, bell: &bell, observer: Observer::Visitor };
+        let means = Means {
+            system: &system,
+            state: root.path(),
+            run_dir: &run_dir,
+            bell: &bell,
+            observer: Observer::Visitor,
+            is_awaited: false,
+        };
         let revision = Revision { id: "a".repeat(40), subject: String::new() };
         match attempt(&Tree { entries }, &revision, &means, &mut || begun += 1) {
             Ended::Unfinished { done, rest } => assert!(done > 0 && rest[0].contains("is still to do"), "{done} {rest:?}"),

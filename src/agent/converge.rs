@@ -16,6 +16,7 @@ use crate::observed::{Observation, Paused, Seen};
 use crate::plan::{self, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
 use crate::site::{Finding, Site};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -42,6 +43,8 @@ pub struct Errand<'a> {
     pub observer: Observer<'a>,
     /// Machines that a person says are off, with this.
     pub forced: &'a BTreeSet<MachineName>,
+    /// Whether a booting machine may wait for what comes of it: what could not have changed is not read again.
+    pub is_awaited: bool,
 }
 
 /// Who looks at the host, and so what is known of who is at work.
@@ -88,12 +91,14 @@ impl Knowledge {
 const BETWEEN_WHOLE_LOOKS: Duration = Duration::from_secs(60);
 
 /// How much a look reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+#[derive(Debug, Clone, Copy)]
+enum Reading<'a> {
     /// Everything.
     All,
     /// What changes while seats are at work, and now and then everything.
     Glance,
+    /// The same, and what this plan has made.
+    After(&'a Plan),
 }
 
 /// A plan with what it was made from.
@@ -112,8 +117,8 @@ pub struct Proposal {
 pub struct Applied {
     /// Change by change.
     pub report: Report,
-    /// What a second look would still change.
-    pub after: Plan,
+    /// What a second look would still change, and what it saw.
+    pub after: Proposal,
 }
 
 /// Why an errand came to nothing.
@@ -141,7 +146,7 @@ impl Errand<'_> {
         self.propose_from(Reading::Glance)
     }
 
-    fn propose_from(&self, reading: Reading) -> Result<Proposal, ConvergeError> {
+    fn propose_from(&self, reading: Reading<'_>) -> Result<Proposal, ConvergeError> {
         if self.site.storage.is_some() && !self.system.kernel.is_root() {
             return Err(ConvergeError::NotRoot);
         }
@@ -155,14 +160,15 @@ impl Errand<'_> {
         if proposal.plan.open().all(|change| matches!(change.subject, Subject::Boot { .. } | Subject::Table)) {
             return Vec::new();
         }
-        let mut needs = Needs { pool: Some((storage.vg().clone(), storage.pool().clone())), formats: BTreeSet::new() };
+        let pool = Some((storage.vg().clone(), storage.pool().clone()));
+        let mut needs = Needs { pool, has_tools: self.is_awaited, formats: BTreeSet::new() };
         if proposal.plan.steps.iter().any(|step| matches!(step, Step::Fill { .. })) {
             needs.formats.extend(storage.versions.values().filter_map(|version| match &version.source {
                 Source::File { format, .. } => Some(*format),
                 Source::Blank => None,
             }));
         }
-        host::preflight(self.system, &needs)
+        host::preflight(self.system, &needs, &proposal.observation.vg)
     }
 
     /// Carries a plan out and looks again. The lock must have been held since before the plan was made.
@@ -195,18 +201,23 @@ impl Errand<'_> {
         if let Observer::Agent(agent) = self.observer {
             agent.between().backoff.take_in(&report, Mono::from(self.system.kernel.boottime()));
         }
-        let after = self.look(Arc::clone(&proposal.prepared), Reading::All);
-        Applied { report, after: after.plan }
+        let reading = if self.is_awaited { Reading::After(&proposal.plan) } else { Reading::All };
+        Applied { report, after: self.look(Arc::clone(&proposal.prepared), reading) }
     }
 
-    fn read(&self, scope: &Scope, reading: Reading) -> Observation {
+    fn read(&self, scope: &Scope, reading: Reading<'_>) -> Observation {
         let Observer::Agent(agent) = self.observer else { return host::observe(self.system, scope) };
         let now = Mono::from(self.system.kernel.boottime());
         let whole = agent.between().whole.clone();
         let is_recent = whole.is_some_and(|(at, of)| now.since(at) < BETWEEN_WHOLE_LOOKS && of == self.revision.id);
-        let before = agent.assigner.last_look().filter(|_| is_recent && reading == Reading::Glance);
-        match before.as_ref().and_then(|before| before.lio.present()) {
-            Some(lio) => host::observe_to(self.system, scope, Depth::Quick(lio)),
+        let before = agent.assigner.last_look().filter(|_| is_recent);
+        let known = match (before.as_ref().and_then(|before| before.lio.present()), reading) {
+            (None, _) | (_, Reading::All) => None,
+            (Some(lio), Reading::Glance) => Some(Cow::Borrowed(lio)),
+            (Some(lio), Reading::After(plan)) => plan::untouched(lio, plan).map(Cow::Owned),
+        };
+        match known {
+            Some(lio) => host::observe_to(self.system, scope, Depth::Quick(&lio)),
             None => {
                 agent.between().whole = Some((now, self.revision.id.clone()));
                 host::observe(self.system, scope)
@@ -227,7 +238,7 @@ impl Errand<'_> {
         backoff.paused(observation.now, observation.waiting.keys())
     }
 
-    fn look(&self, prepared: Arc<Prepared>, reading: Reading) -> Proposal {
+    fn look(&self, prepared: Arc<Prepared>, reading: Reading<'_>) -> Proposal {
         let scope = Scope::of(&prepared, self.state);
         if let Observer::Agent(agent) = self.observer {
             agent.assigner.begin_look();

@@ -87,6 +87,7 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
         let head = agent.look();
         if bell.take_look_at_host() {
             agent.state.look_soon(now());
+            agent.is_awaited = true;
         }
         match agent.state.next(&head, now()) {
             Action::Attempt(commit, why) => agent.attempt(&commit, why, bell),
@@ -124,6 +125,8 @@ struct Loop<'a> {
     said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
     written: Option<Status>,
+    /// Whether somebody waits for the next look at the host.
+    is_awaited: bool,
     knowledge: Rc<Knowledge>,
 }
 
@@ -158,6 +161,7 @@ impl<'a> Loop<'a> {
             said: BTreeMap::new(),
             status,
             written: None,
+            is_awaited: false,
             knowledge: Rc::new(Knowledge::new(occupancy, fills, assigner)),
         }
     }
@@ -237,7 +241,8 @@ impl<'a> Loop<'a> {
                 let Options { state, run_dir, .. } = self.options;
                 let knowledge = Rc::clone(&self.knowledge);
                 let observer = Observer::Agent(&knowledge);
-                let means = Means { system: self.system, state, run_dir, bell, observer };
+                let is_awaited = std::mem::take(&mut self.is_awaited) && why == Why::Look;
+                let means = Means { system: self.system, state, run_dir, bell, observer, is_awaited };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
                         self.set_last(why, running.clone());

@@ -254,6 +254,8 @@ pub enum WaitCode {
     NoAgent,
     /// No disk is clean, and no used one is proven off.
     NoCleanSide,
+    /// A clean disk is being made.
+    Making,
     /// There is no space for a new disk.
     NoSpace,
     /// The image is still being filled.
@@ -359,6 +361,7 @@ impl WaitCode {
         match self {
             Self::NoAgent => "waits: barista agent does not answer on the server",
             Self::NoCleanSide => "waits: no clean disk, and the one it used last is not proven off",
+            Self::Making => "waits: a clean disk is being made",
             Self::NoSpace => "waits: the server has no space for a new disk",
             Self::Filling => "waits: its image is still being filled",
             Self::Moving => "waits: its data disk is still with the disk it used last",

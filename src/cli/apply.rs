@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let system = System::real();
     let forced = &arguments.force.iter().cloned().collect();
     let (revision, targets, observer) = (&text.revision, &targets, Observer::Visitor);
-    let errand = Errand { system: &system, state, site: &site, revision, targets, observer, forced };
+    let errand = Errand { system: &system, state, site: &site, revision, targets, observer, forced, is_awaited: false };
     let proposal = errand.propose().map_err(explain)?;
     refuse_unmatched(targets, &proposal)?;
     refuse_unknown(&arguments.force, &proposal)?;
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     consent(arguments)?;
     let applied = carry_out(&errand, &proposal)?;
-    finish(arguments, Some(&applied), &applied.after)
+    finish(arguments, Some(&applied), &applied.after.plan)
 }
 
 fn refuse_stale(saved: &SavedPlan, now: &Plan) -> Result<(), Failure> {

@@ -127,6 +127,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
         targets: &Targets::default(),
         observer: Observer::Visitor,
         forced: &std::collections::BTreeSet::new(),
+        is_awaited: false,
     };
     match errand.propose() {
         Ok(proposal) => output::data(&render_text(&proposal.plan))?,

@@ -57,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         targets: &targets,
         observer: Observer::Visitor,
         forced: &arguments.force.iter().cloned().collect(),
+        is_awaited: false,
     };
     let proposal = errand.propose().map_err(explain)?;
     refuse_unmatched(&targets, &proposal)?;

@@ -12,7 +12,6 @@ use crate::observed::occupancy::{commands_of, is_firmware, session_of};
 use crate::observed::{Boot, Seen, Target};
 use crate::plan::TPG;
 use crate::plan::assign::{Expect, Given, Move};
-use std::path::Path;
 
 /// Why a side could not be given; the boot asks again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +30,13 @@ pub enum GiveError {
 }
 
 /// Gives a side to a boot. The caller holds the seat's lock.
-pub fn give(system: &System, state: &Path, machine: &MachineName, boot: BootNonce, given: &Given) -> Result<(), GiveError> {
+pub fn give(
+    system: &System,
+    record: &Record<'_>,
+    machine: &MachineName,
+    boot: BootNonce,
+    given: &Given,
+) -> Result<(), GiveError> {
     let changed = |what: &str| GiveError::Changed { target: given.target.to_string(), what: what.to_owned() };
     let seen = look(system, given.target.as_str())?.ok_or_else(|| changed("it is gone"))?;
     match &given.expects {
@@ -57,16 +62,14 @@ pub fn give(system: &System, state: &Path, machine: &MachineName, boot: BootNonc
     }
     // Where it is on already, what comes to it is shown at once.
     let is_on = seen.tpgs.values().any(|tpg| tpg.enabled);
-    let record = || match is_on {
-        true => Record::new(system, state)
-            .offer(&given.disks, machine, Boot::Nonce(boot))
-            .map_err(|error| GiveError::Failed(super::chain(&error))),
+    let record_now = || match is_on {
+        true => record.offer(&given.disks, machine, Boot::Nonce(boot)).map_err(|error| GiveError::Failed(super::chain(&error))),
         false => Ok(()),
     };
     for kept in &given.moves {
-        move_kept(system, &given.target, kept, &record)?;
+        move_kept(system, &given.target, kept, &record_now)?;
     }
-    lio::offer(system, state, &given.target, machine, &given.disks, Boot::Nonce(boot)).map_err(GiveError::Failed)
+    lio::offer(system, record, &given.target, machine, &given.disks, Boot::Nonce(boot)).map_err(GiveError::Failed)
 }
 
 fn look(system: &System, target: &str) -> Result<Option<Target>, GiveError> {

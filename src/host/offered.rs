@@ -6,10 +6,11 @@
 use super::System;
 use super::durable::{Held, is_absent};
 use crate::names::{Handle, MachineName, Mono};
-use crate::observed::{Boot, Offered, OfferedEntry, Seen, parse_offered, server_boot};
+use crate::observed::{Boot, KnownOffered, Offered, OfferedEntry, Seen, is_space, parse_offered, server_boot};
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// Where the record lies under the state directory.
@@ -18,10 +19,25 @@ pub const PATH: &str = "offered";
 /// The file grows by so many zeroes at a time: an append within them changes no other block of the file system.
 const SPACE: usize = 64 << 10;
 
+/// What was read of a record, so that only what came since is taken apart.
+#[derive(Debug, Default)]
+pub struct ReadBefore(Mutex<Option<KnownOffered>>);
+
 /// The record of one state directory.
 pub struct Record<'a> {
     system: &'a System,
     path: PathBuf,
+    before: Option<&'a ReadBefore>,
+}
+
+/// A record that is to be added to.
+struct Loaded {
+    offered: Offered,
+    /// Where the next record goes, and the whole file's length.
+    end: usize,
+    length: usize,
+    /// Whether nothing stands there.
+    has_clean_end: bool,
 }
 
 /// Why something could not be put on record.
@@ -44,7 +60,20 @@ pub enum RecordError {
 impl<'a> Record<'a> {
     /// The record of a state directory.
     pub fn new(system: &'a System, state: &Path) -> Self {
-        Self { system, path: state.join(PATH) }
+        Self { system, path: state.join(PATH), before: None }
+    }
+
+    /// The same for one who reads it again and again.
+    pub fn read_before(self, before: &'a ReadBefore) -> Self {
+        Self { before: Some(before), ..self }
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<KnownOffered, crate::observed::OfferedError> {
+        let Some(before) = self.before else { return parse_offered(bytes, None) };
+        let mut before = before.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = parse_offered(bytes, before.take())?;
+        *before = Some(known.clone());
+        Ok(known)
     }
 
     /// What it says.
@@ -52,8 +81,8 @@ impl<'a> Record<'a> {
         match self.system.files.read(&self.path) {
             Err(error) if is_absent(&error) => Seen::Absent,
             Err(error) => Seen::Unreadable(format!("{}: {error}", self.path.display())),
-            Ok(bytes) => match parse_offered(&bytes) {
-                Ok((offered, _)) => Seen::Present(offered),
+            Ok(bytes) => match self.parse(&bytes) {
+                Ok(known) => Seen::Present(known.offered),
                 Err(error) => Seen::Unreadable(format!("{}: {error}", self.path.display())),
             },
         }
@@ -71,7 +100,7 @@ impl<'a> Record<'a> {
     /// Raises the epoch to this, and forgets disks that are no more; `exists` tells of every disk of a complete report of the store.
     pub fn raise(&self, epoch: u64, exists: impl Fn(&Handle) -> bool) -> Result<(), RecordError> {
         let _held = self.lock()?;
-        let (mut offered, _) = self.load()?;
+        let mut offered = self.load()?.offered;
         if offered.epoch >= epoch {
             return Ok(());
         }
@@ -84,14 +113,19 @@ impl<'a> Record<'a> {
     /// Puts on record that these disks are offered to a boot of a machine, in one write that is synced.
     pub fn offer(&self, disks: &[Handle], machine: &MachineName, boot: Boot) -> Result<(), RecordError> {
         let _held = self.lock()?;
-        let (mut offered, end) = self.load()?;
+        let mut loaded = self.load()?;
         let mut text = String::new();
         for disk in disks {
-            let entry = offered.offer(disk, machine, boot);
+            let entry = loaded.offered.offer(disk, machine, boot);
             text.push_str(&entry.render());
-            offered.take_in(entry).ok_or_else(|| RecordError::None("a record does not follow".to_owned()))?;
+            loaded.offered.take_in(entry).ok_or_else(|| RecordError::None("a record does not follow".to_owned()))?;
         }
-        self.append(&offered, end, &text)
+        if loaded.has_clean_end && loaded.end + text.len() < loaded.length {
+            let at = loaded.end as u64;
+            return self.system.files.overwrite(&self.path, at, text.as_bytes()).map_err(|source| self.io(source));
+        }
+        // Full, or a torn record stands at its end.
+        self.replace(loaded.offered.compact(|_| true))
     }
 
     /// Puts those of these disks on record that no record has yet.
@@ -105,28 +139,20 @@ impl<'a> Record<'a> {
         if fresh.is_empty() { Ok(()) } else { self.offer(&fresh, machine, boot) }
     }
 
-    fn append(&self, offered: &Offered, end: usize, text: &str) -> Result<(), RecordError> {
-        let bytes = self.system.files.read(&self.path).map_err(|source| self.io(source))?;
-        let is_clean = bytes[end..].iter().all(|byte| *byte == 0);
-        if is_clean && end + text.len() < bytes.len() {
-            return self.system.files.overwrite(&self.path, end as u64, text.as_bytes()).map_err(|source| self.io(source));
-        }
-        // Full, or a torn record stands at its end.
-        self.replace(offered.compact(|_| true))
-    }
-
     fn replace(&self, text: String) -> Result<(), RecordError> {
         let mut bytes = text.into_bytes();
         bytes.resize(bytes.len().div_ceil(SPACE) * SPACE + SPACE, 0);
         self.system.files.replace(&self.path, &bytes).map_err(|source| self.io(source))
     }
 
-    fn load(&self) -> Result<(Offered, usize), RecordError> {
+    fn load(&self) -> Result<Loaded, RecordError> {
         let bytes = match self.system.files.read(&self.path) {
             Err(error) if is_absent(&error) => return Err(RecordError::None("it is absent".to_owned())),
             read => read.map_err(|source| self.io(source))?,
         };
-        parse_offered(&bytes).map_err(|error| RecordError::None(error.to_string()))
+        let known = self.parse(&bytes).map_err(|error| RecordError::None(error.to_string()))?;
+        let end = known.length();
+        Ok(Loaded { offered: known.offered, end, length: bytes.len(), has_clean_end: is_space(&bytes[end..]) })
     }
 
     fn lock(&self) -> Result<Held, RecordError> {

@@ -4,7 +4,7 @@
 
 use super::{Command, CommandError, System};
 use crate::names::{LvName, VgName};
-use crate::observed::{LV_FIELDS, LvKind, lvs, parse_lvs};
+use crate::observed::{LvKind, Seen, Vg};
 use crate::site::SourceFormat;
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -23,6 +23,8 @@ const MODULES: [&str; 4] = ["dm_thin_pool", "target_core_mod", "target_core_iblo
 pub struct Needs {
     /// The volume group and thin pool of a site with disks.
     pub pool: Option<(VgName, LvName)>,
+    /// Whether it is known that the host's tools are there, from a short while ago.
+    pub has_tools: bool,
     /// The formats of source files that versions are filled from.
     pub formats: BTreeSet<SourceFormat>,
 }
@@ -46,11 +48,21 @@ fn problem(what: impl Into<String>, mend: impl Into<String>) -> Problem {
     Problem { what: what.into(), mend: mend.into() }
 }
 
-/// Everything that stands in the way, in the order in which it is best mended; empty when nothing does.
-pub fn preflight(system: &System, needs: &Needs) -> Vec<Problem> {
+/// Everything that stands in the way, in the order in which it is best mended; empty when nothing does. `seen` is the volume group as it
+/// was found.
+pub fn preflight(system: &System, needs: &Needs, seen: &Seen<Vg>) -> Vec<Problem> {
     let Some((vg, pool)) = &needs.pool else {
         return Vec::new();
     };
+    let mut problems = if needs.has_tools { Vec::new() } else { check_tools(system, needs) };
+    // What follows would only say once more what has been said.
+    if problems.is_empty() {
+        problems.extend(seen.present().and_then(|seen| check_pool(seen, vg, pool)));
+    }
+    problems
+}
+
+fn check_tools(system: &System, needs: &Needs) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !system.kernel.is_root() {
         problems.push(problem("this process is not root", "run it with sudo; LVM and LIO are root's only"));
@@ -64,10 +76,6 @@ pub fn preflight(system: &System, needs: &Needs) -> Vec<Problem> {
     if !system.kernel.has_configfs() {
         let mend = "run `modprobe configfs` and `mount -t configfs configfs /sys/kernel/config`";
         problems.push(problem("configfs is not mounted at /sys/kernel/config", mend));
-    }
-    // What follows would only say once more what has been said.
-    if problems.is_empty() {
-        problems.extend(check_pool(system, vg, pool));
     }
     problems
 }
@@ -125,12 +133,9 @@ fn check_modules(system: &System) -> Vec<Problem> {
     problems
 }
 
-fn check_pool(system: &System, vg: &VgName, pool: &LvName) -> Option<Problem> {
-    let argv = lvs(LV_FIELDS, vg.as_str());
-    // A volume group that is not there, or not readable, is the observation's to tell.
-    let output = system.commands.succeed(&Command::new(argv, DEADLINE)).ok()?;
-    let lvs = parse_lvs(&output.stdout).ok()?;
-    match &lvs.get(pool.as_str())?.kind {
+/// A volume group that is not there, or not readable, is the observation's to tell.
+fn check_pool(seen: &Vg, vg: &VgName, pool: &LvName) -> Option<Problem> {
+    match &seen.lvs.get(pool.as_str())?.kind {
         LvKind::ThinPool { needs_check: true, .. } => Some(problem(
             format!("thin pool {vg}/{pool} needs a check"),
             format!("take every seat down, then run `lvchange -an {vg}` and `lvconvert --repair {vg}/{pool}`"),
@@ -150,7 +155,7 @@ mod tests {
 
     fn needs() -> Needs {
         let pool = ("cafe".parse().expect("legal"), "pool".parse().expect("legal"));
-        Needs { pool: Some(pool), formats: [SourceFormat::Qcow2].into() }
+        Needs { pool: Some(pool), has_tools: false, formats: [SourceFormat::Qcow2].into() }
     }
 
     fn host() -> FakeHost {
@@ -160,7 +165,7 @@ mod tests {
     }
 
     fn told(host: &FakeHost) -> String {
-        preflight(&host.system(), &needs()).iter().map(|problem| format!("{problem}\n")).collect()
+        preflight(&host.system(), &needs(), &Seen::Absent).iter().map(|problem| format!("{problem}\n")).collect()
     }
 
     #[test]
@@ -169,7 +174,7 @@ mod tests {
         let bare = FakeHost::new();
         bare.become_user();
         bare.uninstall("lvm");
-        assert_eq!(preflight(&bare.system(), &Needs::default()), []);
+        assert_eq!(preflight(&bare.system(), &Needs::default(), &Seen::Absent), []);
     }
 
     #[test]

@@ -165,7 +165,11 @@ pub fn parse_vg(report: &str, name: &str) -> Result<Option<Vg>, ReportError> {
     let Some(row) = rows.find(|row| row.get("vg_name") == Some(name)) else {
         return Ok(None);
     };
-    Ok(Some(Vg {
+    parse_group(row, name).map(Some)
+}
+
+fn parse_group(row: &Row<'_>, name: &str) -> Result<Vg, ReportError> {
+    Ok(Vg {
         name: name.to_owned(),
         uuid: row.text("vg_uuid")?.to_owned(),
         size: row.bytes("vg_size")?,
@@ -174,13 +178,35 @@ pub fn parse_vg(report: &str, name: &str) -> Result<Option<Vg>, ReportError> {
         metadata_size: row.bytes("vg_mda_size")?,
         metadata_free: row.bytes("vg_mda_free")?,
         lvs: BTreeMap::new(),
-    }))
+    })
 }
 
-/// The group of each volume of a report.
-pub fn parse_groups(report: &str) -> Result<Vec<String>, ReportError> {
+/// Reads a report of the volumes of all groups, with the fields of both: the group `name` with its volumes, and how many volumes of
+/// other groups carry a tag. The group is `None` where the report does not show it for certain: it has no volumes, there is none, or two
+/// bear the name.
+pub fn parse_groups(report: &str, name: &str, tag: &str) -> Result<(Option<Vg>, BTreeMap<String, u32>), ReportError> {
     let document = parse_document(report)?;
-    document.report.iter().flat_map(|section| &section.lv).map(|row| row.text("vg_name").map(str::to_owned)).collect()
+    let (mut vg, mut elsewhere): (Option<Vg>, BTreeMap<String, u32>) = (None, BTreeMap::new());
+    let mut is_one = true;
+    for row in document.report.iter().flat_map(|section| &section.lv) {
+        let of = row.text("vg_name")?;
+        if of != name {
+            if Tags::parse(row.text("lv_tags")?).contains(tag) {
+                *elsewhere.entry(of.to_owned()).or_default() += 1;
+            }
+            continue;
+        }
+        let vg = match &mut vg {
+            Some(vg) => vg,
+            None => vg.insert(parse_group(row, name)?),
+        };
+        is_one &= row.text("vg_uuid")? == vg.uuid;
+        let volume = row.text("lv_name")?;
+        if !volume.starts_with('[') {
+            vg.lvs.insert(volume.to_owned(), parse_lv(row)?);
+        }
+    }
+    Ok((vg.filter(|_| is_one), elsewhere))
 }
 
 /// The visible volumes of a report of one volume group; hidden ones, which LVM prints in brackets, are left out.
@@ -296,6 +322,27 @@ mod tests {
         assert_eq!((vg.size, vg.free, vg.extent), (Bytes(8_568_963_072), Bytes(4_139_778_048), Bytes(4 << 20)));
         assert_eq!((vg.metadata_size, vg.metadata_free), (Bytes(17_821_696), Bytes(8_906_240)));
         assert_eq!(parse_vg(include_str!("../../tests/fixtures/lvm/vgs.none.json"), "cafe").expect("reads"), None);
+    }
+
+    #[test]
+    fn a_report_of_all_groups_shows_the_group_only_where_it_is_the_only_one_of_its_name() {
+        let row = |vg: &str, uuid: &str, lv: &str, tags: &str| {
+            let text = r#"{"vg_name":"VG","vg_uuid":"UUID","vg_size":"9","vg_free":"1","vg_extent_size":"1","vg_mda_size":"1",
+                "vg_mda_free":"1","lv_name":"LV","lv_uuid":"u","lv_size":"1","segtype":"linear","pool_lv":"","origin":"","lv_active":"",
+                "lv_device_open":"-1","lv_tags":"TAGS","lv_attr":"-wi-------","lv_skip_activation":"0","lv_kernel_major":"-1",
+                "lv_kernel_minor":"-1"}"#;
+            text.replace("UUID", uuid).replace("VG", vg).replace("LV", lv).replace("TAGS", tags)
+        };
+        let parse = |rows: &[String]| {
+            let (vg, elsewhere) =
+                parse_groups(&format!(r#"{{"report":[{{"lv":[{}]}}]}}"#, rows.join(",")), "cafe", "mine").expect("reads");
+            (vg.map(|vg| (vg.uuid, vg.lvs.into_keys().collect::<Vec<_>>())), elsewhere)
+        };
+        let (own, other) = (row("cafe", "1", "a", "mine"), row("spare", "2", "b", "x,mine"));
+        let all = [own.clone(), row("cafe", "1", "[b]", ""), other.clone(), row("spare", "2", "c", "theirs")];
+        assert_eq!(parse(&all), (Some(("1".to_owned(), vec!["a".to_owned()])), [("spare".to_owned(), 1)].into()));
+        assert_eq!(parse(&[other]).0, None, "it has no volumes, or is not there");
+        assert_eq!(parse(&[own, row("cafe", "3", "a", "mine")]).0, None, "two bear the name");
     }
 
     #[test]

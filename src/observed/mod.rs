@@ -25,11 +25,13 @@ pub use lvm::{Hundredths, Lv, LvKind, Vg};
 pub use lvm_report::{
     LV_FIELDS, REPORT_OPTIONS, ReportError, VG_FIELDS, lvs, parse_data_percent, parse_groups, parse_lvs, parse_vg,
 };
-pub use offered::{Boot, Entry as OfferedEntry, Offer, Offered, OfferedError, parse_offered, server_boot};
+pub use offered::{
+    Boot, Entry as OfferedEntry, Known as KnownOffered, Offer, Offered, OfferedError, is_space, parse_offered, server_boot,
+};
 pub use qemu_report::{DiskFileError, parse_disk_size};
 pub use stock::{Access, Disk, Filling, HeldOpen, Marks, Naming, Power, Stamp, Stock, Stray, epoch_of, epochs_of, is_newer_than};
 pub use tags::{Tags, Values};
-pub use thin_transaction::{NewestVolume, TRANSACTION_FIELDS, parse_newest_volumes, parse_pool_transaction};
+pub use thin_transaction::{NewestVolume, TRANSACTION_FIELD, parse_newest_volumes, parse_pool_transaction};
 
 use crate::names::{Bytes, ImageName, MachineName, Mono};
 use jiff::Timestamp;

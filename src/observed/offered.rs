@@ -198,11 +198,33 @@ fn check(text: &str) -> String {
     Sha256::digest(text.as_bytes())[..4].iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// A record as it was read, and how many bytes of the file it measures.
-pub fn parse_offered(bytes: &[u8]) -> Result<(Offered, usize), OfferedError> {
-    let mut offered: Option<Offered> = None;
-    let mut at = 0;
-    let mut number = 0;
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// What it says.
+    pub offered: Offered,
+    /// Its text.
+    text: Vec<u8>,
+}
+
+impl Known {
+    /// How many bytes of the file it measures.
+    pub fn length(&self) -> usize {
+        self.text.len()
+    }
+}
+
+/// Reads a record. What is known of it from before is not read again where it stands there still.
+pub fn parse_offered(bytes: &[u8], before: Option<Known>) -> Result<Known, OfferedError> {
+    let before = before.filter(|before| bytes.starts_with(&before.text));
+    let mut at = before.as_ref().map_or(0, Known::length);
+    let mut number = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+    let known = |offered: Offered, at: usize, before: Option<Vec<u8>>| {
+        let mut text = before.unwrap_or_default();
+        text.extend_from_slice(&bytes[text.len()..at]);
+        Known { offered, text }
+    };
+    let (mut offered, before) = before.map(|before| (before.offered, before.text)).unzip();
     while at < bytes.len() && bytes[at] != 0 {
         number += 1;
         let rest = &bytes[at..];
@@ -211,7 +233,7 @@ pub fn parse_offered(bytes: &[u8]) -> Result<(Offered, usize), OfferedError> {
         let (Some(end), Some(entry)) = (end, entry) else {
             // A write that power cut short: whatever of it reached the disk, nothing of ours follows it.
             return match offered {
-                Some(offered) if is_torn(rest) => Ok((offered, at)),
+                Some(offered) if is_torn(rest) => Ok(known(offered, at, before)),
                 Some(_) => Err(OfferedError::Damaged(number)),
                 None => Err(OfferedError::Head),
             };
@@ -225,10 +247,16 @@ pub fn parse_offered(bytes: &[u8]) -> Result<(Offered, usize), OfferedError> {
         }
         at += end + 1;
     }
-    if bytes[at..].iter().any(|byte| *byte != 0) {
+    if !is_space(&bytes[at..]) {
         return Err(OfferedError::Damaged(number + 1));
     }
-    offered.map(|offered| (offered, at)).ok_or(OfferedError::Head)
+    offered.map(|offered| known(offered, at, before)).ok_or(OfferedError::Head)
+}
+
+/// Whether nothing was written here.
+pub fn is_space(bytes: &[u8]) -> bool {
+    const ZEROES: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROES.len()).all(|chunk| *chunk == ZEROES[..chunk.len()])
 }
 
 /// Whether a line that does not read is a write that power cut short, with nothing of ours after it: its end or a sector of it never
@@ -305,6 +333,11 @@ impl Offered {
 mod tests {
     use super::*;
 
+    fn read(bytes: &[u8]) -> Result<(Offered, usize), OfferedError> {
+        let known = parse_offered(bytes, None);
+        known.map(|known| (known.offered.clone(), known.length()))
+    }
+
     fn offered(disks: &[&str]) -> (Offered, String) {
         let mut offered = Offered::begin(Handle::new("vg"), 3, "b1".into(), 0);
         let mut text =
@@ -322,12 +355,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_is_not_read_again_and_what_was_changed_of_it_is() {
+        let (_, text) = offered(&["d1", "d2", "d1", "d3"]);
+        let bytes = [text.as_bytes(), &[0; 999]].concat();
+        let whole = parse_offered(&bytes, None).expect("reads");
+        let lines: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect();
+        for known in &lines {
+            let before = parse_offered(&bytes[..*known], None).expect("reads");
+            assert_eq!(parse_offered(&bytes, Some(before)), Ok(whole.clone()));
+        }
+        let (_, other) = offered(&["d1", "d4"]);
+        let anew = parse_offered(other.as_bytes(), Some(whole.clone()));
+        assert_eq!(anew, parse_offered(other.as_bytes(), None), "another file took its place");
+        let mut damaged = bytes.clone();
+        damaged[lines[1] + 3] ^= 1;
+        assert_eq!(parse_offered(&damaged, Some(whole.clone())), Err(OfferedError::Damaged(3)), "under what is known");
+        damaged = bytes;
+        damaged[text.len() + 9] = b'x';
+        assert_eq!(parse_offered(&damaged, Some(whole)), Err(OfferedError::Damaged(6)), "after it");
+    }
+
+    #[test]
     fn a_record_reads_back_and_the_zeroes_after_it_are_space() {
         let (expected, text) = offered(&["d1", "d2", "d1"]);
         for space in [0, 1, 4096] {
             let mut bytes = text.clone().into_bytes();
             bytes.extend(vec![0; space]);
-            assert_eq!(parse_offered(&bytes), Ok((expected.clone(), text.len())));
+            assert_eq!(read(&bytes), Ok((expected.clone(), text.len())));
         }
         let again = &expected.disks[&Handle::new("d1")];
         assert_eq!((again.first, again.sequence), (0, 2), "the first offer is remembered beside the last");
@@ -339,15 +393,15 @@ mod tests {
         let (_, text) = offered(&["d1", "d2"]);
         for end in whole.len()..text.len() {
             let mut bytes = text.as_bytes()[..end].to_vec();
-            assert_eq!(parse_offered(&bytes), Ok((before.clone(), whole.len())), "cut at {end}");
+            assert_eq!(read(&bytes), Ok((before.clone(), whole.len())), "cut at {end}");
             bytes.extend([0; 64]);
-            assert_eq!(parse_offered(&bytes), Ok((before.clone(), whole.len())), "cut at {end}, in preallocated space");
+            assert_eq!(read(&bytes), Ok((before.clone(), whole.len())), "cut at {end}, in preallocated space");
         }
         // A sector of the middle of the line that never reached the disk.
         let mut bytes = text.into_bytes();
         let hole = whole.len() + 5;
         bytes[hole..hole + 8].fill(0);
-        assert_eq!(parse_offered(&bytes).map(|(offered, _)| offered), Ok(before));
+        assert_eq!(read(&bytes).map(|(offered, _)| offered), Ok(before));
     }
 
     #[test]
@@ -358,11 +412,11 @@ mod tests {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
             let last = text[..text.len() - 1].rfind('\n').expect("several lines") + 1;
-            let read = parse_offered(&bytes);
+            let read = read(&bytes);
             assert!(read.is_err() || at >= last, "a flipped bit at {at} went unnoticed: {read:?}");
         }
-        assert_eq!(parse_offered(b""), Err(OfferedError::Head));
-        assert_eq!(parse_offered(&[0; 512]), Err(OfferedError::Head), "an emptied file is not an empty record");
+        assert_eq!(read(b""), Err(OfferedError::Head));
+        assert_eq!(read(&[0; 512]), Err(OfferedError::Head), "an emptied file is not an empty record");
     }
 
     #[test]
@@ -381,7 +435,7 @@ mod tests {
     fn what_no_longer_exists_is_left_out_and_the_order_stays() {
         let (before, _) = offered(&["d1", "d2", "d3"]);
         let text = before.compact(|disk| disk.as_str() != "d2");
-        let (after, _) = parse_offered(text.as_bytes()).expect("reads");
+        let (after, _) = read(text.as_bytes()).expect("reads");
         assert_eq!(after.disks.keys().map(Handle::as_str).collect::<Vec<_>>(), ["d1", "d3"]);
         assert_eq!(after.disks[&Handle::new("d3")], before.disks[&Handle::new("d3")]);
         assert_eq!((after.epoch, after.begun), (before.epoch, before.begun));
@@ -390,7 +444,7 @@ mod tests {
     #[test]
     fn how_far_a_record_came_is_never_forgotten() {
         let (before, _) = offered(&["d1", "d2"]);
-        let reread = |offered: &Offered| parse_offered(offered.compact(|_| false).as_bytes()).expect("reads").0;
+        let reread = |offered: &Offered| read(offered.compact(|_| false).as_bytes()).expect("reads").0;
         let after = reread(&before);
         assert_eq!((after.next, after.disks.len()), (2, 1), "the last record stays, though its disk is gone");
         let begun = Offered::begin(Handle::new("vg"), 3, "b1".into(), 7);

@@ -7,8 +7,8 @@ use super::Tags;
 use super::lvm_report::{ReportError, parse_document};
 use std::collections::BTreeMap;
 
-/// The fields that [`parse_newest_volumes`] reads, for `lvs -o`.
-pub const TRANSACTION_FIELDS: &str = "lv_name,segtype,pool_lv,transaction_id,lv_active,lv_tags";
+/// The field that [`parse_newest_volumes`] reads beside those of every report, for `lvs -o`.
+pub const TRANSACTION_FIELD: &str = "transaction_id";
 
 /// The volume that was made last in a pool, by LVM's account; it is active, so the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

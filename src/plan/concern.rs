@@ -85,6 +85,34 @@ pub fn concerning(prepared: &Prepared, observation: &Observation, machine: &Mach
     }
 }
 
+/// What of this is still as it was after a plan was carried out, objects that it made or took away left out; nothing where it mended
+/// what objects say of themselves.
+pub fn untouched(lio: &Lio, plan: &Plan) -> Option<Lio> {
+    let mut lio = lio.clone();
+    let ops = plan.steps.iter().filter_map(|step| if let Step::Exports(ops) = step { Some(ops) } else { None });
+    for (_, op) in ops.flatten() {
+        match op {
+            ExportOp::Mend { .. } => return None,
+            ExportOp::Build(target) => {
+                lio.targets.retain(|name, _| target.name.as_ref().is_none_or(|built| built.as_str() != name));
+                target.luns.values().for_each(|lun| drop(lio.backstores.remove(&lun.backstore)));
+            }
+            ExportOp::Withdraw { target, .. } => {
+                lio.targets.remove(&target.name);
+                target.backstores.iter().for_each(|path| drop(lio.backstores.remove(path)));
+            }
+            ExportOp::RemoveBackstore { path } => drop(lio.backstores.remove(path)),
+            // These make directories, or links, which every look reads.
+            ExportOp::LoadKernel
+            | ExportOp::RemoveDebris { .. }
+            | ExportOp::Open { .. }
+            | ExportOp::Admit { .. }
+            | ExportOp::Move { .. } => {}
+        }
+    }
+    Some(lio)
+}
+
 /// Machines whose boots wait while a plan is carried out, because it takes something away that such a boot could be given. One whose
 /// used sides go, and that has nothing else, is given its clean side meanwhile.
 pub fn keeps_waiting(prepared: &Prepared, observation: &Observation, plan: &Plan) -> BTreeSet<MachineName> {

@@ -25,7 +25,7 @@ mod view;
 mod words;
 
 pub use compute::{Prepared, compute, prepare, stock_of};
-pub use concern::{concerning, keeps_waiting};
+pub use concern::{concerning, keeps_waiting, untouched};
 pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
 pub use model::*;

@@ -91,7 +91,7 @@ fn a_system_that_came_between_two_looks_keeps_its_disk_from_the_next_boot() {
     assert_eq!(desk.given("pc01", 2, None), first, "nothing came to it");
     desk.room.host.login(&first, PC01).expect("logs in");
     desk.room.host.write(&first, PC01, 0, 4096).expect("writes");
-    assert!(matches!(desk.ask("pc01", 3, None), Assignment::Wait { code: WaitCode::NoCleanSide, .. }));
+    assert!(matches!(desk.ask("pc01", 3, None), Assignment::Wait { code: WaitCode::Making, .. }));
     desk.room.settle(&plain(1));
     desk.look();
     let second = desk.given("pc01", 3, None);

@@ -123,6 +123,7 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
         targets: &Targets::default(),
         observer: Observer::Visitor,
         forced: &std::collections::BTreeSet::new(),
+        is_awaited: false,
     };
     assert!(matches!(errand.propose(), Err(ConvergeError::NotRoot)));
 }
@@ -144,6 +145,7 @@ fn a_host_that_is_not_ready_is_told_so_before_anything_is_done() {
         targets: &targets,
         observer: Observer::Visitor,
         forced: &std::collections::BTreeSet::new(),
+        is_awaited: false,
     };
     assert_eq!(errand.obstacles(&errand.propose().unwrap()), []);
     host.answer("modprobe", Output { status: Some(1), ..Output::default() });

@@ -97,14 +97,14 @@ fn a_volume_group_is_absent_only_when_lvm_said_so() {
     assert_eq!(look(&absent).vg, Seen::Absent);
     assert!(look(&host()).vg.present().is_some_and(|vg| vg.lvs.contains_key("pool")));
     let says = |status, stdout: &str, stderr: &str| Output { status: Some(status), stdout: stdout.into(), stderr: stderr.into() };
-    for (program, output, expected) in [
-        ("vgs", says(5, "", "  /dev/sdb: open failed\n"), "vgs"),
-        ("vgs", says(0, "{\"report\": [", ""), "does not read as one"),
-        ("lvs", says(5, "{}", "  Can't get lock for cafe.\n"), "Can't get lock for cafe."),
-        ("lvs", says(0, r#"{"report":[{"lv":[{"lv_name":"pool"}]}]}"#, ""), "lacks the field"),
+    for (programs, output, expected) in [
+        (&["vgs", "lvs"][..], says(5, "", "  /dev/sdb: open failed\n"), "vgs"),
+        (&["vgs", "lvs"], says(0, "{\"report\": [", ""), "does not read as one"),
+        (&["lvs"], says(5, "{}", "  Can't get lock for cafe.\n"), "Can't get lock for cafe."),
+        (&["lvs"], says(0, r#"{"report":[{"lv":[{"lv_name":"pool"}]}]}"#, ""), "lacks the field"),
     ] {
         let host = host();
-        host.answer(program, output);
+        programs.iter().for_each(|program| host.answer(program, output.clone()));
         let reason = reason(look(&host).vg);
         assert!(reason.starts_with("volume group cafe: ") && reason.contains(expected), "{reason}");
     }
@@ -113,6 +113,23 @@ fn a_volume_group_is_absent_only_when_lvm_said_so() {
     assert!(reason(look(&user).vg).contains("run as root"));
     bare.uninstall("lvs");
     assert!(reason(look(&bare).vg).contains("install the package lvm2"));
+}
+
+#[test]
+fn volumes_of_the_site_in_other_groups_are_counted_beside_its_own() {
+    let host = host();
+    host.add_vg("spare", 8 << 30).add_pool("spare", "pool", 1 << 30);
+    for (name, tag) in [("seat.pc01.win11.a", "barista.site=lucky-cat"), ("seat.pc02.win11.a", "barista.site=other")] {
+        let words = format!("lvcreate -y -T -V 64m -n {name} --addtag {tag} spare/pool");
+        host.system().commands.succeed(&Command::new(words.split(' '), Duration::from_secs(9))).expect("made");
+    }
+    let of = |seen: &Observation| (seen.vg.present().map(|vg| vg.lvs.len()), seen.elsewhere.clone());
+    assert_eq!(of(&look(&host)), (Some(1), [("spare".to_owned(), 1)].into()));
+    host.uninstall("vgs");
+    assert_eq!(of(&look(&host)).0, Some(1), "one report tells all");
+    let state = tempfile::tempdir().expect("a directory");
+    let bare = observe(&host.system(), &Scope { vg: None, iqn_prefix: None, ..scope(state.path()) });
+    assert_eq!(bare.elsewhere, [("spare".to_owned(), 1)].into());
 }
 
 #[test]

@@ -229,7 +229,8 @@ fn u_nothing_is_published_anew_while_neither_the_table_nor_the_disks_can_be_read
     let (before, after) = published.split_once("\"version\"").expect("a version");
     let newer = format!("{before}\"version\": 99,{}", after.split_once(',').expect("more").1);
     fs::write(&path, &newer).expect("written");
-    room.host.answer("vgs", Output { status: Some(5), stdout: String::new(), stderr: "  Can't get lock for cafe\n".into() });
+    let refusal = Output { status: Some(5), stdout: String::new(), stderr: "  Can't get lock for cafe\n".into() };
+    ["vgs", "lvs"].into_iter().for_each(|program| room.host.answer(program, refusal.clone()));
     room.keep_as_case("u_a_newer_table_and_a_group_that_cannot_be_read", &cafe(2));
     let (plan, _) = room.apply(&cafe(2));
     assert_eq!(fs::read_to_string(&path).expect("there"), newer, "{}", text(&plan));

@@ -4,7 +4,9 @@ use barista::agent::occupancy::OccupancyMemory;
 use barista::boot::table::BootTable;
 use barista::host::commands::Commands;
 use barista::host::fake::{Content, FakeHost};
-use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Command, Fills, GiveError, Kind, Scope, Silent, apply, look, observe};
+use barista::host::{
+    ApplyContext, CONFIGFS_DEADLINE, Command, Depth, Fills, GiveError, Kind, Scope, Silent, apply, look, observe, observe_to,
+};
 use barista::names::{BootNonce, Iqn, MachineName};
 use barista::observed::{Observation, Seen, Waiting};
 use barista::plan::assign::{self, Ask, Decision, Given, Wait};
@@ -114,9 +116,19 @@ impl Room {
     /// Observes, plans and applies, as the program does.
     pub fn apply(&self, files: &Files) -> (Plan, Report) {
         let prepared = prepare(files);
-        let plan = compute(&prepared, &self.observe(&prepared));
+        let before = self.observe(&prepared);
+        let plan = compute(&prepared, &before);
         let report = self.carry(&prepared, &plan);
+        self.look_quickly(&prepared, &before, &plan);
         (plan, report)
+    }
+
+    /// Insists that a look which reads no more than a plan may have changed sees as much as one that reads everything.
+    fn look_quickly(&self, prepared: &Prepared, before: &Observation, plan: &Plan) {
+        let Some(known) = before.lio.present().and_then(|lio| plan::untouched(lio, plan)) else { return };
+        let (system, scope) = (self.host.system(), Scope::of(prepared, self.state.path()));
+        let (quick, whole) = (observe_to(&system, &scope, Depth::Quick(&known)), observe(&system, &scope));
+        assert_eq!(quick.lio, whole.lio, "after\n{}", plan::render_text(plan));
     }
 
     /// Carries a plan out, and keeps the journal of what is destroyed as the program does.
@@ -218,7 +230,8 @@ impl Room {
     pub fn give(&self, machine: &str, given: &Given) -> Result<(), GiveError> {
         let boot = BootNonce::from_octets(self.boots.get().to_be_bytes());
         let name: MachineName = machine.parse().expect("legal");
-        barista::host::give(&self.host.system(), self.state.path(), &name, boot, given)?;
+        let system = self.host.system();
+        barista::host::give(&system, &barista::host::offered::Record::new(&system, self.state.path()), &name, boot, given)?;
         self.waiting.borrow_mut().remove(&name);
         Ok(())
     }

@@ -12,6 +12,7 @@ use barista::names::Mono;
 use barista::observed::occupancy::{Look, Occupancy, Offering};
 use barista::observed::{Observation, Seen};
 use barista::plan::{self, Outcome, Plan, Prepared, Report, Revision, Step, Targets};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -153,7 +154,8 @@ pub fn tick(sim: &Sim, life: u32) {
     };
     let mut observation = None;
     if is_new_look {
-        observation = Some(observe(sim, &prepared, is_new_commit));
+        let known = if is_new_commit { Known::Nothing } else { Known::Attributes };
+        observation = Some(observe(sim, &prepared, known));
         let mut inner = sim.lock();
         inner.agent.still = 0;
         inner.count("looks");
@@ -296,7 +298,7 @@ fn again(sim: &Sim, prepared: &Arc<Prepared>) -> Arc<Observation> {
         }
         _ => {
             drop(inner);
-            observe(sim, prepared, false)
+            observe(sim, prepared, Known::Attributes)
         }
     }
 }
@@ -332,17 +334,30 @@ pub fn skip(known: &mut Occupancy, look: &Look, time: Duration) {
     }
 }
 
+/// What need not be read of targets, because the last look saw it.
+#[derive(Debug, Clone, Copy)]
+pub enum Known<'a> {
+    Nothing,
+    Attributes,
+    /// But of what this plan made since.
+    AttributesBut(&'a Plan),
+}
+
 /// Looks at the host as the agent does.
-pub fn observe(sim: &Sim, prepared: &Arc<Prepared>, is_whole: bool) -> Arc<Observation> {
+pub fn observe(sim: &Sim, prepared: &Arc<Prepared>, known: Known<'_>) -> Arc<Observation> {
     let scope = Scope::of(prepared, sim.path());
     let (assigner, before) = {
         let inner = sim.lock();
         (inner.agent.assigner.clone(), inner.agent.observed.clone())
     };
     assigner.begin_look();
-    let before = before.filter(|_| !is_whole);
-    let depth = before.as_ref().and_then(|before| before.lio.present()).map_or(Depth::Whole, Depth::Quick);
-    let mut observation = host::observe_to(&sim.system, &scope, depth);
+    let before = before.as_ref().and_then(|before| before.lio.present());
+    let known = match (before, known) {
+        (None, _) | (_, Known::Nothing) => None,
+        (Some(lio), Known::Attributes) => Some(Cow::Borrowed(lio)),
+        (Some(lio), Known::AttributesBut(plan)) => plan::untouched(lio, plan).map(Cow::Owned),
+    };
+    let mut observation = host::observe_to(&sim.system, &scope, known.as_deref().map_or(Depth::Whole, Depth::Quick));
     let look = host::look(&sim.system, &scope, &observation);
     let mut inner = sim.lock();
     let seats = prepared.desired.room.machines.len();
@@ -386,9 +401,11 @@ pub fn compute(sim: &Sim, prepared: &Prepared, observation: &Observation) -> Pla
     plan
 }
 
-/// Plans and applies until nothing is left, twice at most; a first plan, from a quick look, only tells that something is to be done.
+/// Plans and applies until nothing is left, twice at most; a first plan, from a quick look, only tells that something is to be done, but
+/// where somebody waits.
 fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Arc<Observation>) {
-    for round in 0..3 {
+    let is_awaited = !sim.lock().agent.assigner.waiting().is_empty();
+    for round in if is_awaited { 1..3 } else { 0..3 } {
         let plan = compute(sim, prepared, &observation);
         crate::invariants::planned(sim, prepared, &observation, &plan);
         sim.lock().agent.backoff.retain(&plan);
@@ -403,7 +420,7 @@ fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Arc<Observatio
             return;
         }
         if round > 0 {
-            let report = carry(sim, prepared, plan);
+            let report = carry(sim, prepared, plan.clone());
             if !sim.lock().agent.is_up || sim.host.is_down() || sim.lock().broken.is_some() {
                 return;
             }
@@ -416,7 +433,8 @@ fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Arc<Observatio
                 }
             }
         }
-        observation = observe(sim, prepared, true);
+        let known = if is_awaited { Known::AttributesBut(&plan) } else { Known::Nothing };
+        observation = observe(sim, prepared, known);
     }
     sim.lock().agent.is_planning_due = true;
 }

@@ -92,7 +92,7 @@ fn target_turned(sim: &Sim, effect: &str) {
     let shown: Vec<(u16, String, String)> =
         target.luns.iter().filter_map(|(lun, vg, lv)| Some((*lun, sim.host.volume(vg, lv)?.0, lv.clone()))).collect();
     let record = sim.host.file(&sim.path().join(barista::host::offered::PATH));
-    let offered = record.as_deref().map(parse_offered).and_then(Result::ok).map(|(offered, _)| offered);
+    let offered = record.and_then(|bytes| parse_offered(&bytes, None).ok()).map(|known| known.offered);
     for (_, uuid, lv) in &shown {
         // What is older than the record is known not to be clean by its mark.
         let epoch: Option<u64> =

@@ -52,8 +52,8 @@ fn what_is_no_answer_is_none() {
 fn every_reason_may_stand_in_a_script() {
     use RefusalCode as R;
     use WaitCode as W;
-    let waits =
-        [W::NoAgent, W::NoCleanSide, W::NoSpace, W::Filling, W::Moving, W::TooMany, W::Held, W::Other].map(WaitCode::words);
+    let waits = [W::NoAgent, W::NoCleanSide, W::Making, W::NoSpace, W::Filling, W::Moving, W::TooMany, W::Held, W::Other];
+    let waits = waits.map(WaitCode::words);
     let refusals = [R::OtherHardware, R::OtherAddress, R::NotInSite, R::Other].map(RefusalCode::words);
     for words in waits.into_iter().chain(refusals) {
         assert!(words.bytes().all(|byte| byte == b' ' || byte.is_ascii_alphanumeric() || b":,.".contains(&byte)), "{words}");

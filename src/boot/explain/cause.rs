@@ -298,6 +298,9 @@ fn mend_of_wait(code: WaitCode) -> &'static str {
             "leave it on: it goes on as soon as its last boot is proven off or a new disk is made; if it never does, barista plan \
              names what the disk waits for"
         }
+        WaitCode::Making => {
+            "leave it on: it goes on within seconds; if it never does, barista status says what failed of making its disk"
+        }
         WaitCode::NoSpace => {
             "make space in the volume group, or remove versions that nobody boots (barista status shows how full it is)"
         }

@@ -72,11 +72,6 @@ pub fn apply(system: &System, plan: &Plan, context: &ApplyContext, progress: &mu
         Step::Exports(_) | Step::Publish { .. } => None,
     });
     let store = pool.or_else(|| plan.steps.iter().find_map(pool_of_targets)).map(|pool| Thin::new(system, pool, &context.state));
-    if plan.steps.iter().any(|step| matches!(step, Step::Disks { .. } | Step::Fill { .. }))
-        && let Some(store) = &store
-    {
-        store.finish_interrupted();
-    }
     let device = |disk: &DiskId| store.as_ref().map_or_else(String::new, |store| store.device(disk));
     let exporter = Lio::new(system, &context.state, context.configfs_deadline, device);
     let mut run = Run { system, context, store: store.as_ref(), exporter, ledger: Ledger::new(plan), progress };

@@ -31,7 +31,9 @@ pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
         Source::Blank => None,
         Source::File { format, .. } => Some(*format),
     });
-    let needs = Needs { pool: storage.map(|storage| (storage.vg().clone(), storage.pool().clone())), formats: formats.collect() };
+    let pool = storage.map(|storage| (storage.vg().clone(), storage.pool().clone()));
+    let needs = Needs { pool, has_tools: false, formats: formats.collect() };
+    let vg = observe(system, &Scope::of(prepared, state)).vg;
     let proc = |path: &str| fs::read_to_string(path).ok();
     let capabilities = proc("/proc/self/status").and_then(|text| parse_capabilities(&text));
     Facts {
@@ -49,8 +51,8 @@ pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
         loaders: loaders(prepared.table.loaders.as_deref()),
         neighbours: proc("/proc/sys/net/ipv4/neigh/default/gc_thresh3").and_then(|text| text.trim().parse().ok()),
         clearing_services: clearing_services(system),
-        vg: observe(system, &Scope::of(prepared, state)).vg,
-        problems: preflight(system, &needs),
+        problems: preflight(system, &needs, &vg),
+        vg,
     }
 }
 

@@ -42,7 +42,10 @@ pub(super) fn report(lvm: &Lvm, program: &str, words: &[String]) -> (String, Opt
             refusal = Some((5, format!("Failed to find logical volume \"{vg}/{only}\"")));
         }
         for (name, lv) in lvs {
-            row(&mut rows, &fields, |field| lv_field(lvm, (vg, group), name, lv, field));
+            row(&mut rows, &fields, |field| match field.starts_with("vg_") {
+                true => vg_field(vg, group, field),
+                false => lv_field(lvm, group, name, lv, field),
+            });
         }
     }
     let section = if program == "vgs" { "vg" } else { "lv" };
@@ -82,11 +85,10 @@ fn vg_field(name: &str, vg: &FakeVg, field: &str) -> String {
     }
 }
 
-fn lv_field(lvm: &Lvm, (vg, group): (&str, &FakeVg), name: &str, lv: &FakeLv, field: &str) -> String {
+fn lv_field(lvm: &Lvm, group: &FakeVg, name: &str, lv: &FakeLv, field: &str) -> String {
     let number = |flag: bool| u8::from(flag).to_string();
     let device = Lvm::device(lv);
     match field {
-        "vg_name" => vg.to_owned(),
         "lv_name" => name.to_owned(),
         "lv_uuid" => lv.uuid.clone(),
         "lv_size" => lv.size.to_string(),

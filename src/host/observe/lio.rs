@@ -27,7 +27,7 @@ pub enum Depth<'a> {
     Whole,
     /// What changes while seats are at work: which objects and links there are, what is enabled, sessions and counters. What else an
     /// object said is taken from this earlier look; an object that was not in it is read whole. Somebody's change of an attribute is
-    /// not seen, so a plan that changes anything is made from a look at everything.
+    /// not seen, and is mended by a later look at everything.
     Quick(&'a Lio),
 }
 

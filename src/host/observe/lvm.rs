@@ -10,29 +10,47 @@ use std::{collections::BTreeMap, error::Error, time::Duration};
 /// A report waits for LVM's lock behind other commands; activating a pool with its check can take minutes.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-pub(super) fn observe_vg(system: &System, name: &VgName) -> Seen<Vg> {
-    match read_vg(system, name) {
+/// The site's group, and other groups that hold volumes with the site's mark, with how many.
+pub(super) fn observe_groups(system: &System, site: &SiteName, vg: Option<&VgName>) -> (Seen<Vg>, BTreeMap<String, u32>) {
+    let tag = Mark::tag(Mark::SITE, site);
+    let Some(name) = vg else { return (Seen::Absent, observe_elsewhere(system, "", &tag)) };
+    if let Some((vg, elsewhere)) = read_at_once(system, name, &tag) {
+        return (Seen::Present(vg), elsewhere);
+    }
+    let vg = match read_vg(system, name) {
         Ok(Some(vg)) => Seen::Present(vg),
         Ok(None) => Seen::Absent,
         Err(reason) => Seen::Unreadable(reason),
-    }
+    };
+    (vg, observe_elsewhere(system, name.as_str(), &tag))
 }
 
-/// Other groups that hold volumes with the site's mark, with how many. What cannot be asked is not there: the group itself says it.
-pub(super) fn observe_elsewhere(system: &System, site: &SiteName, vg: Option<&VgName>) -> BTreeMap<String, u32> {
-    let mut elsewhere = BTreeMap::new();
+/// Everything from one report, which costs a look half of its time; nothing where that does not tell all. A group without volumes has
+/// no line in it, and another group's trouble fails it.
+fn read_at_once(system: &System, name: &VgName, tag: &str) -> Option<(Vg, BTreeMap<String, u32>)> {
     if !system.kernel.is_root() {
-        return elsewhere;
+        return None;
     }
-    let select = format!("lv_tags={}", Mark::tag(Mark::SITE, site));
-    let argv = ["lvs"].into_iter().chain(REPORT_OPTIONS).chain(["-o", "vg_name,lv_name", "--select", &select]);
-    let Ok(output) = system.commands.run(&Command::new(argv, DEADLINE)) else { return elsewhere };
-    for name in parse_groups(&output.stdout).unwrap_or_default() {
-        if vg.is_none_or(|vg| vg.as_str() != name) {
-            *elsewhere.entry(name).or_default() += 1;
-        }
+    let fields = format!("{VG_FIELDS},{LV_FIELDS}");
+    let select = format!("vg_name=\"{name}\" || lv_tags=\"{tag}\"");
+    let output = system.commands.succeed(&report("lvs", &["-o", &fields, "--select", &select])).ok()?;
+    let (vg, elsewhere) = parse_groups(&output.stdout, name.as_str(), tag).ok()?;
+    vg.map(|vg| (vg, elsewhere))
+}
+
+/// What cannot be asked is not there: the group itself says it.
+fn observe_elsewhere(system: &System, name: &str, tag: &str) -> BTreeMap<String, u32> {
+    if !system.kernel.is_root() {
+        return BTreeMap::new();
     }
-    elsewhere
+    let select = format!("lv_tags=\"{tag}\"");
+    let output = system.commands.run(&report("lvs", &["-o", "vg_name,lv_name,lv_tags", "--select", &select]));
+    let groups = output.ok().and_then(|output| parse_groups(&output.stdout, name, tag).ok());
+    groups.unwrap_or_default().1
+}
+
+fn report(program: &str, rest: &[&str]) -> Command {
+    Command::new([program].into_iter().chain(REPORT_OPTIONS).chain(rest.iter().copied()), DEADLINE)
 }
 
 fn read_vg(system: &System, name: &VgName) -> Result<Option<Vg>, String> {
@@ -49,8 +67,7 @@ fn read_vg(system: &System, name: &VgName) -> Result<Option<Vg>, String> {
 }
 
 fn run_report(system: &System, name: &VgName, program: &str, rest: &[&str]) -> Result<String, String> {
-    let argv = [program].into_iter().chain(REPORT_OPTIONS).chain(rest.iter().copied());
-    let output = system.commands.succeed(&Command::new(argv, DEADLINE));
+    let output = system.commands.succeed(&report(program, rest));
     output.map(|output| output.stdout).map_err(|error| match &error {
         crate::host::CommandError::Missing { .. } => format!("volume group {name}: {error}; install the package lvm2"),
         _ => explain(name, &error),

@@ -91,9 +91,10 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         Some(path) => read_secrets(path).map_or_else(Seen::Unreadable, Seen::Present),
     };
     let known = secrets.present().cloned().unwrap_or_default();
-    let (vg, lio) = match (&scope.vg, &scope.iqn_prefix) {
-        (Some(vg), Some(prefix)) => (lvm::observe_vg(system, vg), lio::observe_lio(system, &scope.site, prefix, known, depth)),
-        _ => (Seen::Absent, Seen::Absent),
+    let (vg, elsewhere) = lvm::observe_groups(system, &scope.site, scope.vg.as_ref());
+    let lio = match &scope.iqn_prefix {
+        Some(prefix) => lio::observe_lio(system, &scope.site, prefix, known, depth),
+        None => Seen::Absent,
     };
     let offered = match &scope.vg {
         Some(_) => Record::new(system, &scope.state).read(),
@@ -103,7 +104,7 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         at: system.kernel.now(),
         now: Mono::from(system.kernel.boottime()),
         boot_id: system.kernel.boot_id(),
-        elsewhere: lvm::observe_elsewhere(system, &scope.site, scope.vg.as_ref()),
+        elsewhere,
         devices_file: crate::host::devices_file::devices_file(system),
         written: written(system, &vg),
         vg,

@@ -19,7 +19,7 @@ use crate::plan::{ChangeId, ExportOp, Outcome, PortalGroup, TargetPlan, TargetSe
 use op::ConfigFsOp;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 use worker::Worker;
@@ -279,13 +279,13 @@ pub fn render(op: &ExportOp, device: impl Fn(&DiskId) -> String) -> Vec<String> 
 /// Turns a portal group on for a boot, after that is on record: what an assignment does.
 pub(crate) fn offer(
     system: &System,
-    state: &Path,
+    record: &Record<'_>,
     target: &Iqn,
     machine: &MachineName,
     disks: &[Handle],
     boot: Boot,
 ) -> Result<(), String> {
-    Record::new(system, state).offer(disks, machine, boot).map_err(|error| chain(&error))?;
+    record.offer(disks, machine, boot).map_err(|error| chain(&error))?;
     let path = format!("iscsi/{target}/tpgt_{}/enable", crate::plan::TPG);
     match system.configfs.read(&path) {
         Ok(on) if on == "1" => Ok(()),

@@ -10,7 +10,7 @@ mod transaction;
 use super::Store;
 use crate::host::{Command, System, offered::Record};
 use crate::names::{Bytes, DiskId, Handle, LvName, Mark};
-use crate::observed::{Boot, LV_FIELDS, Lv, lvs, parse_lvs};
+use crate::observed::{Boot, LV_FIELDS, Lv, TRANSACTION_FIELD, lvs, parse_lvs};
 use crate::plan::{ChangeId, DiskOp, Outcome, Pool, ShownTogether};
 use command::{Change, LvmCommand};
 use std::{
@@ -66,10 +66,20 @@ impl<'a> Thin<'a> {
     }
 
     fn volumes(&self) -> Result<Volumes, String> {
-        let argv = lvs(LV_FIELDS, self.pool.vg.as_str());
-        let output =
-            self.system.commands.succeed(&Command::new(argv, PROGRAM_DEADLINE)).map_err(|error| crate::host::chain(&error))?;
-        parse_lvs(&output.stdout).map_err(|error| crate::host::chain(&error))
+        self.report(LV_FIELDS).and_then(|report| parse_lvs(&report).map_err(|error| crate::host::chain(&error)))
+    }
+
+    /// The volumes before anything is changed. What a power cut interrupted is finished first: it stands in the same report.
+    fn first_look(&self) -> Result<Volumes, String> {
+        let report = self.report(&format!("{LV_FIELDS},{TRANSACTION_FIELD}"))?;
+        transaction::finish_interrupted(self.system, self.pool.vg.as_str(), &report);
+        parse_lvs(&report).map_err(|error| crate::host::chain(&error))
+    }
+
+    fn report(&self, fields: &str) -> Result<String, String> {
+        let argv = lvs(fields, self.pool.vg.as_str());
+        let output = self.system.commands.succeed(&Command::new(argv, PROGRAM_DEADLINE));
+        output.map(|output| output.stdout).map_err(|error| crate::host::chain(&error))
     }
 
     /// Turns an op into commands, where its object is what it expects. `now` is the group with the effects of the ops before it.
@@ -207,7 +217,7 @@ fn take_in(now: &mut BTreeMap<String, Known>, command: &LvmCommand) {
 
 impl Store for Thin<'_> {
     fn perform(&self, ops: &[(ChangeId, DiskOp)], advance: &mut dyn FnMut(u64, u64)) -> Vec<Outcome> {
-        let volumes = match self.volumes() {
+        let volumes = match self.first_look() {
             Ok(volumes) => volumes,
             Err(error) => return vec![Outcome::Failed(error); ops.len()],
         };
@@ -270,10 +280,6 @@ impl Store for Thin<'_> {
             Some((disk.clone(), Handle::new(&*volumes.get(name.as_str())?.uuid)))
         };
         Ok(disks.iter().filter_map(handle).collect())
-    }
-
-    fn finish_interrupted(&self) {
-        transaction::finish_interrupted(self.system, self.pool.vg.as_str());
     }
 
     fn device(&self, disk: &DiskId) -> String {

@@ -7,13 +7,12 @@
 use super::PROGRAM_DEADLINE;
 use crate::host::{Command, CommandError, Output, System, chain};
 use crate::names::Mark;
-use crate::observed::{NewestVolume, TRANSACTION_FIELDS, lvs, parse_newest_volumes, parse_pool_transaction};
+use crate::observed::{NewestVolume, parse_newest_volumes, parse_pool_transaction};
 
-/// Looks at the pools of a volume group that is about to be changed. What cannot be told is left alone: LVM says the rest.
-pub(super) fn finish_interrupted(system: &System, group: &str) {
-    let report = run(system, lvs(TRANSACTION_FIELDS, group));
-    let Some(Ok(newest)) = report.ok().map(|output| parse_newest_volumes(&output.stdout, Mark::OURS)) else { return };
-    for newest in newest {
+/// Looks at the pools of a volume group that is about to be changed, by a report of it. What cannot be told is left alone: LVM says the
+/// rest.
+pub(super) fn finish_interrupted(system: &System, group: &str, report: &str) {
+    for newest in parse_newest_volumes(report, Mark::OURS).unwrap_or_default() {
         finish(system, group, &newest);
     }
 }
