@@ -15,10 +15,14 @@
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod room;
 
+#[path = "benchkit/large.rs"]
+mod large;
+
 use barista::names;
 use barista::observed::{Observation, Seen};
 use barista::plan::{Prepared, Step};
-use room::{Files, Room, cafe, compute, prepare};
+use large::large;
+use room::{Room, cafe, compute, prepare};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,6 +33,9 @@ const RUNS: usize = 21;
 
 /// Names a case on the command line of its process.
 const CASE: &str = "--machines";
+
+/// The entries of every machine.
+const BOOT: &str = "\"alpha\", \"beta\"";
 
 /// The machine whose objects are repeated.
 const SAMPLE: &str = "pc01";
@@ -45,7 +52,7 @@ fn main() {
     let sample = room.observe(&prepare(&small));
     // Each in a process of its own, which has made nothing but what a planner finds.
     let [thousand, ten_thousand]: [f64; 2] = [1_000, 10_000].map(|machines: usize| {
-        let observation = repeat(&sample, &prepare(&large(machines)));
+        let observation = repeat(&sample, &prepare(&large(machines, BOOT)));
         let path = room.state.path().join("observed.json");
         std::fs::write(&path, serde_json::to_vec(&observation).expect("serializes")).expect("writable");
         drop(observation);
@@ -70,7 +77,7 @@ struct Case {
 
 impl Case {
     fn new(machines: usize, observed: &Path) -> Self {
-        let prepared = prepare(&large(machines));
+        let prepared = prepare(&large(machines, BOOT));
         let text = std::fs::read(observed).expect("is there");
         let mut observation: Observation = serde_json::from_slice(&text).expect("the same shape");
         // As an observer does.
@@ -101,25 +108,6 @@ impl Case {
         assert_eq!(open, 0, "the repeated host is not what the site says: {:?}", plan.open().next());
         time
     }
-}
-
-fn large(machines: usize) -> Files {
-    let mut files = cafe(1);
-    files.insert("network/lan.toml".into(), "interface = \"br0\"\nmode = \"server\"\nsubnet = \"10.0.0.0/8\"\n".into());
-    let site = files["site.toml"].replace("192.168.77.1", "10.0.0.1");
-    files.insert("site.toml".into(), site);
-    files.remove("machines/row.toml");
-    for file in 0..machines.div_ceil(1000) {
-        let mut text = "[defaults]\nboot = [\"alpha\", \"beta\"]\n".to_owned();
-        for number in (file * 1000..machines).take(1000) {
-            let [high, low] = [number >> 8, number & 255];
-            text.push_str(&format!(
-                "[[machine]]\nname = \"m{number:05}\"\nmac = \"52:54:00:01:{high:02x}:{low:02x}\"\nip = \"10.1.{high}.{low}\"\n"
-            ));
-        }
-        files.insert(format!("machines/row-{file}.toml"), text);
-    }
-    files
 }
 
 /// The sample's objects under every machine's name, with device numbers, UUIDs and serials of their own.
