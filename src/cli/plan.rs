@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// Save the plan for `barista apply FILE`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Exit with 2 when changes are pending
+    /// Exit with 2 when changes are pending, with 3 when all that are left are held
     #[arg(long)]
     detailed_exitcode: bool,
     /// Show every change on a line of its own, and daily work too
@@ -68,7 +68,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         output::note(format!("saved; carry it out with: barista apply {}", path.display()));
     }
     show(arguments, &proposal.plan)?;
-    Ok(if arguments.detailed_exitcode && !proposal.plan.is_converged() { Exit::Pending } else { Exit::Done })
+    let is_held = proposal.plan.held().next().is_some();
+    Ok(match (arguments.detailed_exitcode, proposal.plan.is_converged()) {
+        (true, false) => Exit::Pending,
+        (true, true) if is_held => Exit::Partial,
+        _ => Exit::Done,
+    })
 }
 
 fn show(arguments: &Arguments, plan: &Plan) -> Result<(), Failure> {

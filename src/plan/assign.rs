@@ -7,7 +7,7 @@
 use super::context::Context;
 use super::target::{ToShow, shape, shape_of};
 use super::view::{Kind, MachineSeen, Need, SideSeen, State, image_of, is_clone, is_own};
-use super::{PortalGroup, Prepared, TargetPlan, stock_of};
+use super::{Hold, PortalGroup, Prepared, TargetPlan, stock_of};
 use crate::desired::{DiskSeat, Reset, SeatId};
 use crate::names::{BootNonce, DiskId, Handle, ImageName, Iqn, Lun, MachineName, Mono, Side};
 use crate::observed::{Boot, Lio, Observation, Seen};
@@ -141,7 +141,9 @@ impl<'c, 'a> Choice<'c, 'a> {
                 _ => {}
             }
         }
-        let is_current = |side: &&&SideSeen<'a>| side.is_current(self.context, self.seat);
+        let meantime = self.seen.meantime(self.context, self.id, self.seat);
+        let wanted = meantime.as_ref().unwrap_or(self.seat);
+        let is_current = |side: &&&SideSeen<'a>| side.is_current(self.context, wanted);
         let named = sides.iter().filter(|side| matches!(side.state, State::Named(_)) && side.target.is_some());
         if let Some(side) = named.filter(is_current).max_by_key(|side| side.sequence) {
             let devices = side.own.iter().filter_map(|(_, disk)| disk.device).collect();
@@ -154,11 +156,12 @@ impl<'c, 'a> Choice<'c, 'a> {
         let own = self.seat.disks.iter().filter(|disk| is_own(self.seat, disk, Kind::PerBoot));
         let is_ready = own.into_iter().all(|disk| self.context.ready(&DiskId::version(&disk.image, &disk.version)).is_some());
         if !is_ready {
-            // Old clean sides serve until the new version is whole.
-            return match clean().next() {
-                Some(side) => self.give(side, Expect::Clean),
-                None => Decision::Wait(Wait::Filling),
-            };
+            // Old clean sides serve until the new version is whole, and further ones are made of the version before.
+            match clean().next() {
+                Some(side) => return self.give(side, Expect::Clean),
+                None if meantime.is_none() => return Decision::Wait(Wait::Filling),
+                None => {}
+            }
         }
         let is_late = self.ask.waited >= self.context.desired.policy.boot_wait.duration();
         if is_late && let Some(side) = clean().next() {
@@ -174,9 +177,21 @@ impl<'c, 'a> Choice<'c, 'a> {
         }
         let at_most = self.context.desired.policy.sides as usize;
         match sides.len() < at_most || sides.iter().any(|side| side.state == State::Fresh) {
-            true => Decision::Wait(Wait::Making),
+            true => self.making(),
             false => Decision::Wait(Wait::NoCleanSide),
         }
+    }
+
+    /// A disk is to be made, where one can be.
+    fn making(&self) -> Decision {
+        use super::PoolProblem::{Full, MetadataArea, MetadataFull, NoRoom};
+        Decision::Wait(match super::pool::stops_new(self.context) {
+            None => Wait::Making,
+            Some(Hold::Pool { problem: Full { .. } | MetadataFull { .. } | MetadataArea { .. } | NoRoom { .. } }) => {
+                Wait::NoSpace
+            }
+            Some(_) => Wait::Held,
+        })
     }
 
     /// A seat of which every boot has the same disk, where that is to be exchanged or renamed first.
@@ -190,7 +205,7 @@ impl<'c, 'a> Choice<'c, 'a> {
         match sides.iter().max_by_key(|side| (side.place, std::cmp::Reverse(side.letter))) {
             // Renamed at this boot, or booted under its old name: both reach it.
             Some(side) => self.give(side, Expect::Known),
-            None => Decision::Wait(Wait::Making),
+            None => self.making(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The boot table: what is published against what should be.
 //!
-//! **Invariant:** a machine's default is never a disk that does not exist: its entry waits for that, and until then the one published
-//! before stands. A machine that may be at work keeps its entry, its address and its way back in.
+//! **Invariant:** a machine of the site is known as itself at once: while its disk is not there, its script says what that waits for. A
+//! machine that has an entry keeps its default until the disk of a new one exists, and one that may be at work keeps its entry, its
+//! address and its way back in.
 
 use super::context::Context;
 use super::draft::{Draft, Intent, Work};
@@ -146,8 +147,10 @@ pub(super) fn plan_boot(
             intent.hold(Hold::Unreadable { what: "the published boot table".to_owned() });
         }
         let default = desired.room.machines.get(machine).and_then(|seat| seat.entries.first());
-        if let Some(attachment) = default.and_then(|entry| entry.kind.attachment()) {
-            wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, draft);
+        if let Some(attachment) = default.and_then(|entry| entry.kind.attachment())
+            && intent.action == Action::Alter
+        {
+            wait_for_disks(machine, &attachment.image, &mut intent, draft);
         }
         if let (Some(old), None) = (old, new) {
             match heir(old, table) {
@@ -224,11 +227,8 @@ fn unseen_storage(draft: &Draft) -> Option<Subject> {
     draft.intents.iter().find(is_all).map(|(subject, _)| subject.clone())
 }
 
-/// Has an entry wait for the first disk of its default.
-fn wait_for_disks(machine: &MachineName, image: &ImageName, unseen: Option<&Subject>, intent: &mut Intent, draft: &Draft) {
-    if intent.action == Action::Create {
-        intent.after.extend(unseen.cloned());
-    }
+/// Has a change of an entry wait for the first disk of its default.
+fn wait_for_disks(machine: &MachineName, image: &ImageName, intent: &mut Intent, draft: &Draft) {
     let first = |subject: &&Subject| match subject {
         Subject::Side { machine: of, image: its, .. } | Subject::Disk { machine: of, image: its, .. } => {
             of == machine && its == image
@@ -243,7 +243,7 @@ fn wait_for_disks(machine: &MachineName, image: &ImageName, unseen: Option<&Subj
     }
     // What its script hooks must be there: a lasting disk whose target is to be built anew comes first.
     for (subject, made) in draft.intents.iter().filter(|(subject, _)| first(subject)) {
-        if matches!(made.work, Work::ShowAnew(..)) && matches!(subject, Subject::Side { .. }) && intent.action == Action::Alter {
+        if matches!(made.work, Work::ShowAnew(..)) && matches!(subject, Subject::Side { .. }) {
             intent.after.insert(subject.clone());
         }
     }

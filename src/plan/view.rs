@@ -108,6 +108,24 @@ impl<'a> MachineSeen<'a> {
         Self { sides, loose, bare }
     }
 
+    /// A seat with the versions that its newest side was made of, where what it should be made of is not ready and they still are.
+    pub fn meantime(&self, context: &Context<'a>, id: &SeatId, seat: &DiskSeat) -> Option<DiskSeat> {
+        let newest = self.of(id).filter(|side| side.kind == Kind::PerBoot).max_by_key(|side| (side.sequence, side.place))?;
+        let mut instead = seat.clone();
+        let is_awaited = |disk: &SeatDisk| context.ready(&DiskId::version(&disk.image, &disk.version)).is_none();
+        for disk in instead.disks.iter_mut().filter(|disk| is_own(seat, disk, Kind::PerBoot) && is_awaited(disk)) {
+            let is_its = |id: &DiskId| image_of(id).is_some_and(|image| context.storage.image_now(image) == &disk.image);
+            let (_, own) = newest.own.iter().find(|(id, _)| is_its(id))?;
+            let version = own.marks.version.clone()?;
+            let ready = context.ready(&DiskId::version(&disk.image, &version))?;
+            if own.marks.base.as_ref() != Some(&ready.handle) {
+                return None;
+            }
+            disk.version = version;
+        }
+        (instead != *seat).then_some(instead)
+    }
+
     /// The sides of one seat.
     pub fn of<'s>(&'s self, seat: &SeatId) -> impl Iterator<Item = &'s SideSeen<'a>> + use<'s, 'a> {
         let seat = seat.clone();

@@ -160,3 +160,34 @@ fn init_writes_the_services_where_it_is_told() {
     assert!(unit.contains(&format!("agent --repo {} --state {}", cafe.repository.display(), cafe.state.display())), "{unit}");
     assert_eq!(cafe.barista(&arguments).status.code(), Some(0), "it may be run again");
 }
+
+#[test]
+fn what_is_held_is_told_by_the_exit_status_where_that_is_asked_for() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let cafe = Cafe::new();
+    let site = "name = \"lucky-cat\"\n[server]\naddress = \"192.168.1.2\"\n[storage]\nvolume-group = \"no-such-group\"\n[iscsi]\niqn-prefix = \"iqn.2026-11.example.cat\"\n";
+    cafe.work.write("site.toml", site);
+    cafe.work.write(
+        "images/blank.toml",
+        "kind = \"disk\"\nsize = \"64MiB\"\ncurrent = \"1\"\n[[version]]\nname = \"1\"\nblank = true\n",
+    );
+    cafe.work.write(
+        "machines/row-a.toml",
+        "[defaults]\nboot = [\"blank\"]\n[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:01\"\n",
+    );
+    let ends = |arguments: &[&str]| cafe.barista(arguments).status.code();
+    let first = cafe.barista(&["plan", "--detailed-exitcode"]);
+    assert_eq!(first.status.code(), Some(2), "the boot table is pending: {}", text(&first.stderr));
+    assert_eq!(ends(&["apply", "--yes"]), Some(3));
+    assert_eq!(ends(&["plan", "--detailed-exitcode"]), Some(3), "the disks are held");
+    assert_eq!(ends(&["plan"]), Some(0));
+    // Its machine is known as itself all the same.
+    let table = std::fs::read_to_string(cafe.state.join("boot/table.json")).expect("published");
+    assert!(
+        barista::boot::table::BootTable::parse(&table).expect("reads").machines.contains_key(&"pc01".parse().expect("legal"))
+    );
+    let explained = cafe.barista(&["explain", "pc01"]);
+    assert!(!text(&explained.stdout).contains("no file of the site"), "{}", text(&explained.stdout));
+}

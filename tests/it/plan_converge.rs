@@ -2,6 +2,7 @@
 
 use crate::room::{Files, NIGHT, PC01, QUIET, Room, cafe, disk, empty, flat, hasty, machines, text, with};
 use barista::host::fake::FakeHost;
+use barista::plan::assign::{Decision, Wait};
 use barista::plan::{Action, DiskOp, Disruption, ExportOp, Hold, Outcome, Reason, Sign, Step, Subject};
 use barista::site::{Entry, Tree, load};
 
@@ -421,7 +422,9 @@ fn a_pool_below_its_reserve_takes_no_new_seat_and_the_old_ones_boot_from_their_s
     let waits =
         plan.held().any(|(change, _)| matches!(&change.subject, Subject::Side { machine, .. } if machine.as_str() == "pc02"));
     assert!(waits && flat(&plan).contains("the site reserves 10%"), "{}", text(&plan));
-    assert!(!room.table().machines.keys().any(|name| name.as_str() == "pc02"), "nobody is sent to a disk that is not there");
+    let told = room.ask(&cafe(2), "pc02", "alpha");
+    assert!(matches!(told, Decision::Wait(Wait::NoSpace)), "it is known, and told what it waits for: {told:?}");
+    assert_eq!(room.fixed("pc02", "beta"), None, "nobody is sent to a disk that is not there");
     let second = room.boot(&cafe(1), "pc01", "alpha");
     assert_ne!(second, first);
     assert_eq!(room.disk(&second, 0).1.writes, 0);

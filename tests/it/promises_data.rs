@@ -1,7 +1,9 @@
 //! Data dies only by written consent, and a version holds what its checksum says.
 
-use crate::room::{Files, NIGHT, QUIET, Room, cafe, disk, flat, hasty, prepare, text, with};
+use crate::room::{Files, NIGHT, PC01, QUIET, Room, cafe, disk, flat, hasty, prepare, text, with};
+use barista::names::Mark;
 use barista::plan::{Hold, Plan, Subject};
+use std::time::Duration;
 
 fn consenting(files: &Files, to: &str) -> Files {
     with(files, "site.toml", "may-destroy = []", &format!("may-destroy = [{to}]"))
@@ -240,4 +242,38 @@ fn j_kept_disks_that_a_change_of_policy_lets_go_are_shown_and_counted() {
     for name in names {
         assert!(room.host.content("cafe", &format!("seat.{name}.beta.a")).is_some_and(|content| content.writes > 0), "{name}");
     }
+}
+
+#[test]
+fn while_a_new_version_is_not_there_every_boot_gets_a_clean_disk_of_the_one_before() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let mut update = cafe(1);
+    update.insert("images/alpha.toml".into(), disk("newer", "every-boot", "2", &["1", "2"], "data-disks = [\"games\"]"));
+    let alpha = disk("newer", "every-boot", "2", &["2"], "data-disks = [\"games\"]");
+    let without_the_old = with(&update, "images/alpha.toml", &update["images/alpha.toml"], &alpha);
+    let version = |target: &str| {
+        let observation = room.observe(&prepare(&update));
+        let name = room.disk(target, 0).0;
+        observation.vg.present().expect("is there").lvs[&name].tags.value(Mark::VERSION).expect("says it").to_owned()
+    };
+    let mut seen = Vec::new();
+    // The old version may be gone from the site: what it is needed for keeps it.
+    for files in [&update, &update, &without_the_old, &without_the_old] {
+        let target = room.work(files, "pc01", "alpha");
+        assert!(!seen.contains(&target), "a used disk is given again: {target}");
+        assert_eq!(version(&target), "1");
+        for _ in 0..3 {
+            room.pass(files, Duration::from_secs(120));
+            room.apply(files);
+        }
+        room.host.logout(&target, PC01);
+        seen.push(target);
+    }
+    room.source("newer.raw", &vec![9; 256 << 10]);
+    for _ in 0..2 {
+        room.apply(&without_the_old);
+        room.pass(&without_the_old, Duration::from_secs(20));
+    }
+    assert_eq!(version(&room.boot(&without_the_old, "pc01", "alpha")), "2");
 }

@@ -14,7 +14,7 @@ use super::draft::{Draft, Work};
 use super::pool::PoolState;
 use super::target::{Shape, ToShow, shape};
 use super::view::{MachineSeen, image_of, stamp_text};
-use super::{DiskOp, Hold, PortalGroup, Reason, Subject};
+use super::{Action, DiskOp, Hold, PortalGroup, Reason, Subject};
 use crate::desired::{DiskSeat, SeatDisk, SeatId};
 use crate::names::{Bytes, DiskId, Lun, MachineName, Mark, Side};
 use crate::observed::{Boot, Disk, Filling, Stamp};
@@ -114,7 +114,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         let id = DiskId::version(&disk.image, &disk.version);
         let subject = Subject::version(&disk.image, &disk.version);
         let mut base = Base { after: self.pool.made_by.clone().into_iter().collect(), hold: None };
-        if self.draft.intents.contains_key(&subject) {
+        // The end of a version waits for what is made of it.
+        if self.draft.intents.get(&subject).is_some_and(|intent| intent.action != Action::Remove) {
             base.after.push(subject);
         } else if let Some(name) = self.context.stock.strays.keys().find(|name| DiskId::of_lv(name).as_ref() == Some(&id)) {
             base.hold = Some(Hold::Stray { name: name.clone(), what: "its marks do not agree".to_owned() });

@@ -5,20 +5,20 @@ use super::super::target::Shape;
 use super::super::view::{Kind, Need, SideSeen, State, is_own};
 use super::super::{Action, PortalGroup, Reason, Subject};
 use super::{LETTERS, Planner, describe, differs};
-use crate::desired::{DiskSeat, SeatId};
+use crate::desired::{DiskSeat, SeatDisk, SeatId};
 use crate::names::{DiskId, Lun, Side};
 
 impl<'p, 'a> Planner<'p, 'a> {
     /// Sees to it that a seat has one clean side for its next boot, and that clean sides of other versions go once it has.
     pub(super) fn plan_sides(&mut self, id: &SeatId, seat: &DiskSeat) {
-        let unused = |side: &&SideSeen<'a>| match side.state {
+        let unused = |side: &SideSeen<'a>| match side.state {
             State::Fresh => true,
             State::Named(_) => side.is_untouched(self.context),
             State::Used => false,
         };
         let sides: Vec<&SideSeen<'a>> = self.seen.of(id).filter(|side| side.kind == Kind::PerBoot).collect();
         let (ready, mut outdated): (Vec<&SideSeen<'a>>, Vec<&SideSeen<'a>>) =
-            sides.iter().copied().filter(unused).partition(|side| side.is_current(self.context, seat));
+            sides.iter().copied().filter(|side| unused(side)).partition(|side| side.is_current(self.context, seat));
         // One that a boot was told of goes by proof, as a used one does.
         outdated.retain(|side| side.state == State::Fresh);
         let mut made = None;
@@ -29,9 +29,14 @@ impl<'p, 'a> Planner<'p, 'a> {
                 side.state == State::Used && !side.is_kept() && self.seen.proof(self.context, side, Need::Nobody).is_some()
             };
             let used = self.seen.of(id).count() - outdated.len() - self.seen.of(id).filter(goes).count();
+            // While a new version waits or is being filled, the next boot gets one of the version before, where none is left that is clean.
+            let has_clean = |instead: &DiskSeat| sides.iter().any(|side| unused(side) && side.is_current(self.context, instead));
+            let is_made_now = |disk: &SeatDisk| self.draft.is_open(&Subject::version(&disk.image, &disk.version));
+            let meantime = if outdated.is_empty() { self.seen.meantime(self.context, id, seat) } else { None };
+            let meantime = meantime.filter(|instead| !has_clean(instead) && !seat.disks.iter().any(is_made_now));
             // A used side of the same seat under a former name, or of when it was kept, counts: it takes as much space.
             if used < at_most.min(LETTERS) {
-                made = self.make_side(id, seat, &outdated);
+                made = self.make_side(id, meantime.as_ref().unwrap_or(seat), &outdated);
                 self.made.extend(made.clone().filter(|made| self.draft.is_open(made)).map(|made| (id.clone(), made)));
             }
         }
