@@ -13,7 +13,10 @@ use super::{
     table::Table,
 };
 use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, Platform, VgName};
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 /// The longest target or initiator name (RFC 7143 §4.2.7.1).
 const LONGEST_IQN: usize = 223;
@@ -31,6 +34,8 @@ pub(super) struct Machines {
     pub(super) names: BTreeMap<MachineName, Place>,
     macs: BTreeMap<MacAddr, Place>,
     addresses: BTreeMap<Ipv4Addr, Place>,
+    /// Where firmware was said that an image does not boot by.
+    firmware: BTreeSet<(Place, ImageName)>,
     /// How many entries there are, good or not.
     pub(super) entries: usize,
     /// Whether every file and every machine's name was understood.
@@ -47,7 +52,7 @@ impl Machines {
 /// What the machines of one file have unless they say otherwise.
 pub(super) struct Defaults<'f> {
     boot: Option<&'f At<Vec<At<ImageName>>>>,
-    firmware: Option<Firmware>,
+    firmware: Option<(Firmware, Place)>,
     menu_timeout: Interval,
     loader: Option<String>,
     pxe: Option<PxeStrategy>,
@@ -103,7 +108,7 @@ impl Surroundings<'_> {
         }
         Defaults {
             boot,
-            firmware: firmware.as_ref().map(|firmware| firmware.value),
+            firmware: firmware.as_ref().map(|firmware| (firmware.value, Table::at(file, at.start).of(firmware))),
             menu_timeout: menu_timeout.as_ref().map_or(site, |t| settings::judge_menu_timeout(report, file, t)),
             loader: loader.as_ref().map(|loader| loader.value.to_string()),
             pxe: pxe.as_ref().map(|pxe| pxe.value),
@@ -191,7 +196,11 @@ impl Surroundings<'_> {
         }
         let entries = list.iter().flat_map(|list| &list.value).take(LONGEST_MENU);
         let boot: Vec<ImageName> = entries.map(|entry| entry.value.clone()).collect();
-        let firmware = firmware.as_ref().map(|firmware| firmware.value).or(defaults.firmware);
+        let own_firmware = firmware.as_ref().map(|firmware| (firmware.value, owner.of(firmware)));
+        if let Some(said) = own_firmware.or(defaults.firmware) {
+            self.judge_firmware(report, machines, &whose, said, &boot);
+        }
+        let firmware = own_firmware.or(defaults.firmware).map(|(firmware, _)| firmware);
         let menu_timeout =
             menu_timeout.as_ref().map_or(defaults.menu_timeout, |timeout| settings::judge_menu_timeout(report, file, timeout));
         let options = options::judge(report, file, options.as_ref(), options::Of::Machine).over(&defaults.options);
@@ -203,7 +212,6 @@ impl Surroundings<'_> {
         let gateway = clear_gateway.as_ref().map_or(defaults.gateway, gateway);
         let login = self.judge_chap(report, owner, &whose, chap.as_ref().or(defaults.chap), ip.as_ref());
         let Some(name) = named else { return };
-        self.judge_firmware(report, &name.value, firmware, &boot);
         self.judge_lengths(report, owner.of(name), &name.value, &boot);
         if fresh && !macs.is_empty() && !boot.is_empty() {
             let ip = ip.as_ref().map(|ip| ip.value.0);
@@ -264,16 +272,26 @@ impl Surroundings<'_> {
         all.into_iter().map(|mac| mac.value).collect()
     }
 
-    fn judge_firmware(&self, report: &mut Report<'_>, name: &MachineName, firmware: Option<Firmware>, boot: &[ImageName]) {
+    /// Reports an image that cannot be booted by a machine's firmware, once for each place that says which it has.
+    fn judge_firmware(
+        &self,
+        report: &mut Report<'_>,
+        machines: &mut Machines,
+        whose: &str,
+        (firmware, place): (Firmware, Place),
+        boot: &[ImageName],
+    ) {
         for image in boot {
-            let (own, other, spelled, wanted) = match (firmware, self.images.firmware(image)) {
-                (Some(Firmware::Bios), Some((Firmware::Uefi, place))) => ("BIOS", place, "uefi", "uefi"),
-                (Some(Firmware::Uefi), Some((Firmware::Bios, place))) => ("UEFI", place, "bios", "bios"),
+            let (own, other, spelled) = match (firmware, self.images.firmware(image)) {
+                (Firmware::Bios, Some((Firmware::Uefi, other))) => ("BIOS", other, "uefi"),
+                (Firmware::Uefi, Some((Firmware::Bios, other))) => ("UEFI", other, "bios"),
                 _ => continue,
             };
-            let message = format!("machine {name} boots by {own}, but image {image} is firmware = \"{spelled}\"");
-            let hint = format!("set firmware = \"any\", or give {name} firmware = \"{wanted}\"");
-            report.push(error(other, message).hint(hint));
+            if machines.firmware.insert((place, image.clone())) {
+                let message = format!("{whose} boots by {own}, but image {image} is firmware = \"{spelled}\"");
+                let hint = format!("write firmware = \"{spelled}\" here, or make the image's \"any\"; the image's is");
+                report.push(error(place, message).hint_at(hint, other));
+            }
         }
     }
 

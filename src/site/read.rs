@@ -8,7 +8,7 @@
 use super::{
     raw::At,
     report::{FileId, Problem, Report, error},
-    spelling,
+    schema, spelling,
 };
 use serde::de::DeserializeOwned;
 use serde_spanned::Spanned;
@@ -185,7 +185,8 @@ fn explain(report: &Report<'_>, file: FileId, message: &str, span: &Range<usize>
     if message.starts_with("unknown field") {
         let meant = spelling::nearest(written, legal.iter().copied()).map(str::to_owned);
         let guess = spelling::did_you_mean(written, legal.iter().copied());
-        let hint = format!("{guess}legal here: {}", legal.join(", "));
+        let other = schema::elsewhere(report.path(file), written).map(|other| other + "; ").filter(|_| guess.is_empty());
+        let hint = format!("{guess}{}legal here: {}", other.unwrap_or_default(), legal.join(", "));
         return (error(place, format!("unknown key {written:?}")).hint(hint), meant);
     }
     if message.starts_with("unknown variant") {

@@ -231,6 +231,11 @@ impl<'a> Report<'a> {
         place.file.at((start + blank).min(offset))
     }
 
+    /// A file's path in the site.
+    pub(super) fn path(&self, file: FileId) -> &'a str {
+        self.sources[file.0 as usize].path
+    }
+
     /// The bytes of a file between two offsets; empty where they are not on character boundaries.
     pub(super) fn slice(&self, file: FileId, start: usize, end: usize) -> &'a str {
         self.sources[file.0 as usize].text.get(start..end).unwrap_or("")

@@ -18,6 +18,33 @@ pub fn schemas() -> BTreeMap<&'static str, Value> {
     ])
 }
 
+/// Where else in a site's file a key is legal, in words; nothing where it is nowhere.
+pub(super) fn elsewhere(path: &str, key: &str) -> Option<String> {
+    let schema = match path.split_once('/') {
+        None => schema_of::<SiteFile>(),
+        Some(("network", _)) => schema_of::<NetworkFile>(),
+        Some(("images", _)) => schema_of::<ImageFile>(),
+        Some(("machines", _)) => schema_of::<MachinesFile>(),
+        Some(_) => return None,
+    };
+    let tables = schema.get("properties")?.as_object()?;
+    if tables.contains_key(key) {
+        return Some(format!("{key} belongs at the top of the file, before its first [table]"));
+    }
+    let named = |table: &Value| {
+        let name = table.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?;
+        schema.get("$defs")?.get(name)
+    };
+    let has = |table: &Value| named(table).unwrap_or(table).get("properties").is_some_and(|fields| fields.get(key).is_some());
+    let owner = |(name, table): (&String, &Value)| match table.get("items") {
+        Some(items) if has(items) => Some(format!("[[{name}]]")),
+        _ if has(table) => Some(format!("[{name}]")),
+        _ => None,
+    };
+    let owners: Vec<String> = tables.iter().filter_map(owner).collect();
+    (!owners.is_empty()).then(|| format!("{key} belongs below {}", owners.join(" or ")))
+}
+
 fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(remove_null));
     settings.into_generator().into_root_schema_for::<T>().to_value()

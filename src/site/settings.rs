@@ -9,7 +9,7 @@ use super::{
     report::{FileId, Place, Report, error, warning},
     table::Table,
 };
-use crate::names::{Interval, Iqn, LvName, Percent, Platform, Share, SiteName, VgName};
+use crate::names::{Bytes, Interval, Iqn, LvName, Percent, Platform, Share, SiteName, VgName};
 use std::net::Ipv4Addr;
 
 /// The port that RFC 7143 §5.1 registers.
@@ -125,6 +125,10 @@ fn judge_storage(report: &mut Report<'_>, file: FileId, table: &At<StorageTable>
     if let Some(size) = pool_size {
         judge_pool_size(report, owner.of(size), size.value);
     }
+    if let Some(all) = reserve.as_ref().filter(|reserve| reserve.value.get() == 100) {
+        let problem = error(owner.of(all), "reserve is the whole pool, so no disk could be made");
+        report.push(problem.hint("write the part of the pool that stays free, such as \"10%\""));
+    }
     let size = pool_size.as_ref().map_or(Share::Percent(Percent::new(90)), |size| size.value);
     Some(Storage {
         volume_group: volume_group.as_ref()?.value.clone(),
@@ -135,13 +139,17 @@ fn judge_storage(report: &mut Report<'_>, file: FileId, table: &At<StorageTable>
     })
 }
 
+/// A pool holds a version at least; one of less is a slip of the unit.
+const SMALLEST_POOL: Bytes = Bytes(1 << 20);
+
 fn judge_pool_size(report: &mut Report<'_>, place: Place, size: Share) {
-    let zero = match size {
+    let is_too_small = match size {
         Share::Percent(percent) => percent.get() == 0,
-        Share::Size(bytes) => bytes.0 == 0,
+        Share::Size(bytes) => bytes < SMALLEST_POOL,
     };
-    if zero {
-        report.push(error(place, "pool-size is nothing").hint("write a part of the free space, \"90%\", or a size, \"500GiB\""));
+    if is_too_small {
+        let message = format!("pool-size is {size}, in which no image fits");
+        report.push(error(place, message).hint("write a part of the free space, \"90%\", or a size, \"500GiB\""));
     }
 }
 

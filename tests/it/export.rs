@@ -24,7 +24,9 @@ fn cafe() -> Cafe {
     let machines = "[defaults]\nboot = [\"local\"]\n\
         [[machine]]\nname = \"pc01\"\nmacs = [\"88:ae:dd:05:08:01\", \"88:ae:dd:05:08:02\"]\nip = \"10.78.0.101\"\n\
         [[machine]]\nname = \"pc02\"\nmac = \"88:ae:dd:05:08:03\"\n\
-        [[machine]]\nname = \"pc03\"\nmac = \"88:ae:dd:05:08:04\"\nip = \"10.78.0.103\"\nloader = \"snponly.efi\"\n";
+        [[machine]]\nname = \"pc03\"\nmac = \"88:ae:dd:05:08:04\"\nip = \"10.78.0.103\"\nloader = \"snponly.efi\"\n\
+        [[machine]]\nname = \"ignore\"\nmac = \"88:ae:dd:05:08:05\"\nip = \"10.78.0.105\"\n\
+        [[machine]]\nname = \"5m\"\nmac = \"88:ae:dd:05:08:06\"\nip = \"10.78.0.106\"\n";
     cafe.work.write("machines/row-a.toml", machines);
     cafe
 }
@@ -112,5 +114,13 @@ fn a_dnsmasq_with_what_is_exported_answers_firmware_ipxe_and_http_boot_as_barist
     assert!(run(&format!("ip -n {} link set c0 address 88:ae:dd:05:08:04", spaces.client)));
     for (asked, file) in [(&uefi[..], "snponly.efi"), (&bios[..], "undionly.kpxe"), (&ipxe[..], script)] {
         assert_eq!(answers(asked).get("boot_file").map(String::as_str), Some(file), "{asked:?}");
+    }
+    // Names that are dnsmasq's own words (pi-hole/web#3766).
+    for (mac, name) in [("88:ae:dd:05:08:05", "ignore"), ("88:ae:dd:05:08:06", "5m")] {
+        assert!(run(&format!("ip -n {} link set c0 address {mac}", spaces.client)));
+        let told = answers(&uefi);
+        let words = ["ip", "hostname", "lease"].map(|word| told.get(word).map(String::as_str));
+        let ip = format!("10.78.0.10{}", &mac[mac.len() - 1..]);
+        assert_eq!(words, [ip.as_str(), name, "2700"].map(Some), "{told:?}");
     }
 }

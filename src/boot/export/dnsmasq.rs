@@ -71,7 +71,18 @@ pub(super) fn render(export: &Export<'_>) -> String {
 
 fn host(machine: &MachineName, seat: &BootMachine) -> String {
     let macs = seat.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let tag = seat.loader.iter().map(|_| format!(",set:barista-host-{machine}")).collect::<String>();
     let ip = seat.ip.map(|ip| format!(",{ip}")).unwrap_or_default();
+    let set = format!(",set:barista-host-{machine}");
+    let tag = if seat.loader.is_some() || is_keyword(machine) { set } else { String::new() };
+    if is_keyword(machine) {
+        return format!("dhcp-host={macs}{tag}{ip}\ndhcp-option=tag:barista-host-{machine},12,\"{machine}\"");
+    }
     format!("dhcp-host={macs}{tag},{machine}{ip}")
+}
+
+/// Whether dnsmasq takes a name for one of its own words, or for a lease time (option.c, `dhcp-host`).
+fn is_keyword(machine: &MachineName) -> bool {
+    let name = machine.as_str();
+    let number = name.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(name);
+    matches!(name, "ignore" | "infinite") || !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }

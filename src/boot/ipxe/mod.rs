@@ -12,7 +12,7 @@ use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
 use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{borrow::Cow, collections::BTreeMap, net::Ipv4Addr};
 
 /// Templates a site may override, with the built-in text.
 pub const TEMPLATES: [(&str, &str); 2] =
@@ -98,8 +98,9 @@ impl<'a> Scripts<'a> {
         environment
             .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the default delimiters are legal"));
         for (name, built_in) in TEMPLATES {
-            let text = own.get(name).map_or(built_in, String::as_str);
-            environment.add_template(name, text).map_err(|error| describe(name, &error))?;
+            // git on Windows writes carriage returns, which iPXE does not take.
+            let text = own.get(name).map_or(Cow::Borrowed(built_in), |text| Cow::Owned(text.replace("\r\n", "\n")));
+            environment.add_template_owned(name, text).map_err(|error| describe(name, &error))?;
         }
         Ok(Self { environment, site, base })
     }

@@ -97,7 +97,24 @@ pub fn add_machine(tree: &Tree, site: &Site, new: &NewMachine) -> Result<Edit, E
         Some(ip) => Some(ip),
         None => next::address(&row.seats(), &name, &taken)?,
     };
-    Ok(Edit { file: file.clone(), before: row.text().to_owned(), after: row.with(new.mac, &name, ip), name, ip })
+    let (before, after) = (row.text().to_owned(), spliced(row.text(), &row.with(new.mac, &name, ip)));
+    Ok(Edit { file: file.clone(), before, after, name, ip })
+}
+
+/// The new text with each line that stays as it was, its end and all: a file of Windows keeps its carriage returns.
+fn spliced(before: &str, after: &str) -> String {
+    let bare = |line: &str| line.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']).to_owned();
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
+    let is_same = |(old, new): &(&&str, &&str)| bare(old) == bare(new);
+    let first = old.iter().zip(&new).take_while(is_same).count();
+    let rest = old[first..].iter().rev().zip(new[first..].iter().rev()).take_while(is_same).count();
+    let end = if old.first().is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" };
+    let mut lines: Vec<String> = old[..first].iter().map(|line| (*line).to_owned()).collect();
+    lines.extend(new[first..new.len() - rest].iter().map(|line| bare(line) + end));
+    lines.extend(old[old.len() - rest..].iter().map(|line| (*line).to_owned()));
+    let last = lines.len().saturating_sub(1);
+    lines[..last].iter_mut().filter(|line| !line.ends_with('\n')).for_each(|line| line.push_str(end));
+    lines.concat()
 }
 
 fn read_rows(tree: &Tree) -> Result<BTreeMap<String, Row<'_>>, EditError> {

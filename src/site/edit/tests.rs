@@ -54,6 +54,21 @@ fn a_machine_goes_to_the_end_of_its_row_and_nothing_else_changes() {
 }
 
 #[test]
+fn a_file_of_windows_keeps_its_line_ends_and_its_mark() {
+    let added = "\n[[machine]]\nname = \"pc11\"\nmac  = \"02:00:00:00:00:01\"\nip   = \"192.168.1.111\"\n";
+    let expected = ROW.replace("\n# Renaming", &format!("{added}\n# Renaming"));
+    let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let (tree, before) = site(&[("machines/row-b.toml", &windows(ROW))]);
+    let edit = add_machine(&tree, &before, &new("02-00-00-00-00-01")).expect("it is added");
+    assert_eq!(edit.after, windows(&expected));
+    // Some lines of an editor that writes others.
+    let mixed = ROW.replace("# wobbles\n", "# wobbles\r\n");
+    let (tree, before) = site(&[("machines/row-b.toml", &mixed)]);
+    let edit = add_machine(&tree, &before, &new("02-00-00-00-00-01")).expect("it is added");
+    assert_eq!(edit.after, expected.replace("# wobbles\n", "# wobbles\r\n"));
+}
+
+#[test]
 fn names_and_addresses_that_another_row_has_are_passed_over() {
     let corner =
         "[defaults]\nboot = [\"local\"]\n[[machine]]\nname = \"pc11\"\nmac = \"88:ae:dd:05:0a:01\"\nip = \"192.168.1.112\"\n";

@@ -84,7 +84,7 @@ pub(in crate::site) struct IscsiTable {
 pub(in crate::site) struct BootTable {
     /// Port of the HTTP service. Default: 8080.
     pub(in crate::site) http_port: Option<At<u16>>,
-    /// How long a menu waits before it boots its default. Default: "5s".
+    /// How long a menu waits before it boots its default; "0s" shows none. Default: "5s".
     pub(in crate::site) menu_timeout: Option<At<Interval>>,
     /// The directory of undionly.kpxe, snponly.efi and ipxe.efi; with what lies below it, it is served by TFTP. Default: where
     /// the distribution puts them.
