@@ -277,3 +277,46 @@ fn while_a_new_version_is_not_there_every_boot_gets_a_clean_disk_of_the_one_befo
     }
     assert_eq!(version(&room.boot(&without_the_old, "pc01", "alpha")), "2");
 }
+
+#[test]
+fn f_a_disk_that_is_kept_from_now_on_does_not_go_in_the_plan_that_says_so() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let used = room.use_seat(&cafe(1), "pc01", "alpha");
+    room.settle(&cafe(1));
+    // Its machine works on another image, which proves that it left this one.
+    room.work(&cafe(1), "pc01", "beta");
+    let kept = with(&cafe(1), "images/alpha.toml", "reset = \"every-boot\"", "reset = \"never\"");
+    room.pass(&kept, Duration::from_secs(120));
+    let (volume, _) = room.disk(&used, 0);
+    for _ in 0..3 {
+        let (plan, _) = room.apply(&kept);
+        assert!(room.volumes(&kept).contains(&volume), "{volume} is gone: {}", text(&plan));
+        room.pass(&kept, Duration::from_secs(120));
+    }
+    room.host.logout(&room.target("pc01", "beta"), PC01);
+    let fixed = room.fixed("pc01", "alpha").expect("every boot has it");
+    assert_eq!(room.disk(fixed.as_str(), 0).0, volume);
+}
+
+#[test]
+fn f_where_no_record_tells_which_disk_was_used_last_all_are_kept_and_the_used_one_is_booted() {
+    let room = Room::new();
+    room.settle(&cafe(1));
+    let used = room.work(&cafe(1), "pc01", "alpha");
+    room.settle(&cafe(1));
+    room.host.set_file(&room.state.path().join(barista::host::offered::PATH), None);
+    // What was clean counts as used, and is shown and put on record after the one that is.
+    room.settle(&cafe(1));
+    let kept = with(&cafe(1), "images/alpha.toml", "reset = \"every-boot\"", "reset = \"never\"");
+    let volumes = room.targets("pc01", "alpha").iter().map(|target| room.disk(target, 0).0).collect::<Vec<_>>();
+    let (volume, _) = room.disk(&used, 0);
+    for _ in 0..3 {
+        let (plan, _) = room.apply(&kept);
+        let left = room.volumes(&kept);
+        assert!(volumes.iter().all(|volume| left.contains(volume)), "{volumes:?}: {}", text(&plan));
+        room.pass(&kept, Duration::from_secs(120));
+    }
+    room.host.logout(&used, PC01);
+    assert_eq!(room.disk(room.fixed("pc01", "alpha").expect("every boot has it").as_str(), 0).0, volume);
+}

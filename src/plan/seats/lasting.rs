@@ -6,7 +6,7 @@ use super::super::{Action, DiskOp, Disruption, Hold, PortalGroup, Reason, Subjec
 use super::{LETTERS, Planner, describe, text_of};
 use crate::desired::{DiskSeat, Reset, SeatDisk, SeatId};
 use crate::names::{DiskId, Lun, Mark};
-use crate::observed::{Disk, Stamp};
+use crate::observed::{Boot, Disk, Stamp};
 use crate::site::Consent;
 
 impl<'p, 'a> Planner<'p, 'a> {
@@ -36,22 +36,59 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     /// Where an image was reset at every boot and is kept from now on, the disk that was used last is the one that is kept: its mark
-    /// says so before anything else is done. True where there is such a disk.
+    /// says so before anything else is done. True where there is such a disk. Where no record tells which of several was used last, as
+    /// after its loss, every one of them is kept, and every boot has the one on which something was seen.
     pub(super) fn stamp_newest_side(&mut self, id: &SeatId, wanted: &SeatDisk) -> bool {
-        let used =
-            self.seen.sides.iter().filter(|side| side.seat == *id && side.kind == Kind::PerBoot && side.state == State::Used);
-        let Some(side) = used.max_by_key(|side| (side.place, std::cmp::Reverse(side.letter))) else { return false };
-        for (disk, own) in &side.own {
-            let DiskId::Seat { image, side: letter, .. } = disk else { continue };
-            let Some((system, was)) = &own.marks.side else { continue };
-            let remove = vec![Mark::tag(Mark::SIDE, format!("{system}.{was}")), Mark::tag(Mark::RESET, text_of(own.marks.reset))];
-            let add = vec![Mark::tag(Mark::RESET, stamp_text(wanted.reset))];
-            let op = DiskOp::Mark { disk: (*disk).clone(), handle: Some(own.handle.clone()), remove, add };
-            let intent =
-                Intent::new(Action::Alter, describe(wanted), Reason::Kept, Work::Protect(vec![op])).touching([&own.handle]);
-            self.draft.add(Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *letter }, intent);
+        let seen: &'p MachineSeen<'a> = self.seen;
+        let used = seen.of(id).filter(|side| side.kind == Kind::PerBoot && side.state == State::Used);
+        let used: Vec<&SideSeen<'a>> = used.collect();
+        let told = |side: &&SideSeen<'a>| side.own.iter().any(|(_, disk)| self.was_told(disk));
+        let last_told = used.iter().copied().filter(told).max_by_key(|side| side.sequence);
+        // What was used before the record began is on it later than that only because it was shown again.
+        let may_be_last = |side: &&SideSeen<'a>| match last_told {
+            Some(last) => std::ptr::eq(*side, last) || !told(side) && side.sequence > last.sequence,
+            None => true,
+        };
+        let last: Vec<&SideSeen<'a>> = used.iter().copied().filter(may_be_last).collect();
+        let shows_use = |side: &SideSeen<'a>| {
+            !side.is_untouched(self.context) || side.own.iter().any(|(_, disk)| self.context.is_written(disk))
+        };
+        let chosen = last.iter().copied().max_by_key(|side| (shows_use(side), side.place, std::cmp::Reverse(side.letter)));
+        for side in &last {
+            let is_chosen = chosen.is_some_and(|chosen| std::ptr::eq(*side, chosen));
+            side.own.iter().for_each(|(disk, own)| self.stamp(wanted, disk, own, is_chosen));
         }
-        true
+        chosen.is_some()
+    }
+
+    /// Whether a boot was told of a disk, by the record.
+    fn was_told(&self, disk: &Disk) -> bool {
+        self.context.offered.and_then(|offered| offered.disks.get(&disk.handle)).is_some_and(|offer| offer.boot != Boot::SeenOn)
+    }
+
+    /// Marks a disk of a side as the site says that it is kept from now on; the one that every boot gets is no side's any more.
+    fn stamp(&mut self, wanted: &SeatDisk, disk: &DiskId, own: &Disk, is_lasting: bool) {
+        let DiskId::Seat { image, side: letter, .. } = disk else { return };
+        let Some((system, was)) = &own.marks.side else { return };
+        let mut remove = vec![Mark::tag(Mark::RESET, text_of(own.marks.reset))];
+        if is_lasting {
+            remove.insert(0, Mark::tag(Mark::SIDE, format!("{system}.{was}")));
+        } else if own.marks.reset == stamp(wanted.reset) {
+            return;
+        }
+        let add = vec![Mark::tag(Mark::RESET, stamp_text(wanted.reset))];
+        let op = DiskOp::Mark { disk: disk.clone(), handle: Some(own.handle.clone()), remove, add };
+        let intent = Intent::new(Action::Alter, describe(wanted), Reason::Kept, Work::Protect(vec![op])).touching([&own.handle]);
+        self.draft.add(Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *letter }, intent);
+    }
+
+    /// Whether a side has a disk that this plan marks as kept.
+    pub(super) fn is_kept_from_now_on(&self, side: &SideSeen<'a>) -> bool {
+        side.own.iter().any(|(disk, _)| {
+            let DiskId::Seat { image, side, .. } = disk else { return false };
+            let subject = Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *side };
+            self.draft.intents.get(&subject).is_some_and(|intent| intent.reason == Reason::Kept)
+        })
     }
 
     pub(super) fn make_lasting(&mut self, id: &SeatId, disk: &SeatDisk, lun: Lun, is_system: bool) {

@@ -32,6 +32,9 @@ impl<'p, 'a> Planner<'p, 'a> {
         let is_the_lasting = self.lasting_side(&side.seat).is_some_and(|lasting| std::ptr::eq(lasting, side));
         // Somebody who was told of it may stand at its menu.
         let unused = side.state == State::Fresh;
+        if self.is_kept_from_now_on(side) {
+            return false;
+        }
         match (seat, side.kind) {
             (None, _) => {
                 let proof = if unused { None } else { self.seen.proof(self.context, side, Need::Commit) };
