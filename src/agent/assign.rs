@@ -6,10 +6,11 @@
 
 use super::bell::Bell;
 use super::hardware::{self, Hardware};
+use super::planned::Planned;
 use crate::boot::assignment::{
     AgainCode, Answer, Assignment, Claims, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
 };
-use crate::desired::NetworkMode;
+use crate::desired::{NetworkMode, SeatId};
 use crate::host::{
     self, GiveError, LockError, RunDir, System, give,
     offered::{ReadBefore, Record},
@@ -18,7 +19,7 @@ use crate::names::{ImageName, Iqn, MachineName, Mono};
 use crate::observed::occupancy::Initiator;
 use crate::observed::{Observation, Seen, Waiting};
 use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
-use crate::plan::{Prepared, concerning};
+use crate::plan::{Plan, Prepared, concerning};
 use crate::site::{FetchAddress, OtherHardware};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,8 +56,9 @@ pub struct Assigner {
 /// What the agent's loop and those who answer share.
 #[derive(Default)]
 struct Shared {
-    /// The last look.
+    /// The last look, and what was planned by it or the one before.
     seen: Option<Arc<LastLook>>,
+    planned: Planned,
     /// The number of that look, and of the one that was begun last.
     looks: u64,
     begun: u64,
@@ -183,6 +185,19 @@ impl Assigner {
         self.changed.notify_all();
     }
 
+    /// Takes in what is planned by what was taken in.
+    pub fn take_in_plan(&self, plan: &Plan) {
+        self.lock().planned = Planned::of(plan);
+    }
+
+    /// Why a boot waits that has no disk, by the plan.
+    fn why_none(&self, seen: &LastLook, machine: &MachineName, image: &ImageName) -> WaitCode {
+        let id = SeatId { machine: machine.clone(), image: image.clone() };
+        let seat = seen.prepared.desired.storage.as_ref().and_then(|storage| storage.seats.get(&id));
+        let images = seat.into_iter().flat_map(|seat| &seat.disks).map(|disk| &disk.image);
+        self.lock().planned.why(machine, images)
+    }
+
     /// Learns the hardware of machines to whose disks an operating system came; what is known then.
     fn learn(&self, prepared: &Prepared, observation: &Observation) -> Hardware {
         let session = |target: &Iqn| {
@@ -253,6 +268,8 @@ impl Assigner {
     }
 
     fn entry(&self, request: &Request, image: &ImageName, deadline: Mono) -> Told {
+        // By the first look nobody may have known yet that it waits.
+        let mut has_looked = false;
         loop {
             let (busy, seen, looks) = match self.seat(&request.machine, deadline) {
                 Ok(taken) => taken,
@@ -264,7 +281,9 @@ impl Assigner {
                 Step::Told(told) => return told,
                 Step::Look(code) => {
                     self.bell.look_at_host();
-                    if !self.wait_for_look(looks, deadline) {
+                    let is_hopeless = has_looked && code != WaitCode::Making;
+                    has_looked = true;
+                    if is_hopeless || !self.wait_for_look(looks, deadline) {
                         return Told::Entry(Assignment::Wait { code, retry: MAKING_RETRY, detail: BTreeMap::new() });
                     }
                 }
@@ -353,7 +372,7 @@ impl Assigner {
             Decision::Give(given) => self.give(request, image, &given),
             Decision::BeginAgain => Step::Told(Told::Again),
             Decision::Unknown => Step::Told(Told::Entry(not_in_site())),
-            Decision::Wait(Wait::Making) => Step::Look(WaitCode::Making),
+            Decision::Wait(Wait::Making) => Step::Look(self.why_none(seen, &request.machine, image)),
             Decision::Wait(Wait::NoCleanSide) => {
                 self.bell.look_at_host();
                 wait(WaitCode::NoCleanSide)
@@ -362,7 +381,6 @@ impl Assigner {
                 self.bell.look_at_host();
                 wait(WaitCode::Moving)
             }
-            Decision::Wait(Wait::NoSpace) => wait(WaitCode::NoSpace),
             Decision::Wait(Wait::Filling) => wait(WaitCode::Filling),
             Decision::Wait(Wait::Held) => wait(WaitCode::Held),
         }

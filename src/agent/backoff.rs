@@ -3,7 +3,7 @@
 //! **Invariant:** pure; what is not known here is due, so losing an entry delays nothing; never more than [`MOST`] entries.
 
 use crate::deploy::select::pause_after;
-use crate::names::{MachineName, Mono};
+use crate::names::{DiskId, MachineName, Mono};
 use crate::observed::Paused;
 use crate::plan::{Outcome, Plan, Report, Subject};
 use std::{
@@ -86,11 +86,17 @@ impl Backoff {
         self.entries.is_empty()
     }
 
-    /// Forgets every change that this plan does not ask for any more.
-    pub fn retain(&mut self, plan: &Plan) {
+    /// Forgets every change that this plan does not ask for any more. What is being filled, by its volume's name, is asked for still.
+    pub fn retain(&mut self, plan: &Plan, filling: &BTreeSet<String>) {
         if !self.is_empty() {
             let asked: BTreeSet<&Subject> = plan.changes.iter().map(|change| &change.subject).collect();
-            self.entries.retain(|subject, _| asked.contains(subject));
+            let is_filled = |subject: &Subject| match subject {
+                Subject::Version { image, version, .. } => {
+                    DiskId::version(image, version).lv_name().is_ok_and(|name| filling.contains(name.as_str()))
+                }
+                _ => false,
+            };
+            self.entries.retain(|subject, _| asked.contains(subject) || is_filled(subject));
         }
     }
 }

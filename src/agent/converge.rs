@@ -211,6 +211,7 @@ impl Errand<'_> {
         let whole = agent.between().whole.clone();
         let is_recent = whole.is_some_and(|(at, of)| now.since(at) < BETWEEN_WHOLE_LOOKS && of == self.revision.id);
         let before = agent.assigner.last_look().filter(|_| is_recent);
+        let before = before.filter(|before| before.vg.present().is_some());
         let known = match (before.as_ref().and_then(|before| before.lio.present()), reading) {
             (None, _) | (_, Reading::All) => None,
             (Some(lio), Reading::Glance) => Some(Cow::Borrowed(lio)),
@@ -262,7 +263,8 @@ impl Errand<'_> {
         }
         let plan = plan::compute(&prepared, &observation, self.revision.clone(), self.targets);
         if let Observer::Agent(agent) = self.observer {
-            agent.between().backoff.retain(&plan);
+            agent.assigner.take_in_plan(&plan);
+            agent.between().backoff.retain(&plan, &observation.filling);
         }
         Proposal { prepared, observation, plan }
     }

@@ -21,5 +21,6 @@ pub mod step;
 
 mod attempt;
 mod memory;
+mod planned;
 mod renew_socket;
 mod watch;

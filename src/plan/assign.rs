@@ -7,7 +7,7 @@
 use super::context::Context;
 use super::target::{ToShow, shape, shape_of};
 use super::view::{Kind, MachineSeen, Need, SideSeen, State, image_of, is_clone, is_own};
-use super::{Hold, PortalGroup, Prepared, TargetPlan, stock_of};
+use super::{PortalGroup, Prepared, TargetPlan, stock_of};
 use crate::desired::{DiskSeat, Reset, SeatId};
 use crate::names::{BootNonce, DiskId, Handle, ImageName, Iqn, Lun, MachineName, Mono, Side};
 use crate::observed::{Boot, Lio, Observation, Seen};
@@ -88,10 +88,8 @@ pub struct Move {
 pub enum Wait {
     /// No clean side is there, and none can be made before one of the used ones is proven free.
     NoCleanSide,
-    /// A clean side is to be made.
+    /// A clean side is to be made, if the plan can.
     Making,
-    /// The store has no room for one.
-    NoSpace,
     /// The version is being filled.
     Filling,
     /// A kept disk is still on the side of the boot before.
@@ -149,7 +147,12 @@ impl<'c, 'a> Choice<'c, 'a> {
             let devices = side.own.iter().filter_map(|(_, disk)| disk.device).collect();
             return self.give(side, Expect::Untouched(devices));
         }
-        let clean = || sides.iter().filter(|side| side.state == State::Fresh && side.target.is_some());
+        // One that a former name of the machine may log in to has its target altered first.
+        let admits = |side: &SideSeen<'a>| {
+            let target = side.target.and_then(|name| self.context.exports.targets.get(name));
+            target.is_some_and(|target| target.seen.tpgs.values().any(|tpg| tpg.acls.contains_key(self.seat.initiator.as_str())))
+        };
+        let clean = || sides.iter().filter(|side| side.state == State::Fresh && admits(side));
         if let Some(side) = clean().find(is_current) {
             return self.give(side, Expect::Clean);
         }
@@ -177,21 +180,9 @@ impl<'c, 'a> Choice<'c, 'a> {
         }
         let at_most = self.context.desired.policy.sides as usize;
         match sides.len() < at_most || sides.iter().any(|side| side.state == State::Fresh) {
-            true => self.making(),
+            true => Decision::Wait(Wait::Making),
             false => Decision::Wait(Wait::NoCleanSide),
         }
-    }
-
-    /// A disk is to be made, where one can be.
-    fn making(&self) -> Decision {
-        use super::PoolProblem::{Full, MetadataArea, MetadataFull, NoRoom};
-        Decision::Wait(match super::pool::stops_new(self.context) {
-            None => Wait::Making,
-            Some(Hold::Pool { problem: Full { .. } | MetadataFull { .. } | MetadataArea { .. } | NoRoom { .. } }) => {
-                Wait::NoSpace
-            }
-            Some(_) => Wait::Held,
-        })
     }
 
     /// A seat of which every boot has the same disk, where that is to be exchanged or renamed first.
@@ -205,7 +196,7 @@ impl<'c, 'a> Choice<'c, 'a> {
         match sides.iter().max_by_key(|side| (side.place, std::cmp::Reverse(side.letter))) {
             // Renamed at this boot, or booted under its old name: both reach it.
             Some(side) => self.give(side, Expect::Known),
-            None => self.making(),
+            None => Decision::Wait(Wait::Making),
         }
     }
 

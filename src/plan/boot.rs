@@ -11,7 +11,7 @@ use super::seats::Machines;
 use super::view::{Kind, MachineSeen, SideSeen, State};
 use super::{Action, Gate, Hold, Reason, Sign, Subject};
 use crate::boot::table::{BootMachine, BootTable, Way};
-use crate::desired::{Desired, SeatId};
+use crate::desired::{Desired, Seat, SeatId};
 use crate::names::{DhcpOptions, ImageName, Iqn, MachineName, OptionRule};
 use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
@@ -146,11 +146,13 @@ pub(super) fn plan_boot(
         if is_blind {
             intent.hold(Hold::Unreadable { what: "the published boot table".to_owned() });
         }
-        let default = desired.room.machines.get(machine).and_then(|seat| seat.entries.first());
-        if let Some(attachment) = default.and_then(|entry| entry.kind.attachment())
-            && intent.action == Action::Alter
+        // One that had an entry, under whatever name, keeps its default until the disk of the new one is there.
+        if let (Some(new), Some(seat)) = (new, desired.room.machines.get(machine))
+            && let Some(attachment) = seat.entries.first().and_then(|entry| entry.kind.attachment())
+            && let Some(had) = old.or_else(|| before.values().find(|old| is_heir(old, new)))
+            && may_keep(had, new, seat)
         {
-            wait_for_disks(machine, &attachment.image, &mut intent, draft);
+            wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, draft);
         }
         if let (Some(old), None) = (old, new) {
             match heir(old, table) {
@@ -228,7 +230,10 @@ fn unseen_storage(draft: &Draft) -> Option<Subject> {
 }
 
 /// Has a change of an entry wait for the first disk of its default.
-fn wait_for_disks(machine: &MachineName, image: &ImageName, intent: &mut Intent, draft: &Draft) {
+fn wait_for_disks(machine: &MachineName, image: &ImageName, unseen: Option<&Subject>, intent: &mut Intent, draft: &Draft) {
+    if intent.action == Action::Create {
+        intent.after.extend(unseen.cloned());
+    }
     let first = |subject: &&Subject| match subject {
         Subject::Side { machine: of, image: its, .. } | Subject::Disk { machine: of, image: its, .. } => {
             of == machine && its == image
@@ -251,8 +256,16 @@ fn wait_for_disks(machine: &MachineName, image: &ImageName, intent: &mut Intent,
 
 /// The machine that has all addresses of one that is leaving.
 fn heir<'t>(old: &BootMachine, table: &'t BootTable) -> Option<&'t MachineName> {
-    let has_all = |machine: &BootMachine| !old.macs.is_empty() && old.macs.iter().all(|mac| machine.macs.contains(mac));
-    table.machines.iter().find(|(_, machine)| has_all(machine)).map(|(name, _)| name)
+    table.machines.iter().find(|(_, machine)| is_heir(old, machine)).map(|(name, _)| name)
+}
+
+/// Whether a machine can go on with the entry that it had: what it boots by itself is still the site's, and its addresses nobody else's.
+fn may_keep(had: &BootMachine, new: &BootMachine, seat: &Seat) -> bool {
+    seat.entries.iter().any(|entry| entry.image.as_str() == had.default) && had.macs.iter().all(|mac| new.macs.contains(mac))
+}
+
+fn is_heir(old: &BootMachine, new: &BootMachine) -> bool {
+    !old.macs.is_empty() && old.macs.iter().all(|mac| new.macs.contains(mac))
 }
 
 /// A machine that is leaving keeps its entry until everything of it is gone.

@@ -92,9 +92,10 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
     let table = resolve_disks(seen, &prepared.table, before.as_deref(), &draft);
     note_assets(prepared, observation, &mut draft);
     plan_boot(desired, &table, before.as_deref(), observation, &mut draft);
+    gate_paused(observation, &mut draft);
+    draft.hold_what_waits();
     gate_count(desired, observation, &mut draft);
     narrow(&mut draft, targets);
-    gate_paused(observation, &mut draft);
     draft.hold_what_waits();
     let (changes, notes, steps) = arrange(context.as_ref(), draft, &table, before.as_deref());
     Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }
@@ -147,6 +148,7 @@ fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft)
     let mut pool = plan_pool(context, draft);
     pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(context, new_disks(context)));
     plan_versions(context, &pool, draft);
+    gate_paused(context.observation, draft);
     draft.hold_what_waits();
     let machines = plan_seats(context, &pool, draft);
     let shows = |intent: &Intent| matches!(intent.work, Work::Show(..) | Work::ShowAnew(..) | Work::MakeSide(_, Some(_)));

@@ -125,7 +125,12 @@ impl Draft {
         self.notes.insert(Note { about: about.into(), message: message.into() });
     }
 
-    pub fn add(&mut self, subject: Subject, intent: Intent) {
+    /// Adds what is to become of a subject; held where something that it waits for is held by now.
+    pub fn add(&mut self, subject: Subject, mut intent: Intent) {
+        let held = intent.after.iter().find(|after| self.intents.get(after).is_some_and(|other| !other.is_open()));
+        if let (Some(held), true) = (held, intent.is_open()) {
+            intent.gate = Gate::Held(Hold::After { subject: Box::new(held.clone()) });
+        }
         let former = self.intents.insert(subject, intent);
         debug_assert!(former.is_none(), "two intents of one subject: {former:?}");
     }

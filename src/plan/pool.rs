@@ -53,13 +53,6 @@ pub(super) fn subject(context: &Context<'_>) -> Subject {
     Subject::Pool { name: context.path(context.storage.pool()) }
 }
 
-/// Why no disk can be made now, for whoever waits for one; one plan has an inactive pool active again.
-pub(super) fn stops_new(context: &Context<'_>) -> Option<Hold> {
-    let state = plan_pool(context, &mut Draft::default());
-    let passes = |hold: &Hold| matches!(hold, Hold::Pool { problem: PoolProblem::WasInactive { .. } });
-    state.no_touch.or(state.no_new.filter(|hold| !passes(hold))).or_else(|| gate_vg_metadata(context, 1))
-}
-
 pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
     let storage = context.storage;
     let path = context.path(storage.pool());

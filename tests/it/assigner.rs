@@ -1,6 +1,6 @@
 //! What the agent answers to `serve`: by its last look, by what was given since, and by what it knows of a machine's hardware.
 
-use crate::room::{Files, PC01, Room, cafe, prepare};
+use crate::room::{Files, PC01, Room, cafe, compute, disk, prepare, with};
 use barista::agent::{assign::Assigner, bell::Bell, hardware};
 use barista::boot::assignment::{
     Answer, Assignment, Claims, Decided, Discover, Fetch, Generation, RefusalCode, Request, Stamp, VERSION, WaitCode,
@@ -20,7 +20,11 @@ struct Desk {
 
 impl Desk {
     fn new(files: &Files) -> Self {
-        let (room, bell) = (Room::new(), Bell::default());
+        Self::in_room(Room::new(), files)
+    }
+
+    fn in_room(room: Room, files: &Files) -> Self {
+        let bell = Bell::default();
         room.settle(files);
         let state = room.state.path().to_owned();
         let assigner = Assigner::new(room.host.system(), state.clone(), RunDir::new(state.join("run")), bell.clone());
@@ -32,8 +36,27 @@ impl Desk {
     /// The agent looks, and hears what waits.
     fn look(&self) {
         self.assigner.begin_look();
-        let observation = self.room.observe(&self.prepared);
-        self.assigner.take_in(&self.prepared, &Arc::new(observation));
+        let mut observation = self.room.observe(&self.prepared);
+        observation.waiting = self.assigner.waiting();
+        let observation = Arc::new(observation);
+        self.assigner.take_in(&self.prepared, &observation);
+        self.assigner.take_in_plan(&compute(&self.prepared, &observation));
+    }
+
+    /// The same of another site.
+    fn look_at(&mut self, files: &Files) {
+        self.prepared = Arc::new(prepare(files));
+        self.look();
+    }
+
+    /// What a boot is told that waits.
+    fn waits(&self, machine: &str, boot: u64, image: &str) -> WaitCode {
+        self.ask_for(machine, boot, None, &[image]);
+        self.look();
+        match self.ask_for(machine, boot, None, &[image]).into_values().next() {
+            Some(Assignment::Wait { code, .. }) => code,
+            other => panic!("{machine} is told {other:?}"),
+        }
     }
 
     /// A boot asks; nothing is waited for.
@@ -180,4 +203,36 @@ fn a_machine_that_the_site_does_not_have_costs_nothing() {
     desk.given("pc01", 1, None);
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(seats.join("pc01")).expect("its lock"));
     assert_eq!(mode & 0o777, 0o600, "whoever may open it may lock it");
+}
+
+#[test]
+fn what_a_boot_waits_for_is_what_the_plan_says_of_its_disk() {
+    let used = |desk: &Desk| {
+        let target = desk.given("pc01", 1, None);
+        desk.room.host.login(&target, PC01).expect("logs in");
+        desk.room.host.write(&target, PC01, 0, 4096).expect("writes");
+        desk.look();
+    };
+    let room = Room::new();
+    room.host.add_pool("cafe", "pool", 128 << 20);
+    let desk = Desk::in_room(room, &plain(1));
+    used(&desk);
+    assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::Making);
+    for volume in ["seat.pc01.alpha.a", "seat.pc01.beta.a"] {
+        desk.room.host.fill_pool("cafe", volume, 60 << 20);
+    }
+    assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::NoSpace);
+    // Its other disk is a clone of what is not there.
+    let mut desk = Desk::new(&plain(1));
+    used(&desk);
+    let mut files = with(&plain(1), "images/alpha.toml", "current", "data-disks = [\"other\"]\ncurrent");
+    files.insert("images/other.toml".into(), disk("nowhere", "on-update", "1", &["1"], "role = \"data\""));
+    desk.look_at(&files);
+    assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::Filling);
+    // The site's disks lie in another group too, so that nothing is made.
+    let desk = Desk::new(&plain(1));
+    used(&desk);
+    desk.room.host.add_vg("spare", 1 << 40).add_pool("spare", "pool", 1 << 30);
+    desk.room.run("lvcreate -y -T -V 64m -n seat.pc01.old.a --addtag barista --addtag barista.site=cat spare/pool");
+    assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::Held);
 }

@@ -4,6 +4,7 @@
 mod agent_backoff;
 mod agent_time;
 mod assigner;
+mod awaited;
 mod boot_table;
 mod cafe;
 mod chap;
@@ -37,6 +38,7 @@ mod plan_cases;
 mod plan_converge;
 mod plan_options;
 mod plan_power_cut;
+mod promises_change;
 mod promises_data;
 mod promises_host;
 mod promises_seats;

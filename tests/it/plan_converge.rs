@@ -423,7 +423,7 @@ fn a_pool_below_its_reserve_takes_no_new_seat_and_the_old_ones_boot_from_their_s
         plan.held().any(|(change, _)| matches!(&change.subject, Subject::Side { machine, .. } if machine.as_str() == "pc02"));
     assert!(waits && flat(&plan).contains("the site reserves 10%"), "{}", text(&plan));
     let told = room.ask(&cafe(2), "pc02", "alpha");
-    assert!(matches!(told, Decision::Wait(Wait::NoSpace)), "it is known, and told what it waits for: {told:?}");
+    assert!(matches!(told, Decision::Wait(Wait::Making)), "it is known, and told what it waits for: {told:?}");
     assert_eq!(room.fixed("pc02", "beta"), None, "nobody is sent to a disk that is not there");
     let second = room.boot(&cafe(1), "pc01", "alpha");
     assert_ne!(second, first);

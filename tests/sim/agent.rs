@@ -408,7 +408,8 @@ fn converge(sim: &Sim, prepared: &Arc<Prepared>, mut observation: Arc<Observatio
     for round in if is_awaited { 1..3 } else { 0..3 } {
         let plan = compute(sim, prepared, &observation);
         crate::invariants::planned(sim, prepared, &observation, &plan);
-        sim.lock().agent.backoff.retain(&plan);
+        sim.lock().agent.assigner.take_in_plan(&plan);
+        sim.lock().agent.backoff.retain(&plan, &observation.filling);
         if plan.is_converged() {
             sim.lock().agent.last = Some(plan);
             return;

@@ -291,9 +291,11 @@ fn read_acl(tree: &Tree<'_>, path: &str, before: Option<&Acl>) -> Read<Acl> {
         Ok(None) => Seen::Absent,
         Err(reason) => Seen::Unreadable(reason),
     };
-    let (login, attributes) = match before {
-        Some(before) => (before.login, before.attributes.clone()),
-        None => (read_login(tree, path)?, tree.attributes(path, &ACL_ATTRIBUTES)?),
+    // The site's file of secrets is another thing that may have changed.
+    let login = read_login(tree, path)?;
+    let attributes = match before {
+        Some(before) => before.attributes.clone(),
+        None => tree.attributes(path, &ACL_ATTRIBUTES)?,
     };
     let mut acl = Acl { luns: BTreeMap::new(), session, login, attributes };
     for (lun, path) in lun_directories(tree, path)? {

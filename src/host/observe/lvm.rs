@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** the group is absent only when `vgs` listed all groups with success and this one was not among them.
 
+use super::Depth;
 use crate::host::{Command, System};
 use crate::names::{Mark, SiteName, VgName};
 use crate::observed::{LV_FIELDS, REPORT_OPTIONS, Seen, VG_FIELDS, Vg, parse_groups, parse_lvs, parse_vg};
@@ -11,10 +12,17 @@ use std::{collections::BTreeMap, error::Error, time::Duration};
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The site's group, and other groups that hold volumes with the site's mark, with how many.
-pub(super) fn observe_groups(system: &System, site: &SiteName, vg: Option<&VgName>) -> (Seen<Vg>, BTreeMap<String, u32>) {
+pub(super) fn observe_groups(
+    system: &System,
+    site: &SiteName,
+    vg: Option<&VgName>,
+    depth: Depth<'_>,
+) -> (Seen<Vg>, BTreeMap<String, u32>) {
     let tag = Mark::tag(Mark::SITE, site);
     let Some(name) = vg else { return (Seen::Absent, observe_elsewhere(system, "", &tag)) };
-    if let Some((vg, elsewhere)) = read_at_once(system, name, &tag) {
+    if let Depth::Quick(_) = depth
+        && let Some((vg, elsewhere)) = read_at_once(system, name, &tag)
+    {
         return (Seen::Present(vg), elsewhere);
     }
     let vg = match read_vg(system, name) {
@@ -26,7 +34,7 @@ pub(super) fn observe_groups(system: &System, site: &SiteName, vg: Option<&VgNam
 }
 
 /// Everything from one report, which costs a look half of its time; nothing where that does not tell all. A group without volumes has
-/// no line in it, and another group's trouble fails it.
+/// no line in it, also where it has the name of one with some, and another group's trouble fails it: a whole look asks about each.
 fn read_at_once(system: &System, name: &VgName, tag: &str) -> Option<(Vg, BTreeMap<String, u32>)> {
     if !system.kernel.is_root() {
         return None;
@@ -45,8 +53,11 @@ fn observe_elsewhere(system: &System, name: &str, tag: &str) -> BTreeMap<String,
     }
     let select = format!("lv_tags=\"{tag}\"");
     let output = system.commands.run(&report("lvs", &["-o", "vg_name,lv_name,lv_tags", "--select", &select]));
-    let groups = output.ok().and_then(|output| parse_groups(&output.stdout, name, tag).ok());
-    groups.unwrap_or_default().1
+    // No group is named so: of each is counted alone.
+    let groups = output.ok().and_then(|output| parse_groups(&output.stdout, "", tag).ok());
+    let mut elsewhere = groups.unwrap_or_default().1;
+    elsewhere.remove(name);
+    elsewhere
 }
 
 fn report(program: &str, rest: &[&str]) -> Command {

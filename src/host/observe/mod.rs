@@ -91,7 +91,9 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         Some(path) => read_secrets(path).map_or_else(Seen::Unreadable, Seen::Present),
     };
     let known = secrets.present().cloned().unwrap_or_default();
-    let (vg, elsewhere) = lvm::observe_groups(system, &scope.site, scope.vg.as_ref());
+    // What was being filled before LVM was asked may be whole by now; by its report it is not.
+    let filled_before = filling(&scope.state);
+    let (vg, elsewhere) = lvm::observe_groups(system, &scope.site, scope.vg.as_ref(), depth);
     let lio = match &scope.iqn_prefix {
         Some(prefix) => lio::observe_lio(system, &scope.site, prefix, known, depth),
         None => Seen::Absent,
@@ -115,7 +117,7 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         waiting: BTreeMap::new(),
         published: files::observe_published(&scope.state),
         sources: files::observe_sources(system, scope),
-        filling: filling(&scope.state),
+        filling: filling(&scope.state).into_iter().chain(filled_before).collect(),
         assets: files::observe_assets(scope),
         secrets: SecretsSeen {
             served: files::observe_served_secrets(&scope.state, &secrets),

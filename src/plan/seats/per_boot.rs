@@ -31,7 +31,9 @@ impl<'p, 'a> Planner<'p, 'a> {
             let used = self.seen.of(id).count() - outdated.len() - self.seen.of(id).filter(goes).count();
             // While a new version waits or is being filled, the next boot gets one of the version before, where none is left that is clean.
             let has_clean = |instead: &DiskSeat| sides.iter().any(|side| unused(side) && side.is_current(self.context, instead));
-            let is_made_now = |disk: &SeatDisk| self.draft.is_open(&Subject::version(&disk.image, &disk.version));
+            let is_made_now = |disk: &SeatDisk| {
+                is_own(seat, disk, Kind::PerBoot) && self.draft.is_open(&Subject::version(&disk.image, &disk.version))
+            };
             let meantime = if outdated.is_empty() { self.seen.meantime(self.context, id, seat) } else { None };
             let meantime = meantime.filter(|instead| !has_clean(instead) && !seat.disks.iter().any(is_made_now));
             // A used side of the same seat under a former name, or of when it was kept, counts: it takes as much space.
@@ -47,14 +49,16 @@ impl<'p, 'a> Planner<'p, 'a> {
         // Where used sides have all the letters but its own, an old clean one makes room for the new.
         let has_letter = Side::all().take(LETTERS).any(|letter| self.is_letter_free(id, letter));
         let is_in_the_way = ready.is_empty() && made.is_none() && !has_letter;
-        for side in outdated.into_iter().filter(|_| is_replaced || is_in_the_way) {
+        // One that nothing shows, as after a power cut, is shown until there is another.
+        let is_over = |side: &&SideSeen<'a>| is_in_the_way || is_replaced && (side.target.is_some() || !ready.is_empty());
+        for side in outdated.into_iter().filter(is_over) {
             self.remove_side(side, Reason::NeverUsed, made.clone(), true, None);
         }
     }
 
     /// Removes the used side that was offered longest ago for a boot that waits, where nothing shows that its machine is still on it.
     pub(super) fn free_for_boot(&mut self, id: &SeatId, sides: &[&SideSeen<'a>]) {
-        if self.context.observation.waiting.get(self.machine).is_none_or(|waiting| !waiting.images.contains_key(&id.image)) {
+        if !self.is_awaited(id) {
             return;
         }
         let used = sides.iter().filter(|side| side.state != State::Fresh && !side.is_kept());
@@ -63,6 +67,10 @@ impl<'p, 'a> Planner<'p, 'a> {
         if let Some((side, proof)) = oldest {
             self.remove_side(side, Reason::Used { proof: proof.clone() }, None, false, Some(proof));
         }
+    }
+
+    fn is_awaited(&self, id: &SeatId) -> bool {
+        self.context.observation.waiting.get(self.machine).is_some_and(|waiting| waiting.images.contains_key(&id.image))
     }
 
     /// Makes a clean side; none where no letter is free.
@@ -93,8 +101,8 @@ impl<'p, 'a> Planner<'p, 'a> {
             (Some(_), _) if !outdated.is_empty() => (Action::Replace, differs("its clean disks are not as the site says"), false),
             (Some(_), _) => (Action::Create, Reason::NextBoot, true),
         };
-        // A seat that has a disk waits without a word for space and for a version: it is served from what it has.
-        if is_upkeep && (hold.is_some() || self.pool.no_new.is_some()) {
+        // A seat that has a disk waits without a word for space and for a version, but where somebody waits for it.
+        if is_upkeep && (hold.is_some() || self.pool.no_new.is_some()) && !self.is_awaited(id) {
             return None;
         }
         let mut intent = Intent::new(action, describe(system), reason, Work::MakeSide(ops, Some(Box::new(plan))))

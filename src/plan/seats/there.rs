@@ -171,6 +171,13 @@ impl<'p, 'a> Planner<'p, 'a> {
             return false;
         }
         let mut ops = Vec::new();
+        if let DiskId::Seat { image, side: letter, .. } = id {
+            let to = DiskId::seat(self.machine, self.context.storage.image_now(image), *letter);
+            if to != *id && !self.is_name_free(&to) {
+                self.draft.note(side.named.to_string(), format!("it keeps its name: there is another disk {to} already"));
+                return false;
+            }
+        }
         let data = self.seen.loose.iter().filter(|(id, _)| {
             let DiskId::Seat { image, .. } = id else { return false };
             seat.is_some_and(|seat| seat.disks.iter().any(|disk| disk.image == *self.context.storage.image_now(image)))
