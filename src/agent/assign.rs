@@ -65,8 +65,9 @@ struct Shared {
     /// Targets that were turned on since look so and so began, and machines of which more was changed.
     on: BTreeMap<Iqn, u64>,
     changed: BTreeMap<MachineName, u64>,
-    /// Seats that somebody works on.
+    /// Seats that somebody works on, and those that whoever carries a plan out has next.
     busy: BTreeSet<MachineName>,
+    reserved: BTreeSet<MachineName>,
     /// Which hardware each machine's name stands for, and the boots of which that is still to be learned.
     hardware: Hardware,
     unproven: BTreeMap<MachineName, Unproven>,
@@ -235,10 +236,18 @@ impl Assigner {
 
     /// Keeps every other thread off these seats, and waits for whoever works on one.
     pub fn work_on(&self, machines: BTreeSet<MachineName>) -> Busy<'_> {
+        let is_none = |seats: &BTreeSet<MachineName>| machines.iter().all(|machine| !seats.contains(machine));
+        let wait = |shared| self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
         let mut shared = self.lock();
-        while machines.iter().any(|machine| shared.busy.contains(machine)) {
-            shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+        while !is_none(&shared.reserved) {
+            shared = wait(shared);
         }
+        // From here on no boot is answered anew, however many ask.
+        shared.reserved.extend(machines.iter().cloned());
+        while !is_none(&shared.busy) {
+            shared = wait(shared);
+        }
+        shared.reserved.retain(|machine| !machines.contains(machine));
         shared.busy.extend(machines.iter().cloned());
         drop(shared);
         Busy { assigner: self, machines: machines.into_iter().collect(), locks: Vec::new() }
@@ -280,6 +289,11 @@ impl Assigner {
             match step {
                 Step::Told(told) => return told,
                 Step::Look(code) => {
+                    let is_known = has_looked || knows(&seen, request, image);
+                    if is_known && matches!(code, WaitCode::NoSpace | WaitCode::Filling | WaitCode::Held) {
+                        // The next look comes anyhow, and finds what changed.
+                        return Told::Entry(Assignment::wait(code));
+                    }
                     self.bell.look_at_host();
                     let is_hopeless = has_looked && code != WaitCode::Making;
                     has_looked = true;
@@ -296,6 +310,7 @@ impl Assigner {
         let mut shared = self.lock();
         loop {
             if !shared.busy.contains(machine)
+                && !shared.reserved.contains(machine)
                 && !shared.changed.contains_key(machine)
                 && let Some(seen) = shared.seen.clone()
             {
@@ -444,6 +459,11 @@ impl Assigner {
 
 fn not_in_site() -> Assignment {
     Assignment::Refused { code: RefusalCode::NotInSite, detail: BTreeMap::new() }
+}
+
+/// Whether a look knew that a boot waits, so that what was planned by it says why.
+fn knows(seen: &LastLook, request: &Request, image: &ImageName) -> bool {
+    seen.observation.waiting.get(&request.machine).is_some_and(|waiting| waiting.images.contains_key(image))
 }
 
 /// Whether a request comes from another table than the published one.

@@ -158,7 +158,8 @@ pub(super) fn lock_out_other_tools() -> Vec<Lock> {
 }
 
 fn lock_until(path: &str, end: Instant) -> Option<Lock> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).ok()?;
+    // One that is made here is nobody else's to take.
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).ok()?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => return Some(Lock { number: None, file }),
@@ -175,6 +176,14 @@ fn lock_until(path: &str, end: Instant) -> Option<Lock> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_tools_lock_that_is_made_here_is_nobody_elses_to_take() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("targetcli.lock");
+        let _lock = lock_until(path.to_str().expect("text"), Instant::now()).expect("is free");
+        assert_eq!(fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn the_second_to_ask_is_told_who_was_first() {

@@ -12,7 +12,7 @@ use super::view::{Kind, MachineSeen, SideSeen, State};
 use super::{Action, Gate, Hold, Reason, Sign, Subject};
 use crate::boot::table::{BootMachine, BootTable, Way};
 use crate::desired::{Desired, Seat, SeatId};
-use crate::names::{DhcpOptions, ImageName, Iqn, MachineName, OptionRule};
+use crate::names::{DhcpOptions, ImageName, Iqn, MacAddr, MachineName, OptionRule};
 use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
 use std::borrow::Cow;
@@ -122,6 +122,8 @@ pub(super) fn plan_boot(
 ) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
+    let by_mac: BTreeMap<&MacAddr, &BootMachine> =
+        before.values().flat_map(|machine| machine.macs.iter().map(move |mac| (mac, machine))).collect();
     let unseen = unseen_storage(draft);
     // What machines were told cannot be read, and what of them is there cannot be seen: nothing is said anew.
     let is_blind = unseen.is_some() && !matches!(observation.published, Seen::Absent) && published.is_none();
@@ -149,7 +151,8 @@ pub(super) fn plan_boot(
         // One that had an entry, under whatever name, keeps its default until the disk of the new one is there.
         if let (Some(new), Some(seat)) = (new, desired.room.machines.get(machine))
             && let Some(attachment) = seat.entries.first().and_then(|entry| entry.kind.attachment())
-            && let Some(had) = old.or_else(|| before.values().find(|old| is_heir(old, new)))
+            && let Some(had) =
+                old.or_else(|| new.macs.iter().filter_map(|mac| by_mac.get(mac)).find(|old| is_heir(old, new)).copied())
             && may_keep(had, new, seat)
         {
             wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, draft);

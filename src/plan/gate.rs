@@ -32,9 +32,12 @@ pub(super) fn gate_count(desired: &Desired, observation: &Observation, draft: &m
     };
     let goes_on = |subject: &Subject, intent: &Intent| {
         let shows = matches!(intent.work, Work::Show(..) | Work::Protect(..) | Work::Kernel | Work::Live(..) | Work::Pool(..));
+        // Nor is a machine kept from booting by an entry that is new, or by its former one that makes way for it.
+        let is_heirs = intent.after.iter().any(|after| matches!(after, Subject::Boot { .. }));
+        let tells = matches!(intent.work, Work::Boot(None)) || matches!(intent.work, Work::Boot(_)) && is_heirs;
         // A clean disk for the next boot, and what it is a clone of, take nothing from anybody.
         let makes = matches!(intent.work, Work::MakeSide(..) | Work::Version(..)) && intent.disruption != Disruption::LosesData;
-        shows || makes || intent.purpose == Purpose::Upkeep || matches!(subject, Subject::Kernel)
+        shows || tells || makes || intent.purpose == Purpose::Upkeep || matches!(subject, Subject::Kernel)
     };
     for (_, intent) in draft.intents.iter_mut().filter(|(subject, intent)| !goes_on(subject, intent)) {
         intent.hold(hold.clone());

@@ -236,3 +236,64 @@ fn what_a_boot_waits_for_is_what_the_plan_says_of_its_disk() {
     desk.room.run("lvcreate -y -T -V 64m -n seat.pc01.old.a --addtag barista --addtag barista.site=cat spare/pool");
     assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::Held);
 }
+
+#[test]
+fn asks_that_take_turns_do_not_keep_the_agent_from_the_seats_it_works_on() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+    let desk = Desk::new(&plain(2));
+    let (taken, is_over) = ([AtomicBool::new(false), AtomicBool::new(false)], AtomicBool::new(false));
+    let seats =
+        |names: &[&str]| names.iter().map(|name| name.parse().expect("a name")).collect::<std::collections::BTreeSet<_>>();
+    let both = std::thread::scope(|scope| {
+        for (own, name) in ["pc01", "pc02"].into_iter().enumerate() {
+            let (assigner, taken, is_over) = (&desk.assigner, &taken, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let busy = assigner.work_on(seats(&[name]));
+                    taken[own].store(true, Ordering::SeqCst);
+                    // Its seat is free again once the other is taken.
+                    let until = Instant::now() + Duration::from_millis(200);
+                    while !taken[1 - own].load(Ordering::SeqCst) && Instant::now() < until && !is_over.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    taken[own].store(false, Ordering::SeqCst);
+                    drop(busy);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let (begun, both) = std::sync::mpsc::channel();
+        let assigner = &desk.assigner;
+        scope.spawn(move || {
+            let _busy = assigner.work_on(seats(&["pc01", "pc02"]));
+            begun.send(()).ok()
+        });
+        let both = both.recv_timeout(Duration::from_secs(5));
+        is_over.store(true, Ordering::SeqCst);
+        both
+    });
+    assert!(both.is_ok(), "it waited five seconds for two seats, each of which came free all the time");
+}
+
+/// Reconciling without end for what cannot be helped (argoproj/argo-cd#9438).
+#[test]
+fn a_boot_that_nothing_can_be_done_for_does_not_have_the_host_looked_at_again_and_again() {
+    let room = Room::new();
+    room.host.add_pool("cafe", "pool", 128 << 20);
+    let desk = Desk::in_room(room, &plain(1));
+    let target = desk.given("pc01", 1, None);
+    desk.room.host.login(&target, PC01).expect("logs in");
+    desk.room.host.write(&target, PC01, 0, 4096).expect("writes");
+    desk.look();
+    for volume in ["seat.pc01.alpha.a", "seat.pc01.beta.a"] {
+        desk.room.host.fill_pool("cafe", volume, 60 << 20);
+    }
+    assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::NoSpace);
+    desk.look();
+    desk.bell.take_look_at_host();
+    for _ in 0..5 {
+        assert!(matches!(desk.ask("pc01", 2, None), Assignment::Wait { code: WaitCode::NoSpace, .. }));
+        assert!(!desk.bell.take_look_at_host(), "the last look saw that there is no space, a moment ago");
+    }
+}

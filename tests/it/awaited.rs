@@ -174,3 +174,27 @@ fn a_fill_that_fails_is_tried_ever_more_seldom_though_looks_fall_into_it() {
     let tries = room.host.effects().iter().filter(|effect| effect.contains("lvcreate") && effect.contains("img.alpha.2")).count();
     assert!((5..20).contains(&tries), "{tries} tries in an hour");
 }
+
+/// Sees which rights the locks of what is being filled have.
+struct Rights(Arc<dyn Commands>, PathBuf, Mutex<Vec<u32>>);
+
+impl Commands for Rights {
+    fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
+        for lock in fs::read_dir(&self.1).into_iter().flatten().flatten() {
+            self.2.lock().expect("nobody panics").push(lock.metadata().expect("is there").permissions().mode() & 0o777);
+        }
+        self.0.execute(command, watch)
+    }
+}
+
+/// Whoever may open a lock may take it, if only for reading (open-iscsi/targetcli-fb#162 is of that kind).
+#[test]
+fn nobody_else_can_take_the_lock_of_what_is_being_filled() {
+    let room = Room::new();
+    let host = room.host.system();
+    let rights = Arc::new(Rights(host.commands.clone(), room.state.path().join("filling"), Mutex::default()));
+    let agent = Agent::new(&room, System { commands: rights.clone(), ..host }, Fills::Wait);
+    agent.attempt(&cafe(1), false);
+    let seen = rights.2.lock().expect("nobody panics").clone();
+    assert!(!seen.is_empty() && seen.iter().all(|mode| *mode == 0o600), "{seen:?}");
+}

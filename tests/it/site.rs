@@ -343,3 +343,13 @@ fn a_hundred_thousand_machines_load_in_seconds() {
     assert!(start.elapsed().as_secs() < 10, "took {:?}", start.elapsed());
     assert_eq!(checked.site.map(|site| site.machines.len()), Some(100_000), "{:?}", checked.findings.first());
 }
+
+#[test]
+fn a_script_longer_than_any_ipxe_reads_is_refused() {
+    let mut files = crate::room::cafe(1);
+    files.insert("templates/machine.ipxe".into(), "#!ipxe\n{{ \"x\" * 20000000 }}\n".into());
+    let entries = files.into_iter().map(|(path, text)| (path, Entry::File(text.into_bytes()))).collect();
+    let site = load(&Tree { entries }).site.expect("its TOML is right");
+    let refused = barista::plan::prepare(&site).expect_err("20 MB");
+    assert!(refused[0].to_string().contains("longer than 256 KiB"), "{refused:?}");
+}

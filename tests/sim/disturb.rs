@@ -495,6 +495,7 @@ pub fn calm(sim: &Sim) {
     inner.has_carrier = true;
     for card in 0..inner.machines.len() {
         inner.machines[card].has_link = true;
+        inner.machines[card].link_since = inner.now;
         inner.machines[card].seems = card;
     }
     if !inner.server_up {

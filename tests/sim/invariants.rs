@@ -367,7 +367,7 @@ pub fn system_is_lost(sim: &Sim, inner: &mut Inner, card: usize, why: &str) {
 
 /// A machine waits: that ends, while nothing is wrong outside.
 pub fn waits(inner: &mut Inner, card: usize, since: u64) {
-    let fine = inner.fine_since.max(inner.agent.since);
+    let fine = inner.fine_since.max(inner.agent.since).max(inner.machines[card].link_since);
     let can = inner.server_up && inner.agent.is_up && inner.machines[card].has_link;
     let why = inner.machines[card].waits.as_ref().map(|(_, why)| why.clone()).unwrap_or_default();
     if why.is_empty() {

@@ -22,6 +22,8 @@ pub struct Machine {
     /// How often it was switched on or reset.
     pub boot: u64,
     pub has_link: bool,
+    /// Since when.
+    pub link_since: u64,
     pub phase: Phase,
     /// The operating system that runs on it, asleep or not.
     pub system: Option<System>,
@@ -111,6 +113,7 @@ impl Machine {
             epoch: 0,
             boot: 0,
             has_link: true,
+            link_since: 0,
             phase: Phase::Off,
             system: None,
             waits: None,

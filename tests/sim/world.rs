@@ -370,6 +370,7 @@ impl World {
                 inner.tell(|| format!("the network of {cards:?} is back"));
                 for card in cards {
                     inner.machines[card].has_link = inner.has_carrier;
+                    inner.machines[card].link_since = inner.now;
                     inner.notice(card);
                 }
             }
@@ -381,6 +382,7 @@ impl World {
                 let all = 0..inner.machines.len();
                 all.for_each(|card| {
                     inner.machines[card].has_link = true;
+                    inner.machines[card].link_since = inner.now;
                     inner.notice(card);
                 });
             }

@@ -12,7 +12,7 @@ use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
 use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
-use std::{borrow::Cow, collections::BTreeMap, net::Ipv4Addr};
+use std::{borrow::Cow, collections::BTreeMap, io, net::Ipv4Addr};
 
 /// Templates a site may override, with the built-in text.
 pub const TEMPLATES: [(&str, &str); 2] =
@@ -20,6 +20,9 @@ pub const TEMPLATES: [(&str, &str); 2] =
 
 /// Instructions a template may take: a menu of fifty entries takes about five thousand.
 const FUEL: u64 = 200_000;
+
+/// The longest script: a machine has every one of its site's in the table that is published, and iPXE reads it into its memory.
+const LONGEST_SCRIPT: usize = 256 << 10;
 
 /// A template that does not render to a script.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -177,16 +180,37 @@ impl<'a> Scripts<'a> {
     }
 
     fn render(&self, template: &str, page: impl Serialize) -> Result<String, TemplateError> {
-        let text = self
-            .environment
-            .get_template(template)
-            .and_then(|template| template.render(Serde(&page)))
-            .map_err(|error| describe(template, &error))?;
+        let mut script = Script(Vec::new());
+        let rendered =
+            self.environment.get_template(template).and_then(|it| it.render_captured_to(Serde(&page), &mut script).map(drop));
+        if script.0.len() > LONGEST_SCRIPT {
+            let message = format!("the script is longer than {} KiB", LONGEST_SCRIPT >> 10);
+            return Err(TemplateError { file: format!("templates/{template}"), line: 0, message });
+        }
+        rendered.map_err(|error| describe(template, &error))?;
+        let text = String::from_utf8_lossy(&script.0).into_owned();
         if !text.starts_with("#!ipxe\n") {
             let message = "the script does not begin with the line \"#!ipxe\", by which iPXE knows it".to_owned();
             return Err(TemplateError { file: format!("templates/{template}"), line: 1, message });
         }
         Ok(text)
+    }
+}
+
+/// A script as it is written; what is too long is cut off soon after.
+struct Script(Vec<u8>);
+
+impl io::Write for Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() > LONGEST_SCRIPT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(&bytes[..bytes.len().min(LONGEST_SCRIPT + 1)]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
