@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let branch = arguments.branch.as_ref().map_or("main", Branch::as_str);
     output::note("\nPush a site to it, from the directory that holds site.toml:");
     output::data(&format!("git remote add cafe {shown}\ngit push cafe HEAD:{branch}\n"))?;
-    output::note(format!("\nFrom another computer the remote is USER@THIS-HOST:{shown}."));
+    output::note(format!("\nFrom another computer the remote is root@THIS-HOST:{shown}; only root is shown the plan."));
     Ok(Exit::Done)
 }
 
