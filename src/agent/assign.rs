@@ -463,7 +463,7 @@ fn not_in_site() -> Assignment {
 
 /// Whether a look knew that a boot waits, so that what was planned by it says why.
 fn knows(seen: &LastLook, request: &Request, image: &ImageName) -> bool {
-    seen.observation.waiting.get(&request.machine).is_some_and(|waiting| waiting.images.contains_key(image))
+    seen.observation.is_awaited(&request.machine, image)
 }
 
 /// Whether a request comes from another table than the published one.

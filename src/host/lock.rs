@@ -126,13 +126,17 @@ pub fn seat(run: &RunDir, machine: &MachineName) -> Result<Lock, LockError> {
     Ok(Lock { number: None, file })
 }
 
+/// Opens a file that is locked, and makes it. Whoever may open it may lock it, if only for reading: nobody else may.
+pub(super) fn open_own(path: &Path) -> io::Result<fs::File> {
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600)).map(|()| file)
+}
+
 fn take(run: &RunDir, directory: &str, name: &str) -> Result<(PathBuf, Flock<fs::File>), LockError> {
     let path = run.path().join(directory).join(name);
     let broken = |source| LockError::Io { path: path.clone(), source };
     run.make(directory).map_err(broken)?;
-    // Whoever may open it may lock it, if only for reading.
-    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)).map(|()| file)).map_err(broken)?;
+    let file = open_own(&path).map_err(broken)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             lock.set_len(0)

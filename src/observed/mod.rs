@@ -108,6 +108,13 @@ pub struct Observation {
     pub commands: Seen<Journal>,
 }
 
+impl Observation {
+    /// Whether a boot of a machine waits for a disk of an image.
+    pub fn is_awaited(&self, machine: &MachineName, image: &ImageName) -> bool {
+        self.waiting.get(machine).is_some_and(|waiting| waiting.images.contains_key(image))
+    }
+}
+
 /// A boot that waits for a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

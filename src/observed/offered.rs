@@ -219,12 +219,8 @@ pub fn parse_offered(bytes: &[u8], before: Option<Known>) -> Result<Known, Offer
     let before = before.filter(|before| bytes.starts_with(&before.text));
     let mut at = before.as_ref().map_or(0, Known::length);
     let mut number = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
-    let known = |offered: Offered, at: usize, before: Option<Vec<u8>>| {
-        let mut text = before.unwrap_or_default();
-        text.extend_from_slice(&bytes[text.len()..at]);
-        Known { offered, text }
-    };
-    let (mut offered, before) = before.map(|before| (before.offered, before.text)).unzip();
+    let known = |offered: Offered, at: usize| Known { offered, text: bytes[..at].to_vec() };
+    let mut offered = before.map(|before| before.offered);
     while at < bytes.len() && bytes[at] != 0 {
         number += 1;
         let rest = &bytes[at..];
@@ -233,7 +229,7 @@ pub fn parse_offered(bytes: &[u8], before: Option<Known>) -> Result<Known, Offer
         let (Some(end), Some(entry)) = (end, entry) else {
             // A write that power cut short: whatever of it reached the disk, nothing of ours follows it.
             return match offered {
-                Some(offered) if is_torn(rest) => Ok(known(offered, at, before)),
+                Some(offered) if is_torn(rest) => Ok(known(offered, at)),
                 Some(_) => Err(OfferedError::Damaged(number)),
                 None => Err(OfferedError::Head),
             };
@@ -250,7 +246,7 @@ pub fn parse_offered(bytes: &[u8], before: Option<Known>) -> Result<Known, Offer
     if !is_space(&bytes[at..]) {
         return Err(OfferedError::Damaged(number + 1));
     }
-    offered.map(|offered| known(offered, at, before)).ok_or(OfferedError::Head)
+    offered.map(|offered| known(offered, at)).ok_or(OfferedError::Head)
 }
 
 /// Whether nothing was written here.

@@ -6,7 +6,7 @@
 
 use super::context::Context;
 use super::target::{ToShow, shape, shape_of};
-use super::view::{Kind, MachineSeen, Need, SideSeen, State, image_of, is_clone, is_own};
+use super::view::{Kind, MachineSeen, Need, SideSeen, State, awaits_version, image_of, is_clone};
 use super::{PortalGroup, Prepared, TargetPlan, stock_of};
 use crate::desired::{DiskSeat, Reset, SeatId};
 use crate::names::{BootNonce, DiskId, Handle, ImageName, Iqn, Lun, MachineName, Mono, Side};
@@ -156,9 +156,7 @@ impl<'c, 'a> Choice<'c, 'a> {
         if let Some(side) = clean().find(is_current) {
             return self.give(side, Expect::Clean);
         }
-        let own = self.seat.disks.iter().filter(|disk| is_own(self.seat, disk, Kind::PerBoot));
-        let is_ready = own.into_iter().all(|disk| self.context.ready(&DiskId::version(&disk.image, &disk.version)).is_some());
-        if !is_ready {
+        if awaits_version(self.context, self.seat) {
             // Old clean sides serve until the new version is whole, and further ones are made of the version before.
             match clean().next() {
                 Some(side) => return self.give(side, Expect::Clean),

@@ -16,6 +16,7 @@ use crate::names::{DhcpOptions, ImageName, Iqn, MacAddr, MachineName, OptionRule
 use crate::observed::{Observation, Seen, ServedSecrets};
 use similar::TextDiff;
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -122,8 +123,9 @@ pub(super) fn plan_boot(
 ) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
-    let by_mac: BTreeMap<&MacAddr, &BootMachine> =
-        before.values().flat_map(|machine| machine.macs.iter().map(move |mac| (mac, machine))).collect();
+    // Nothing new comes to most plans.
+    let by_mac: LazyCell<BTreeMap<&MacAddr, &BootMachine>, _> =
+        LazyCell::new(|| before.values().flat_map(|machine| machine.macs.iter().map(move |mac| (mac, machine))).collect());
     let unseen = unseen_storage(draft);
     // What machines were told cannot be read, and what of them is there cannot be seen: nothing is said anew.
     let is_blind = unseen.is_some() && !matches!(observation.published, Seen::Absent) && published.is_none();
@@ -264,7 +266,7 @@ fn heir<'t>(old: &BootMachine, table: &'t BootTable) -> Option<&'t MachineName> 
 
 /// Whether a machine can go on with the entry that it had: what it boots by itself is still the site's, and its addresses nobody else's.
 fn may_keep(had: &BootMachine, new: &BootMachine, seat: &Seat) -> bool {
-    seat.entries.iter().any(|entry| entry.image.as_str() == had.default) && had.macs.iter().all(|mac| new.macs.contains(mac))
+    seat.entries.iter().any(|entry| entry.image.as_str() == had.default) && is_heir(had, new)
 }
 
 fn is_heir(old: &BootMachine, new: &BootMachine) -> bool {

@@ -92,10 +92,9 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
     let table = resolve_disks(seen, &prepared.table, before.as_deref(), &draft);
     note_assets(prepared, observation, &mut draft);
     plan_boot(desired, &table, before.as_deref(), observation, &mut draft);
-    gate_paused(observation, &mut draft);
-    draft.hold_what_waits();
     gate_count(desired, observation, &mut draft);
     narrow(&mut draft, targets);
+    gate_paused(observation, &mut draft);
     draft.hold_what_waits();
     let (changes, notes, steps) = arrange(context.as_ref(), draft, &table, before.as_deref());
     Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }

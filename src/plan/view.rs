@@ -110,10 +110,12 @@ impl<'a> MachineSeen<'a> {
 
     /// A seat with the versions that its newest side was made of, where what it should be made of is not ready and they still are.
     pub fn meantime(&self, context: &Context<'a>, id: &SeatId, seat: &DiskSeat) -> Option<DiskSeat> {
+        if !awaits_version(context, seat) {
+            return None;
+        }
         let newest = self.of(id).filter(|side| side.kind == Kind::PerBoot).max_by_key(|side| (side.sequence, side.place))?;
         let mut instead = seat.clone();
-        let is_awaited = |disk: &SeatDisk| context.ready(&DiskId::version(&disk.image, &disk.version)).is_none();
-        for disk in instead.disks.iter_mut().filter(|disk| is_own(seat, disk, Kind::PerBoot) && is_awaited(disk)) {
+        for disk in instead.disks.iter_mut().filter(|disk| is_awaited(context, seat, disk)) {
             let is_its = |id: &DiskId| image_of(id).is_some_and(|image| context.storage.image_now(image) == &disk.image);
             let (_, own) = newest.own.iter().find(|(id, _)| is_its(id))?;
             let version = own.marks.version.clone()?;
@@ -123,7 +125,7 @@ impl<'a> MachineSeen<'a> {
             }
             disk.version = version;
         }
-        (instead != *seat).then_some(instead)
+        Some(instead)
     }
 
     /// The sides of one seat.
@@ -338,6 +340,16 @@ impl<'a> SideSeen<'a> {
     pub fn is_kept(&self) -> bool {
         self.own.iter().any(|(_, disk)| disk.marks.reset.is_kept())
     }
+}
+
+/// Whether a disk that sides of boots have as their own waits for its version.
+fn is_awaited(context: &Context<'_>, seat: &DiskSeat, disk: &SeatDisk) -> bool {
+    is_own(seat, disk, Kind::PerBoot) && context.ready(&DiskId::version(&disk.image, &disk.version)).is_none()
+}
+
+/// Whether a further side of a seat waits for a version.
+pub(super) fn awaits_version(context: &Context<'_>, seat: &DiskSeat) -> bool {
+    seat.disks.iter().any(|disk| is_awaited(context, seat, disk))
 }
 
 /// Whether a disk of a seat is a side's own.

@@ -73,10 +73,10 @@ fn host(machine: &MachineName, seat: &BootMachine) -> String {
     let macs = seat.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let ip = seat.ip.map(|ip| format!(",{ip}")).unwrap_or_default();
     let set = format!(",set:barista-host-{machine}");
-    let tag = if seat.loader.is_some() || is_keyword(machine) { set } else { String::new() };
     if is_keyword(machine) {
-        return format!("dhcp-host={macs}{tag}{ip}\ndhcp-option=tag:barista-host-{machine},12,\"{machine}\"");
+        return format!("dhcp-host={macs}{set}{ip}\ndhcp-option=tag:barista-host-{machine},12,\"{machine}\"");
     }
+    let tag = if seat.loader.is_some() { set } else { String::new() };
     format!("dhcp-host={macs}{tag},{machine}{ip}")
 }
 

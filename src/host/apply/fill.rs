@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -163,9 +163,7 @@ fn claim(state: &Path, disk: &DiskId) -> Result<Flock<fs::File>, String> {
     fs::create_dir_all(state.join(LOCKS)).map_err(|error| failed(&error))?;
     let open = || {
         fs::set_permissions(state.join(LOCKS), fs::Permissions::from_mode(0o700))?;
-        // Whoever may open it may lock it, if only for reading.
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map(|()| file)
+        crate::host::lock::open_own(&path)
     };
     let file = open().map_err(|error| failed(&error))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| format!("{disk} is being filled by another process"))

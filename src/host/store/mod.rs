@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 /// A store of disks.
 pub trait Store: Send + Sync {
-    /// Finishes what a power cut interrupted between the store's own books and the kernel's. Then carries ops out in order, those of different changes at once where the store can; one outcome for each. A change's later ops
-    /// are skipped after one that failed.
+    /// Finishes what a power cut interrupted between the store's own books and the kernel's. Then carries ops out in order, those of
+    /// different changes at once where the store can; one outcome for each. A change's later ops are skipped after one that failed.
     fn perform(&self, ops: &[(ChangeId, DiskOp)], advance: &mut dyn FnMut(u64, u64)) -> Vec<Outcome>;
 
     /// The UUIDs of these disks as they are now; one that is not there is left out.

@@ -70,7 +70,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     fn is_awaited(&self, id: &SeatId) -> bool {
-        self.context.observation.waiting.get(self.machine).is_some_and(|waiting| waiting.images.contains_key(&id.image))
+        self.context.observation.is_awaited(self.machine, &id.image)
     }
 
     /// Makes a clean side; none where no letter is free.
