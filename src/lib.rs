@@ -3,13 +3,13 @@
 //! # The rooms
 //!
 //! ```text
-//! commit ──deploy──► Tree ──site──► Site ──desired──► Desired ──boot (pure half)──► BootTable ─┐
-//!                                                        │                                     │
-//! host ──host::observe──► Observation (observed) ────────┴──────────────► plan ◄───────────────┘
-//!                                                                           │
-//!                                     Plan: changes, gates, steps ◄─────────┘
-//!                                       │
-//!                                       └──host::apply──► LVM, LIO, <state>/boot/table.json ──► boot (serving half)
+//! commit ──deploy──► Tree ──site──► Site ──desired──► Desired ──boot──► BootTable ─┐
+//!                                                        │                          │
+//! host ──host::observe──► Observation (observed) ────────┴──► plan ◄────────────────┘
+//!                                                               │
+//!                                     Plan: changes, gates, steps
+//!                                                               │
+//!                                     host::apply ◄─────────────┘──► LVM, LIO, <state>/boot/table.json ──► serve
 //! ```
 //!
 //! | room | is | may use |
@@ -18,12 +18,15 @@
 //! | [`site`] | pure: text of a commit to [`site::Site`], or every finding at once | names |
 //! | [`desired`] | pure: every object that should exist, with its final name | site |
 //! | [`observed`] | pure: raw tool output and configfs listings to facts | names |
-//! | [`boot`], pure half | pure: scripts from templates, the boot table, the transcript | desired |
-//! | [`plan`] | pure: desired against observed; gates, order, operations, text | boot's pure half, observed |
+//! | [`boot`] | pure: scripts from templates, the boot table, loaders, what serving asks the agent | desired |
+//! | [`transcript`] | pure: what a machine did while booting, as events | boot |
+//! | [`plan`] | pure: desired against observed; gates, order, operations, text | boot, observed |
 //! | [`host`] | effects: a store (LVM) and an exporter (LIO) behind traits, observing, applying, the records of what was offered and ordered; fakes with the kernel's rules | plan |
-//! | [`boot`], serving half | effects: DHCP, TFTP and HTTP from the published table, and disks as the agent assigns them | boot's pure half |
+//! | [`serve`] | effects, no root: DHCP, TFTP and HTTP from the published table, and disks as the agent assigns them | boot, transcript |
 //! | [`deploy`] | effects: trees from commits and directories, the hooks; pure: which commit | site, `host::untrusted` |
-//! | [`agent`] | pure: the state machine; effects: its loop, what it knows of who is at work, the disks it gives to boots, the status document | host, deploy, serving half |
+//! | [`agent`] | pure: the state machine; effects: its loop, what it knows of who is at work, the disks it gives to boots, the status document | host, deploy, serve |
+//! | [`diagnose`] | what is wrong, said to people: a machine's boots explained, the doctor of the server | host, serve |
+//! | [`exchange`] | pure: the configuration of other boot servers | boot |
 //! | [`cli`] | one file per subcommand, errors with hints, output streams | everything |
 //!
 //! The edges are checked by a test that prints the offending line.
@@ -54,8 +57,12 @@ pub mod boot;
 pub mod cli;
 pub mod deploy;
 pub mod desired;
+pub mod diagnose;
+pub mod exchange;
 pub mod host;
 pub mod names;
 pub mod observed;
 pub mod plan;
+pub mod serve;
 pub mod site;
+pub mod transcript;

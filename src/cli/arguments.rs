@@ -1,7 +1,7 @@
 //! Arguments that several subcommands take.
 
 use super::{failure::Failure, source::Source};
-use crate::boot::serve::USUAL_RUN;
+use crate::serve::USUAL_RUN;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

@@ -10,17 +10,17 @@ use crate::agent::{
     repository::{examine, examine_records},
     status::Status,
 };
-use crate::boot::{
-    dhcp::probe::{Heard, probe},
-    table::BootNetwork,
-};
 use crate::deploy::repo::Repo;
-use crate::host::{
-    System,
-    doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
-};
 use crate::observed::Seen;
 use crate::plan::{self, Prepared};
+use crate::{
+    boot::table::BootNetwork,
+    serve::dhcp::probe::{Heard, probe},
+};
+use crate::{
+    diagnose::doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
+    host::System,
+};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,

@@ -7,14 +7,14 @@ use super::{
     output,
 };
 use crate::agent::occupancy;
-use crate::boot::{
-    explain::{self, Disk, Evidence, Initiator},
-    table::{self, BootTable},
-    transcript::{self, Transcript},
-};
 use crate::host::{self, SeatSeen, System, observe_seat};
 use crate::names::{MachineName, Mono};
 use crate::observed::{Seen, Target, occupancy::is_firmware};
+use crate::{
+    boot::table::{self, BootTable},
+    diagnose::explain::{self, Disk, Evidence, Initiator},
+    transcript::{self, Transcript},
+};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::{collections::BTreeMap, io, path::Path};

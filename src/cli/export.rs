@@ -5,7 +5,7 @@ use super::{
     failure::{Exit, Failure},
     output, source,
 };
-use crate::boot::export::{Dialect, Which, export};
+use crate::exchange::export::{Dialect, Which, export};
 use crate::plan;
 use clap::ValueEnum;
 

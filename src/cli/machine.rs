@@ -9,14 +9,14 @@ use super::{
     output,
 };
 use crate::agent::hardware;
-use crate::boot::{
-    explain::{UnknownMachine, unknown_machines},
-    transcript::Transcript,
-};
 use crate::deploy::directory;
 use crate::host::System;
 use crate::names::{ClientArch, MacAddr, MachineName};
 use crate::site::{self, Checked, Edit, EditError, Entry, Firmware, NewMachine, Site, Tree};
+use crate::{
+    diagnose::explain::{UnknownMachine, unknown_machines},
+    transcript::Transcript,
+};
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;

@@ -10,8 +10,8 @@ use super::{
     saved::SavedPlan,
 };
 use crate::agent::status::Status;
-use crate::boot::{explain::Explanation, table::BootTable, transcript::Transcript};
 use crate::plan::{Plan, Report};
+use crate::{boot::table::BootTable, diagnose::explain::Explanation, transcript::Transcript};
 use anyhow::Context as _;
 use schemars::schema_for;
 use serde_json::Value;

@@ -6,7 +6,7 @@ use super::{
     failure::{Exit, Failure},
 };
 use crate::agent::notify;
-use crate::boot::serve::{PrivilegeError, ServeOptions, drop_privileges, serve};
+use crate::serve::{PrivilegeError, ServeOptions, drop_privileges, serve};
 use std::future::Future;
 use tokio::sync::oneshot;
 
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 pub(super) async fn until(
     state: &StateArgument,
     run: &RunArgument,
-    opened: Option<oneshot::Sender<crate::boot::serve::Listening>>,
+    opened: Option<oneshot::Sender<crate::serve::Listening>>,
     stop: impl Future,
 ) -> Result<Exit, Failure> {
     let options = ServeOptions { run: run.run.clone(), ready: opened, ..ServeOptions::new(&state.state) };

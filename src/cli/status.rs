@@ -9,11 +9,11 @@ use super::{
 use crate::agent::converge::on_one_line;
 use crate::agent::presence;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
-use crate::boot::dhcp::alarm::find_mode_alarms;
-use crate::boot::explain::unknown_machines;
 use crate::boot::table::FixedTable;
+use crate::diagnose::explain::unknown_machines;
 use crate::host::read_transcript;
 use crate::observed::Seen;
+use crate::serve::dhcp::alarm::find_mode_alarms;
 use jiff::Timestamp;
 use std::{fmt::Write as _, path::Path};
 

@@ -5,7 +5,6 @@
 mod apply;
 pub mod commands;
 mod devices_file;
-pub mod doctor;
 mod durable;
 mod export;
 pub mod fake;

@@ -3,8 +3,8 @@
 //! **Invariant:** the file is another user's, so it is opened and cleaned as [`untrusted`](super::untrusted) does.
 
 use super::untrusted::{clean, read_untrusted_json};
-use crate::boot::transcript::{PATH, Transcript};
 use crate::observed::Seen;
+use crate::transcript::{PATH, Transcript};
 use std::path::Path;
 
 /// The most machines with the most events that `serve` keeps of each take less than half of this.

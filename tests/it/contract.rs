@@ -1,9 +1,9 @@
 //! What configfs and LIO refuse and allow, asked of the fake and of the real kernel alike.
 
-use super::host_ground::{Ground, PREFIX, on_each_host};
+use crate::host_ground::{Ground, PREFIX, on_each_host};
 use nix::errno::Errno::{self, *};
 
-use super::host_ground::errno;
+use crate::host_ground::errno;
 
 /// Does each thing in turn and compares the errno.
 #[track_caller]

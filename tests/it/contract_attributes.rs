@@ -1,6 +1,6 @@
 //! What a new object says of itself, and how it comes to say so again, asked of the fake and of the real kernel alike.
 
-use super::host_ground::{Ground, PREFIX, errno, on_each_host};
+use crate::host_ground::{Ground, PREFIX, errno, on_each_host};
 use barista::observed::lio_attributes::{
     ACL_ATTRIBUTES, Attribute, BACKSTORE_ATTRIBUTES, LUN_ATTRIBUTES, PutBack, TPG_ATTRIBUTES, drift, paths,
 };

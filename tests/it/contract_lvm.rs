@@ -1,6 +1,6 @@
 //! What LVM refuses and allows, asked of the fake and of the real tools alike.
 
-use super::host_ground::{Ground, POOL, VG, on_each_host};
+use crate::host_ground::{Ground, POOL, VG, on_each_host};
 use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Fills, Silent, apply};
 use barista::names::{Bytes, DiskId, Handle, Percent};
 use barista::observed::{LV_FIELDS, LvKind, VG_FIELDS, parse_lvs, parse_vg};

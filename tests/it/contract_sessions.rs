@@ -1,6 +1,6 @@
 //! What a live session sees and survives, asked of the fake and of the real kernel with open-iscsi over loopback.
 
-use super::host_ground::{Ground, PREFIX, errno, on_each_host};
+use crate::host_ground::{Ground, PREFIX, errno, on_each_host};
 use barista::observed::{Session, parse_session};
 use nix::errno::Errno::EBUSY;
 use std::{

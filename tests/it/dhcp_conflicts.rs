@@ -3,12 +3,10 @@
 use crate::dhcp_wires::{Wires, lan, room};
 use crate::serve::PC01;
 use barista::{
-    boot::{
-        dhcp::alarm::{ModeAlarm, find_mode_alarms},
-        table::{self, BootTable},
-        transcript::{ServerKind, ServerSeen},
-    },
+    boot::table::{self, BootTable},
+    serve::dhcp::alarm::{ModeAlarm, find_mode_alarms},
     site::NetworkMode,
+    transcript::{ServerKind, ServerSeen},
 };
 use std::net::Ipv4Addr;
 

@@ -6,11 +6,9 @@
 use crate::netns::{run, skipped, until_carries};
 use crate::serve::{DEADLINE, RUN, publish, table};
 use barista::{
-    boot::{
-        table::{BootNetwork, BootTable},
-        transcript::{self, MachineTranscript, Transcript},
-    },
+    boot::table::{BootNetwork, BootTable},
     site::NetworkMode,
+    transcript::{self, MachineTranscript, Transcript},
 };
 use std::{
     fs,

@@ -14,22 +14,38 @@ const EDGES: &[(&str, &[&str])] = &[
     ("observed", &["names"]),
     ("boot::table", &["names", "desired"]),
     ("boot::assignment", &["names"]),
-    ("boot::transcript", &["names", "boot::assignment"]),
+    ("transcript", &["names", "boot::assignment"]),
     ("desired", &["names", "site"]),
-    // The pure half of boot: what the plan compares and publishes.
-    ("boot::chap", &["names", "boot::table"]),
-    ("boot::ipxe", &["names", "desired", "boot::table", "boot::chap", "boot::assignment"]),
-    ("boot::compile", &["names", "desired", "boot::table", "boot::ipxe"]),
-    ("boot::compute_table", &[]),
-    ("plan", &["names", "site", "desired", "observed", "boot::table", "boot::transcript", "boot::ipxe", "boot::compute_table"]),
+    // What the plan compares and publishes.
+    ("boot", &["names", "desired", "boot"]),
+    ("plan", &["names", "site", "desired", "observed", "boot", "transcript"]),
     // The one function that opens what others may write; repositories are such too.
     ("host::untrusted", &["observed"]),
-    ("host", &["names", "site", "desired", "observed", "plan", "boot::table", "boot::transcript", "boot::chap"]),
-    // The serving half stands above the boot table alone: no packet parser knows of plans or the host.
-    ("boot", &["names", "desired", "boot"]),
+    ("host", &["names", "site", "desired", "observed", "plan", "boot", "transcript"]),
+    // Serving stands above the boot table alone: no packet parser knows of plans or the host.
+    ("serve", &["names", "desired", "boot", "transcript"]),
     ("deploy", &["names", "site", "observed", "host::untrusted"]),
-    ("agent", &["names", "site", "desired", "observed", "plan", "host", "boot", "deploy"]),
-    ("cli", &["names", "site", "desired", "observed", "plan", "host", "boot", "deploy", "agent"]),
+    ("agent", &["names", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript", "deploy"]),
+    ("diagnose", &["names", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript"]),
+    ("exchange", &["names", "desired", "boot"]),
+    (
+        "cli",
+        &[
+            "names",
+            "site",
+            "desired",
+            "observed",
+            "plan",
+            "host",
+            "boot",
+            "serve",
+            "transcript",
+            "deploy",
+            "agent",
+            "diagnose",
+            "exchange",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 
@@ -78,7 +94,7 @@ fn every_module_opens_with_what_it_is_for() {
 
 #[test]
 fn the_reader_of_use_lines_finds_every_form() {
-    let text = "use crate::{\n    names::{MacAddr, Iqn},\n    plan,\n};\nuse crate::boot::table::BootTable;\n//! crate::cli\nlet x = crate::host::apply();\npub(crate) use a;\nuse crate::boot::{table::BootTable, serve};\n";
+    let text = "use crate::{\n    names::{MacAddr, Iqn},\n    plan,\n};\nuse crate::boot::table::BootTable;\n//! crate::cli\nlet x = crate::host::apply();\npub(crate) use a;\nuse crate::boot::{table::BootTable, chap};\n";
     let found: Vec<String> = uses(text).into_iter().map(|(line, path)| format!("{line} {path}")).collect();
     assert_eq!(
         found,
@@ -89,12 +105,12 @@ fn the_reader_of_use_lines_finds_every_form() {
             "5 boot::table::BootTable",
             "7 host::apply",
             "9 boot::table::BootTable",
-            "9 boot::serve"
+            "9 boot::chap"
         ]
     );
     assert_eq!(room_of_path("boot::table::BootTable"), "boot::table");
-    assert_eq!(room_of_path("boot::serve"), "boot");
-    assert!(allowed("plan", "boot::table", "boot::table::BootTable") && !allowed("plan", "boot", "boot::serve"));
+    assert_eq!(room_of_path("boot::chap"), "boot");
+    assert!(allowed("plan", "boot::table", "boot::table::BootTable") && !allowed("plan", "serve", "serve::Served"));
 }
 
 fn allowed(room: &str, used_room: &str, used: &str) -> bool {

@@ -1,8 +1,8 @@
 //! The service as a whole, on loopback: what it waits for, what it swaps, what it keeps.
 
-use barista::boot::{
+use barista::{
+    boot::table::{BootTable, PATH},
     serve::{Listening, ServeError, ServeOptions, serve},
-    table::{BootTable, PATH},
     transcript::{self, EventKind, Transcript},
 };
 use std::{

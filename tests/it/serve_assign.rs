@@ -7,9 +7,11 @@ use crate::{
     serve_http::{ask, get},
     serve_http_limits::connect_from,
 };
-use barista::boot::{
-    assignment::{Answer, Assignment, Detail, Generation, LONGEST, RefusalCode, Request, SOCKET, WaitCode},
-    table::{BootTable, PATH},
+use barista::{
+    boot::{
+        assignment::{Answer, Assignment, Detail, Generation, LONGEST, RefusalCode, Request, SOCKET, WaitCode},
+        table::{BootTable, PATH},
+    },
     transcript::EventKind,
 };
 use std::{

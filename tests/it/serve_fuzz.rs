@@ -5,7 +5,9 @@
 use crate::netns::hex;
 use crate::serve::table;
 use barista::{
-    boot::{
+    boot::{loaders::Loaders, table::BootTable},
+    names::MacAddr,
+    serve::{
         dhcp::{
             arp::parse_claim,
             chained::Chained,
@@ -18,14 +20,11 @@ use barista::{
             router::parse_solicitation,
         },
         http::route::{Route, route},
-        loaders::Loaders,
-        table::BootTable,
         tftp::{
             request::{Opening, parse_opening},
             session::{Next, Session, Step},
         },
     },
-    names::MacAddr,
     site::NetworkMode,
 };
 use hyper::{Method, body::Bytes};

@@ -5,13 +5,11 @@
 use crate::netns::{Pair, Service, run, skipped, udhcpc};
 use crate::serve::{DEADLINE, publish, table};
 use barista::{
-    boot::{
-        serve::{ServeOptions, serve},
-        table::BootTable,
-        transcript::{self, Asker, DhcpAnswer, DhcpMessage, EventKind, Transcript},
-    },
+    boot::table::BootTable,
     names::{ClientArch, MacAddr},
+    serve::{ServeOptions, serve},
     site::NetworkMode,
+    transcript::{self, Asker, DhcpAnswer, DhcpMessage, EventKind, Transcript},
 };
 use std::{
     collections::BTreeMap,

@@ -1,12 +1,12 @@
 //! Disks that every boot of a seat has: kept, or until their image is updated.
 
-use super::super::draft::{Intent, Work};
-use super::super::view::{Kind, MachineSeen, SideSeen, State, is_clone, stamp, stamp_text};
-use super::super::{Action, DiskOp, Disruption, Hold, PortalGroup, Reason, Subject};
 use super::{LETTERS, Planner, describe, text_of};
 use crate::desired::{DiskSeat, Reset, SeatDisk, SeatId};
 use crate::names::{DiskId, Lun, Mark};
 use crate::observed::{Boot, Disk, Stamp};
+use crate::plan::draft::{Intent, Work};
+use crate::plan::view::{Kind, MachineSeen, SideSeen, State, is_clone, stamp, stamp_text};
+use crate::plan::{Action, DiskOp, Disruption, Hold, PortalGroup, Reason, Subject};
 use crate::site::Consent;
 
 impl<'p, 'a> Planner<'p, 'a> {

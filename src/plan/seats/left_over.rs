@@ -1,14 +1,14 @@
 //! What is left over: disks that no seat lists, targets without disks.
 
-use super::super::Sign;
-use super::super::draft::{Intent, Work};
-use super::super::exports::Owner;
-use super::super::view::{SideSeen, is_clone};
-use super::super::{Action, Disruption, Hold, Proof, Reason, Subject};
 use super::{Planner, rename_ops, retag};
 use crate::desired::{DiskSeat, SeatId};
 use crate::names::DiskId;
 use crate::observed::{Disk, Naming};
+use crate::plan::Sign;
+use crate::plan::draft::{Intent, Work};
+use crate::plan::exports::Owner;
+use crate::plan::view::{SideSeen, is_clone};
+use crate::plan::{Action, Disruption, Hold, Proof, Reason, Subject};
 use crate::site::Consent;
 
 impl<'p, 'a> Planner<'p, 'a> {

@@ -1,12 +1,12 @@
 //! Sides that are made for one boot: one that is clean for the next, and what becomes of those of other versions.
 
-use super::super::draft::{Intent, Work};
-use super::super::target::Shape;
-use super::super::view::{Kind, Need, SideSeen, State, is_own};
-use super::super::{Action, PortalGroup, Reason, Subject};
 use super::{LETTERS, Planner, describe, differs};
 use crate::desired::{DiskSeat, SeatDisk, SeatId};
 use crate::names::{DiskId, Lun, Side};
+use crate::plan::draft::{Intent, Work};
+use crate::plan::target::Shape;
+use crate::plan::view::{Kind, Need, SideSeen, State, is_own};
+use crate::plan::{Action, PortalGroup, Reason, Subject};
 
 impl<'p, 'a> Planner<'p, 'a> {
     /// Sees to it that a seat has one clean side for its next boot, and that clean sides of other versions go once it has.

@@ -1,16 +1,16 @@
 //! Sides that are there: shown, renamed, altered, removed once it is proven that nobody works on them.
 
-use super::super::Standing;
-use super::super::draft::{Intent, Work};
-use super::super::exports::Owner;
-use super::super::exports::{Fit, fit};
-use super::super::target::{Shape, shape_of};
-use super::super::view::{Kind, Need, SideSeen, State, image_of};
-use super::super::{Action, DiskOp, Disruption, ExportOp, Hold, PortalGroup, Proof, Reason, Subject};
 use super::{Planner, differs, rename_ops, retag, rounded};
 use crate::desired::DiskSeat;
 use crate::names::{DiskId, Handle};
 use crate::observed::{Naming, Seen};
+use crate::plan::Standing;
+use crate::plan::draft::{Intent, Work};
+use crate::plan::exports::Owner;
+use crate::plan::exports::{Fit, fit};
+use crate::plan::target::{Shape, shape_of};
+use crate::plan::view::{Kind, Need, SideSeen, State, image_of};
+use crate::plan::{Action, DiskOp, Disruption, ExportOp, Hold, PortalGroup, Proof, Reason, Subject};
 use crate::site::Consent;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Request paths at the door of HTTP.
 #![no_main]
 
-use barista::boot::http::route::{Route, boot_query, route};
+use barista::serve::http::route::{Route, boot_query, route};
 use hyper::Method;
 use libfuzzer_sys::fuzz_target;
 

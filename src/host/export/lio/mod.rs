@@ -315,7 +315,7 @@ pub(crate) fn make_backstores(system: &System, plan: &TargetPlan) -> Result<(), 
 
 fn perform(system: &System, ops: Vec<ConfigFsOp>) -> Result<(), String> {
     let mut outcome = Ok(());
-    let mut worker = Worker::new(system.configfs.clone(), super::super::CONFIGFS_DEADLINE);
+    let mut worker = Worker::new(system.configfs.clone(), crate::host::CONFIGFS_DEADLINE);
     worker.perform_all(vec![ops], |_, result| outcome = result);
     outcome.map_err(|outcome| match outcome {
         Outcome::Failed(error) | Outcome::Stuck(error) | Outcome::Skipped(error) => error,

@@ -1,0 +1,297 @@
+//! The desk all doors lead to: it asks the pure half, keeps the leases, and writes down what happened.
+//!
+//! **Invariant:** decides nothing itself; a lease changes only as a decision or a conflict says. EFFECTS: the clock, the transcript.
+#![expect(clippy::disallowed_methods, reason = "effect room: the clock")]
+
+use super::{
+    allocate::Allocation,
+    arp::Claim,
+    boot_info::BootInfo,
+    chained::Chained,
+    classify::Client,
+    decide::{Answer, Arrival, Decision, Door, IgnoreReason, Note, Offering, decide},
+    describe::{address_seen, describe, event_kind, is_worth_recording, offer_to_a_boot, service},
+    leases::{LeaseChange, Leases},
+    packet::{MessageKind, Request, parse},
+    reply::Reply,
+    rival::Heard,
+    router::Waiting,
+    socket::{Datagram, Socket},
+    squatters::{Conflict, Squatters},
+};
+use crate::{
+    boot::table::{BootNetwork, BootTable, FixedTable},
+    desired::NetworkMode,
+    names::{MacAddr, NetworkName},
+    serve::{Boots, Happening, Recorder, Served},
+    transcript::{self, EventKind, SERVERS_KEPT, ServerKind},
+};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+};
+
+/// The operator is warned of the same server again after this.
+const WARNED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a request leads to.
+pub(super) struct Told {
+    /// What the client is told.
+    pub reply: Option<Reply>,
+    /// What changes in the leases.
+    pub change: Option<LeaseChange>,
+    /// An address to ask after, once the reply has left.
+    pub probe: Option<Ipv4Addr>,
+}
+
+/// Whoever owns the leases.
+pub(super) struct Desk {
+    leases: Leases,
+    squatters: Squatters,
+    chained: Chained,
+    waiting: Waiting,
+    recorder: Arc<Recorder>,
+    boots: Arc<Boots>,
+    /// Other servers, and when the operator was last warned of each.
+    warned: BTreeMap<Ipv4Addr, Timestamp>,
+}
+
+impl Desk {
+    /// A desk with these leases.
+    pub fn new(leases: Leases, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
+        Self {
+            leases,
+            squatters: Squatters::default(),
+            chained: Chained::default(),
+            waiting: Waiting::default(),
+            recorder,
+            boots,
+            warned: BTreeMap::new(),
+        }
+    }
+
+    /// The leases as they are.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Answers a request.
+    pub fn answer(&mut self, socket: &Socket, datagram: &Datagram, served: &Served) -> Told {
+        let request = match parse(&datagram.bytes) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::debug!(interface = socket.interface, source = %datagram.source, %error, "no DHCP request");
+                return Told { reply: None, change: None, probe: None };
+            }
+        };
+        let addresses = socket.addresses();
+        let arrival = Arrival {
+            interface: &socket.interface,
+            addresses: &addresses,
+            destination: datagram.destination,
+            source: datagram.source,
+            door: socket.door,
+        };
+        let offering = Offering { table: &served.table, loaders: &served.loaders, chained: &self.chained };
+        let now = Timestamp::now();
+        let decision = decide(&request, &arrival, offering, &self.leases, now);
+        if let Some(change) = decision.change {
+            self.leases.apply(change);
+        }
+        self.record(&request, &decision, socket, &served.table);
+        if let Some(offer) = offer_to_a_boot(&request, &decision) {
+            let address = Some(offer.yiaddr).filter(|ip| !ip.is_unspecified());
+            self.boots.note_discover(&served.table, request.mac, address);
+        }
+        let probe = match (&decision.answer, decision.change, decision.client, request.giaddr) {
+            // Beside the offer, of an address that is new to a client which is in no hurry; a boot relies on what the walk
+            // through the range has shown.
+            (Answer::Offer(reply), Some(LeaseChange::Offer { .. }), Client::Plain, None) => {
+                Some(reply.yiaddr).filter(|ip| served.table.machine(request.mac).and_then(|(_, machine)| machine.ip) != Some(*ip))
+            }
+            _ => None,
+        };
+        let reply = match decision.answer {
+            Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) => Some(reply),
+            Answer::Noted(_) | Answer::Ignore(_) => None,
+        };
+        match &reply {
+            Some(Reply { boot: Some(BootInfo::Script(_)), .. }) => self.waiting.note(request.mac, now),
+            Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) => {
+                self.waiting.note(request.mac, now);
+                self.chained.note(request.mac, request.xid, now);
+            }
+            _ => {}
+        }
+        Told { reply, change: decision.change, probe }
+    }
+
+    fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &FixedTable) {
+        let (interface, mac) = (&socket.interface, request.mac);
+        if request.kind == MessageKind::Discover && request.giaddr.is_none() && decision.client != Client::Plain {
+            self.recorder.record_question(interface);
+        }
+        if let (Answer::Ignore(IgnoreReason::OtherServer(server)), MessageKind::Request, Door::Dhcp) =
+            (&decision.answer, request.kind, socket.door)
+            && !self.is_door_of_ours(socket, *server, table)
+        {
+            self.record_server(*server, ServerKind::Dhcp, socket, table, format!("{mac} took its address of server {server}"));
+        }
+        let what = describe(request, decision);
+        if !is_worth_recording(decision) {
+            tracing::debug!(%mac, interface, "{what}");
+            return;
+        }
+        if let Answer::Noted(Note::DeclinedReservation(_)) = decision.answer {
+            tracing::warn!(%mac, interface, "{what}");
+        }
+        let service = service(&decision.answer, socket.door);
+        let kind = event_kind(request, decision);
+        // Whoever says that a reserved address is its own is not believed.
+        let is_own =
+            |ip: &Ipv4Addr| !table.is_reserved(*ip) || table.machine(mac).is_some_and(|(_, machine)| machine.ip == Some(*ip));
+        let address = address_seen(request, decision).filter(is_own);
+        self.recorder.record(mac, source(request, socket), address, Happening { service, kind, what });
+    }
+
+    /// Whether a machine's iPXE has just been told what to boot, and may be looking for an IPv6 router first.
+    pub fn is_waiting(&self, mac: MacAddr) -> bool {
+        self.waiting.contains(mac, Timestamp::now())
+    }
+
+    /// Takes note of somebody who says that an address is its own.
+    pub fn overhear_claim(&mut self, socket: &Socket, claim: Claim, served: &Served) -> Option<LeaseChange> {
+        if socket.is_own(claim.mac) {
+            return None;
+        }
+        let now = Timestamp::now();
+        let addresses = socket.addresses();
+        let arrival = arrival(socket, &addresses);
+        let (_, network) = our_networks(&served.table, &arrival).find(|(_, network)| network.subnet.contains(&claim.ip))?;
+        let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
+        let conflict = self.squatters.judge(claim, &allocation)?;
+        tracing::warn!(interface = socket.interface, "{conflict}");
+        self.recorder.record(conflict.concerns(), on(socket), None, overheard_as(conflict.to_string()));
+        let change = Conflict::change(conflict, now)?;
+        self.leases.apply(change);
+        Some(change)
+    }
+
+    /// Takes note of what another server said.
+    pub fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &FixedTable) {
+        if socket.addresses().contains(&heard.server) || self.is_door_of_ours(socket, heard.server, table) {
+            return;
+        }
+        self.record_server(heard.server, heard.kind(), socket, table, heard.to_string());
+        // Beside a router's DHCP its every word to every telephone is nothing to write down.
+        if table.machine(heard.client).is_some() || find_mode(table, &socket.interface) == Some(NetworkMode::Server) {
+            self.recorder.record(heard.client, on(socket), None, overheard_as(heard.to_string()));
+        }
+    }
+
+    /// Whether it is another door of this service that speaks here, which is said as what it is: no rival, but two interfaces on one
+    /// wire, where a machine takes an address of whichever door answers first.
+    fn is_door_of_ours(&mut self, socket: &Socket, server: Ipv4Addr, table: &BootTable) -> bool {
+        let answers_on = |other: &String| find_mode(table, other).is_some_and(|mode| mode != NetworkMode::Off);
+        let Some(other) = socket.elsewhere(server).filter(answers_on) else { return false };
+        if self.is_time_to_warn(server) {
+            let interface = &socket.interface;
+            tracing::warn!(
+                interface,
+                other,
+                "two interfaces of this server are on one wire, and machines there hear both networks"
+            );
+        }
+        true
+    }
+
+    /// Whether the operator has not been warned of a server for a while.
+    fn is_time_to_warn(&mut self, server: Ipv4Addr) -> bool {
+        let now = Timestamp::now();
+        self.warned.retain(|_, warned| *warned + WARNED_FOR > now);
+        let is_new = !self.warned.contains_key(&server) && self.warned.len() < SERVERS_KEPT;
+        if is_new {
+            self.warned.insert(server, now);
+        }
+        is_new
+    }
+
+    fn record_server(&mut self, server: Ipv4Addr, kind: ServerKind, socket: &Socket, table: &BootTable, what: String) {
+        let interface = &socket.interface;
+        self.recorder.record_server(server, kind, interface, what.clone());
+        let is_wrong = kind == ServerKind::Dhcp && find_mode(table, interface) == Some(NetworkMode::Server);
+        if is_wrong && self.is_time_to_warn(server) {
+            tracing::warn!(interface, %server, "another DHCP server answers here, and machines may take its word for ours: {what}");
+        }
+    }
+
+    /// The next free addresses of this wire that are asked after by ARP.
+    pub fn ask_after(&mut self, socket: &Socket, served: &Served) -> Vec<Ipv4Addr> {
+        if socket.door != Door::Dhcp {
+            return Vec::new();
+        }
+        let now = Timestamp::now();
+        let addresses = socket.addresses();
+        let arrival = arrival(socket, &addresses);
+        // Nobody's card: only what is free for whoever comes is asked after.
+        let Ok(nobody) = MacAddr::from_octets([2, 0, 0, 0, 0, 0]) else { return Vec::new() };
+        let mut asked = Vec::new();
+        for (name, network) in our_networks(&served.table, &arrival) {
+            let allocation = allocation(&served.table, network, &arrival, &self.leases, nobody, now);
+            asked.extend(
+                self.squatters.next(name, network, |ip| self.leases.live(ip, now).is_none() && allocation.is_dynamic(ip)),
+            );
+        }
+        asked
+    }
+}
+
+/// The networks of a wire whose addresses are ours to give; behind a relay nobody hears our ARP.
+fn our_networks<'a>(table: &'a BootTable, arrival: &Arrival<'a>) -> impl Iterator<Item = (&'a NetworkName, &'a BootNetwork)> {
+    let (interface, addresses) = (arrival.interface, arrival.addresses);
+    table.networks.iter().filter(move |(_, network)| {
+        let is_near = addresses.iter().any(|ip| network.subnet.contains(ip));
+        network.mode == NetworkMode::Server && network.interface == interface && is_near
+    })
+}
+
+fn arrival<'a>(socket: &'a Socket, addresses: &'a [Ipv4Addr]) -> Arrival<'a> {
+    let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+    Arrival { interface: &socket.interface, addresses, destination: Ipv4Addr::BROADCAST, source, door: socket.door }
+}
+
+fn allocation<'a>(
+    table: &'a FixedTable,
+    network: &'a BootNetwork,
+    arrival: &'a Arrival<'a>,
+    leases: &'a Leases,
+    mac: MacAddr,
+    now: Timestamp,
+) -> Allocation<'a> {
+    Allocation { table, network, arrival, leases, client: Client::Plain, mac, now }
+}
+
+/// How we take part on an interface: as the server where any of its networks is ours to give.
+fn find_mode(table: &BootTable, interface: &str) -> Option<NetworkMode> {
+    let modes = table.networks.values().filter(|network| network.interface == interface).map(|network| network.mode);
+    modes.fold(None, |found, mode| match (found, mode) {
+        (Some(NetworkMode::Server), _) | (_, NetworkMode::Server) => Some(NetworkMode::Server),
+        (found, mode) => found.or(Some(mode)),
+    })
+}
+
+/// Where a request was heard.
+fn source(request: &Request, socket: &Socket) -> transcript::Source {
+    request.giaddr.map_or_else(|| on(socket), transcript::Source::Relay)
+}
+
+fn on(socket: &Socket) -> transcript::Source {
+    transcript::Source::Interface(socket.interface.clone())
+}
+
+/// What was not said to us tells nothing of how far a boot came.
+fn overheard_as(what: String) -> Happening {
+    Happening { service: "dhcp", kind: EventKind::Other, what }
+}

@@ -1,0 +1,177 @@
+//! The DHCP loop: datagrams in, decisions made one after the other, leases on disk, replies out.
+//!
+//! **Invariant:** one task owns the leases, and no acknowledgement of a lease leaves before its line is on disk. EFFECTS.
+#![expect(clippy::disallowed_methods, reason = "effect room: the DHCP loop and its journal's thread")]
+
+use super::{
+    desk::{Desk, Told},
+    doors::{Incoming, What},
+    ear::Overheard,
+    journal::{Journal, Opened},
+    leases::{LeaseChange, Leases},
+    reply::Reply,
+    socket::{Socket, Sound},
+};
+use crate::serve::{Boots, Recorder, Served};
+use std::{
+    future::pending,
+    io,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
+};
+
+/// Requests decided in one go, and acknowledgements that are worth a sync at once: a longer burst of them would overrun the
+/// receive buffer of a relay.
+const BATCH: usize = 64;
+/// Requests that may wait, for the desk or for the disk; beyond it they are dropped in the kernel, and their ROMs ask again.
+pub const BACKLOG: usize = 1024;
+
+/// The least time between two syncs of the journal: under load many acknowledgements share one, and a machine that asks by itself
+/// waits for none but its own.
+const BETWEEN_SYNCS: Duration = Duration::from_millis(5);
+
+/// An acknowledgement, and the table it was decided by.
+struct Promise {
+    socket: Arc<Socket>,
+    reply: Reply,
+    served: Arc<Served>,
+}
+
+/// What waits for the disk.
+#[derive(Default)]
+struct Held {
+    promises: Vec<Promise>,
+    changes: Vec<LeaseChange>,
+}
+
+/// A sync that is under way, and what leaves when it has succeeded.
+struct Writing {
+    promises: Vec<Promise>,
+    done: JoinHandle<io::Result<()>>,
+}
+
+/// Answers until all doors are closed.
+pub async fn serve_dhcp(
+    mut incoming: mpsc::Receiver<Incoming>,
+    served: watch::Receiver<Arc<Served>>,
+    recorder: Arc<Recorder>,
+    boots: Arc<Boots>,
+    opened: Opened,
+) {
+    let Opened { journal, leases, .. } = opened;
+    let journal = Arc::new(Mutex::new(journal));
+    let mut desk = Desk::new(leases, recorder, boots);
+    let mut batch = Vec::with_capacity(BATCH);
+    let (mut held, mut writing) = (Held::default(), None);
+    let mut next_sync = pin!(sleep_until(Instant::now()));
+    let mut is_closed = false;
+    loop {
+        let waits_for_disk = writing.is_none() && !held.changes.is_empty();
+        if waits_for_disk && (is_closed || held.changes.len() >= BATCH || next_sync.deadline() <= Instant::now()) {
+            writing = Some(write(&journal, std::mem::take(&mut held), desk.leases()));
+            continue;
+        }
+        if is_closed && writing.is_none() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            (promises, written) = ended(&mut writing) => {
+                keep(promises, &written);
+                next_sync.as_mut().reset(Instant::now() + BETWEEN_SYNCS);
+            }
+            () = next_sync.as_mut(), if waits_for_disk => {}
+            // What comes while the disk is at work is decided meanwhile, as far as it may wait for the next sync.
+            heard = incoming.recv_many(&mut batch, BATCH), if !is_closed && held.changes.len() < BACKLOG => {
+                is_closed = heard == 0;
+                // One table for the whole batch, and each answer from one table alone.
+                let served = served.borrow().clone();
+                batch.drain(..).for_each(|incoming| answer(&mut desk, incoming, &served, &mut held));
+            }
+        }
+    }
+}
+
+/// Answers what came; what must be on disk before its answer leaves is held.
+fn answer(desk: &mut Desk, Incoming { socket, what }: Incoming, served: &Arc<Served>, held: &mut Held) {
+    let change = match what {
+        What::Heard(Sound::Datagram(datagram)) => {
+            let Told { reply, change, probe } = desk.answer(&socket, &datagram, served);
+            match (reply, change) {
+                (Some(reply), Some(change)) if change.is_durable() => {
+                    held.promises.push(Promise { socket, reply, served: served.clone() });
+                }
+                // An offer promises nothing that the disk must know.
+                (Some(reply), _) => {
+                    send(&socket, &reply);
+                    probe.into_iter().for_each(|ip| socket.probe(ip));
+                }
+                (None, _) => {}
+            }
+            change
+        }
+        What::Heard(Sound::Overheard(Overheard::Solicitation(solicitation))) => {
+            if desk.is_waiting(solicitation.mac) {
+                socket.end_router_search(&solicitation);
+            }
+            None
+        }
+        What::Heard(Sound::Overheard(Overheard::Reply(heard))) => {
+            desk.overhear_reply(&socket, heard, &served.table);
+            None
+        }
+        What::Heard(Sound::Overheard(Overheard::Claim(claim))) => desk.overhear_claim(&socket, claim, served),
+        What::Reminder => {
+            desk.ask_after(&socket, served).into_iter().for_each(|ip| socket.probe(ip));
+            None
+        }
+    };
+    held.changes.extend(change.filter(|change| change.is_durable()));
+}
+
+/// Sends what is on disk now. What could not be written is not acknowledged, but for what the table itself keeps.
+fn keep(promises: Vec<Promise>, written: &io::Result<()>) {
+    for Promise { socket, reply, served } in promises {
+        if written.is_ok() || is_reservation(&reply, &served) {
+            send(&socket, &reply);
+        }
+    }
+}
+
+fn send(socket: &Socket, reply: &Reply) {
+    if let Err(error) = socket.send(reply) {
+        tracing::warn!(interface = socket.interface, mac = %reply.mac, %error, "a DHCP reply could not be sent");
+    }
+}
+
+/// Begins to write changes to the journal, off the loop's thread.
+fn write(journal: &Arc<Mutex<Journal>>, Held { promises, changes }: Held, leases: &Leases) -> Writing {
+    let whole = lock(journal).must_be_rewritten(leases).then(|| leases.clone());
+    let journal = journal.clone();
+    let done = spawn_blocking(move || lock(&journal).write(&changes, whole.as_ref()));
+    Writing { promises, done }
+}
+
+/// Waits for the end of a write; for ever, where there is none.
+async fn ended(writing: &mut Option<Writing>) -> (Vec<Promise>, io::Result<()>) {
+    let Some(Writing { done, .. }) = writing else { return pending().await };
+    let written = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).inspect_err(|error| {
+        tracing::error!(%error, "the lease journal cannot be written; only reserved addresses are acknowledged");
+    });
+    (writing.take().map(|writing| writing.promises).unwrap_or_default(), written)
+}
+
+fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+    journal.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A reservation stands in the table: it needs no journal to survive.
+fn is_reservation(reply: &Reply, served: &Served) -> bool {
+    served.table.machine(reply.mac).is_some_and(|(_, machine)| machine.ip == Some(reply.yiaddr))
+}

@@ -1,0 +1,325 @@
+//! The TFTP loop: one thread, one socket that hears requests, one socket for each transfer.
+//!
+//! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address; the caps are
+//! silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a thread; decides nothing.
+#![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets, their clock and their thread")]
+
+use super::{
+    request::{Opening, ReadRequest, Refusal, parse_opening},
+    session::Outcome,
+    texts::Texts,
+    transfer::{Buffers, Transfer},
+};
+use crate::{
+    serve::{Happening, LONGEST_NAME, Recorder, Served, shown},
+    transcript::EventKind,
+};
+use hyper::body::Bytes;
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+    },
+    io::Errno,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{oneshot, watch};
+
+/// Transfers at once: a room of 200 machines with some that asked twice, and descriptors to spare.
+const MOST_TRANSFERS: usize = 512;
+/// Transfers at once for one address: a ROM has one, a test bench behind one address a few.
+const MOST_FOR_ONE: usize = 16;
+/// Time for running transfers to end when the service stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// A request that came while the same machine's last transfer was ending is good for this long.
+const FRESH: Duration = Duration::from_secs(1);
+/// Sockets that are looked after between two looks at all of them.
+const EVENTS: usize = 256;
+/// Requests that are taken between two looks at the transfers.
+const REQUESTS: usize = 64;
+
+/// What an event is about: these two, and from `FIRST_TRANSFER` on a transfer.
+const DOOR: u64 = 0;
+const STOP: u64 = 1;
+const FIRST_TRANSFER: u64 = 2;
+
+/// Answers until told to stop, then lets running transfers end.
+///
+/// The socket is bound to one address: a transfer's own socket takes it over, for ROMs drop an answer from another.
+pub async fn serve_tftp(
+    socket: UdpSocket,
+    served: watch::Receiver<Arc<Served>>,
+    recorder: Arc<Recorder>,
+    stop: oneshot::Receiver<()>,
+) {
+    let (ended, mut end) = oneshot::channel::<()>();
+    let started = io::pipe().and_then(|(stopped, stopping)| {
+        let mut transfers = Transfers::new(socket, &stopped, served, recorder)?;
+        let work = move || {
+            if let Err(error) = transfers.run(&stopped) {
+                tracing::error!(%error, "the TFTP service ended");
+            }
+            drop(ended);
+        };
+        // A loop of its own makes two system calls for a block, where a task of the runtime makes three and changes threads.
+        thread::Builder::new().name("tftp".to_owned()).spawn(work)?;
+        Ok(stopping)
+    });
+    let stopping = match started {
+        Ok(stopping) => stopping,
+        Err(error) => return tracing::error!(%error, "the TFTP service cannot start"),
+    };
+    tokio::select! {
+        _ = stop => {}
+        _ = &mut end => return,
+    }
+    // The loop sees its end of the pipe closed; so it does if this future is dropped.
+    drop(stopping);
+    // The thread says nothing, it only ends.
+    let _ = end.await;
+}
+
+/// All transfers.
+struct Transfers {
+    epoll: OwnedFd,
+    door: UdpSocket,
+    local: IpAddr,
+    served: watch::Receiver<Arc<Served>>,
+    recorder: Arc<Recorder>,
+    texts: Texts,
+    running: BTreeMap<u64, Transfer>,
+    of_peer: BTreeMap<SocketAddr, u64>,
+    /// When each is looked at: at its deadline or before, so that a deadline that only moves on moves nothing here.
+    looks: BTreeSet<(Instant, u64)>,
+    /// The number of the next transfer.
+    next: u64,
+    /// The end of the service, once it was told to stop.
+    until: Option<Instant>,
+    buffers: Buffers,
+}
+
+impl Transfers {
+    fn new(
+        door: UdpSocket,
+        stopped: &impl AsFd,
+        served: watch::Receiver<Arc<Served>>,
+        recorder: Arc<Recorder>,
+    ) -> io::Result<Self> {
+        let local = door.local_addr()?.ip();
+        door.set_nonblocking(true)?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &door, EventData::new_u64(DOOR), EventFlags::IN)?;
+        // The end of a pipe that closes needs no flag.
+        epoll::add(&epoll, stopped, EventData::new_u64(STOP), EventFlags::empty())?;
+        Ok(Self {
+            epoll,
+            door,
+            local,
+            served,
+            recorder,
+            texts: Texts::default(),
+            running: BTreeMap::new(),
+            of_peer: BTreeMap::new(),
+            looks: BTreeSet::new(),
+            next: FIRST_TRANSFER,
+            until: None,
+            buffers: Buffers::default(),
+        })
+    }
+
+    fn run(&mut self, stopped: &impl AsFd) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS);
+        while self.until.is_none() || !self.running.is_empty() {
+            let now = Instant::now();
+            if self.until.is_some_and(|until| now >= until) {
+                tracing::warn!("TFTP transfers were cut off at the end of the service");
+                break;
+            }
+            let next = self.looks.first().map(|(at, _)| *at).into_iter().chain(self.until).min();
+            let wait = next.and_then(|at| Timespec::try_from(at.saturating_duration_since(now)).ok());
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    STOP => {
+                        epoll::delete(&self.epoll, stopped)?;
+                        epoll::delete(&self.epoll, &self.door)?;
+                        self.until = Some(Instant::now() + DRAIN);
+                    }
+                    DOOR => self.take_requests(),
+                    transfer => self.step(transfer, Transfer::hear),
+                }
+            }
+            self.look(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Takes requests that are there.
+    fn take_requests(&mut self) {
+        for _ in 0..REQUESTS {
+            let (length, peer) = match self.door.recv_from(&mut *self.buffers.incoming) {
+                Ok(heard) => heard,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // A port that was closed meanwhile shows as an error of the next call, and means nothing here.
+                Err(error) => return tracing::debug!(%error, "TFTP socket"),
+            };
+            let served = self.served.borrow().clone();
+            if let Some((request, file)) = self.open(length, peer, &served) {
+                let file = self.texts.form(&request, file);
+                self.ask(peer, request, file, served.largest_block);
+            }
+        }
+    }
+
+    /// The request and the file of a first datagram; whatever it cannot have is refused at once.
+    fn open(&self, length: usize, peer: SocketAddr, served: &Served) -> Option<(ReadRequest, Bytes)> {
+        let refusal = match parse_opening(&self.buffers.incoming[..length]) {
+            Opening::Ignore => return None,
+            Opening::Refuse(refusal) => refusal,
+            Opening::Read(request) => match served.loaders.find(&request.name) {
+                Some((_, file)) => return Some((request, file.clone())),
+                None => {
+                    self.recorder.record_address(peer.ip(), Happening::loader_missing("tftp", &request.name));
+                    Refusal::NotFound
+                }
+            },
+        };
+        if let Err(error) = self.door.send_to(&refusal.packet(), peer) {
+            tracing::debug!(%peer, %error, "a TFTP refusal could not be sent");
+        }
+        None
+    }
+
+    /// Starts a transfer, unless the machine already has this file coming or there are too many.
+    fn ask(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
+        let known = self.of_peer.get(&peer).and_then(|token| Some((*token, self.running.get_mut(token)?)));
+        match known {
+            Some((_, running)) if running.file == request.name => running.again = Some((Instant::now(), request, file)),
+            Some((token, _)) => {
+                self.remove(token);
+                self.start(peer, request, file, largest_block);
+            }
+            None => {
+                let of_peer = self.of_peer.keys().filter(|known| known.ip() == peer.ip()).count();
+                match self.running.len() < MOST_TRANSFERS && of_peer < MOST_FOR_ONE {
+                    true => self.start(peer, request, file, largest_block),
+                    false => tracing::warn!(%peer, "too many TFTP transfers; this one waits until it asks again"),
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
+        let name = shown(&request.name, LONGEST_NAME);
+        let started =
+            Transfer::start(self.local, peer, request, (&file, largest_block), &mut self.buffers).and_then(|transfer| {
+                epoll::add(&self.epoll, &transfer, EventData::new_u64(self.next), EventFlags::IN)?;
+                Ok(transfer)
+            });
+        match started {
+            Ok(transfer) => {
+                self.looks.insert((transfer.look, self.next));
+                self.of_peer.insert(peer, self.next);
+                self.running.insert(self.next, transfer);
+                self.next += 1;
+            }
+            Err(error) => tracing::warn!(%peer, name, %error, "a TFTP transfer failed"),
+        }
+    }
+
+    /// Steps a transfer, and ends it where that is its last step.
+    fn step(&mut self, token: u64, step: fn(&mut Transfer, &mut Buffers) -> io::Result<Option<Outcome>>) {
+        // It may have ended by an event that came with this one.
+        let Some(transfer) = self.running.get_mut(&token) else { return };
+        match step(transfer, &mut self.buffers) {
+            Ok(None) if transfer.deadline >= transfer.look => {}
+            Ok(None) => {
+                self.looks.remove(&(transfer.look, token));
+                transfer.look = transfer.deadline;
+                self.looks.insert((transfer.look, token));
+            }
+            Ok(Some(outcome)) => self.end(token, Some(outcome)),
+            // Its port is closed: it is gone, or has what it wanted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.end(token, Some(Outcome::Aborted)),
+            Err(error) => {
+                tracing::warn!(peer = %transfer.peer, name = shown(&transfer.file, LONGEST_NAME), %error, "a TFTP transfer failed");
+                self.end(token, None);
+            }
+        }
+    }
+
+    /// Looks at the transfers whose wait may be over.
+    fn look(&mut self, now: Instant) {
+        while let Some((_, token)) = self.looks.first().copied().filter(|(at, _)| *at <= now) {
+            self.looks.pop_first();
+            if self.running.get(&token).is_some_and(|transfer| transfer.deadline <= now) {
+                self.step(token, Transfer::time_out);
+            }
+            if let Some(transfer) = self.running.get_mut(&token) {
+                transfer.look = transfer.deadline;
+                self.looks.insert((transfer.look, token));
+            }
+        }
+    }
+
+    fn remove(&mut self, token: u64) -> Option<Transfer> {
+        let transfer = self.running.remove(&token)?;
+        self.looks.remove(&(transfer.look, token));
+        self.of_peer.remove(&transfer.peer);
+        Some(transfer)
+    }
+
+    /// Ends a transfer; what the machine asked for meanwhile begins where this one was not what it wanted.
+    fn end(&mut self, token: u64, outcome: Option<Outcome>) {
+        let Some(mut transfer) = self.remove(token) else { return };
+        if let Some(outcome) = outcome {
+            tell(&self.recorder, &transfer, outcome);
+        }
+        if let (Some(Outcome::Probe | Outcome::Aborted), Some((at, request, file)), None) =
+            (outcome, transfer.again.take(), self.until)
+            && at.elapsed() < FRESH
+        {
+            let largest_block = self.served.borrow().largest_block;
+            self.start(transfer.peer, request, file, largest_block);
+        }
+    }
+}
+
+/// Says how a transfer ended.
+fn tell(recorder: &Recorder, transfer: &Transfer, outcome: Outcome) {
+    let (peer, name) = (transfer.peer, shown(&transfer.file, LONGEST_NAME));
+    let (kind, what) = match outcome {
+        Outcome::Complete => {
+            let (size, took) = (transfer.size(), transfer.begun.elapsed());
+            let what = format!("fetched {name}: {size} bytes in {:.1} s", took.as_secs_f32());
+            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            (EventKind::LoaderSent { file: name, bytes: size as u64, milliseconds }, what)
+        }
+        Outcome::Probe => return tracing::debug!(%peer, name, "asked for the size"),
+        Outcome::Aborted => {
+            let what = format!("broke off {name}");
+            (EventKind::LoaderBrokenOff { file: name }, what)
+        }
+        Outcome::GaveUp => {
+            let what = format!("went silent during {name}");
+            (EventKind::LoaderStalled { file: name }, what)
+        }
+    };
+    record(recorder, peer.ip(), kind, what);
+}
+
+fn record(recorder: &Recorder, peer: IpAddr, kind: EventKind, what: String) {
+    recorder.record_address(peer, Happening { service: "tftp", kind, what });
+}
