@@ -9,9 +9,9 @@ use crate::{
     desired::NetworkMode,
     serve::{
         dhcp::{
-            decide::Door,
             doors::Doors,
             journal::Opened,
+            model::Door,
             serve::{BACKLOG, serve_dhcp},
         },
         http::serve::{Shared, serve_http},

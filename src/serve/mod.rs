@@ -83,7 +83,7 @@ pub struct Ports {
 
 impl Default for Ports {
     fn default() -> Self {
-        use crate::serve::dhcp::decide::{BOOT_SERVER_PORT, SERVER_PORT};
+        use crate::serve::dhcp::model::{BOOT_SERVER_PORT, SERVER_PORT};
         Self { dhcp: SERVER_PORT, boot_server: BOOT_SERVER_PORT, tftp: 69, http: None }
     }
 }

@@ -11,9 +11,10 @@ use barista::{
         dhcp::{
             arp::parse_claim,
             chained::Chained,
-            decide::{Answer, Arrival, Door, Offering, decide},
+            decide::decide,
             describe::{address_seen, describe, is_worth_recording},
             leases::Leases,
+            model::{Answer, Arrival, Door, Offering},
             packet::{MessageKind, Request, parse},
             reply::encode,
             rival::parse_reply,

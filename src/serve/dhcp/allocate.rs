@@ -6,8 +6,8 @@
 
 use super::{
     classify::Client,
-    decide::Arrival,
     leases::{Holding, Leases},
+    model::Arrival,
 };
 use crate::{
     boot::table::{BootNetwork, FixedTable},

@@ -4,78 +4,16 @@
 
 use super::{
     classify::{Ability, Client, PiModel},
-    decide::{Case, Door},
+    model::{BootInfo, Case, Door, NoBoot, Reply},
     options::{self, ipxe, pxe},
     packet::Request,
-    reply::Reply,
 };
 use crate::{
     boot::loaders::{NoLoader, Starter},
     desired::{NetworkMode, PxeStrategy},
     names::{ClientArch, Platform},
 };
-use std::{fmt, net::Ipv4Addr};
-
-/// What a machine is told to boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BootInfo {
-    /// The script at this address.
-    Script(String),
-    /// This loader by TFTP, as firmware reads it.
-    Loader {
-        /// The file.
-        file: String,
-        /// How it is told.
-        strategy: PxeStrategy,
-    },
-    /// A loader of ours at this TFTP address, for an iPXE that cannot do what the scripts need.
-    BetterIpxe(String),
-    /// The loader at this address, for firmware that boots over HTTP.
-    HttpLoader(String),
-    /// Where the files are, for a boot loader that names them itself.
-    OwnFiles,
-    /// The menu that a Raspberry Pi looks for before it fetches its own files.
-    PiMenu(PiModel),
-    /// Nothing, and why.
-    Nothing(NoBoot),
-}
-
-/// Why a client is told nothing to boot.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoBoot {
-    /// It is not booting.
-    #[error("it does not boot from the network")]
-    Plain,
-    /// No loader of ours runs there.
-    #[error("no loader is for {0}")]
-    Arch(ClientArch),
-    /// There is no loader for it.
-    #[error(transparent)]
-    Loader(#[from] NoLoader),
-    /// The files of a Raspberry Pi are the operator's.
-    #[error("{0} is not among the loaders, neither at their root nor in a directory there")]
-    PiFiles(&'static str),
-    /// Beside another DHCP server there is no way to tell it.
-    #[error("it takes its file from the server of its address alone")]
-    NotByProxy,
-    /// It was chained to our loader and came back, several times within a minute.
-    #[error("our loader comes back without HTTP or iSCSI: it was loaded several times within a minute")]
-    Loop,
-}
-
-impl fmt::Display for BootInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Script(url) | Self::BetterIpxe(url) | Self::HttpLoader(url) => f.write_str(url),
-            Self::Loader { file, strategy: PxeStrategy::File | PxeStrategy::Plain } => f.write_str(file),
-            Self::Loader { file, strategy: PxeStrategy::BootServer } => write!(f, "the boot server, for {file}"),
-            Self::Loader { file, strategy: PxeStrategy::Menu } => write!(f, "a menu, for {file}"),
-            Self::OwnFiles => f.write_str("the files it asks for itself"),
-            Self::PiMenu(_) => f.write_str("the Raspberry Pi menu"),
-            Self::Nothing(reason) => write!(f, "nothing to boot: {reason}"),
-        }
-    }
-}
+use std::net::Ipv4Addr;
 
 /// Decides what a client is told to boot.
 pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {

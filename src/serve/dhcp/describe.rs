@@ -3,12 +3,10 @@
 //! **Invariant:** no byte of the packet reaches the sentence unread: only parsed values are printed.
 
 use super::{
-    boot_info::{BootInfo, NoBoot},
     classify::{Ability, Client},
-    decide::{Answer, Decision, Door, IgnoreReason},
+    model::{Answer, BootInfo, Decision, Door, IgnoreReason, NoBoot, Reply},
     options,
     packet::{MessageKind, Request},
-    reply::Reply,
 };
 use crate::boot::loaders::NoLoader;
 use crate::transcript::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: tasks that listen")]
 
 use super::{
-    decide::Door,
+    model::Door,
     socket::{Socket, Sound},
 };
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};

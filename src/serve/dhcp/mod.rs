@@ -18,6 +18,7 @@ mod ear;
 pub mod frame;
 pub mod journal;
 pub mod leases;
+pub mod model;
 pub mod options;
 pub mod packet;
 mod place;

@@ -4,7 +4,7 @@
 //! of that wire, and neither ever gets an address of the other. Follows RFC 2131 §4.3.1, RFC 3011 and RFC 3527.
 
 use super::{
-    decide::{Arrival, IgnoreReason},
+    model::{Arrival, IgnoreReason},
     packet::{MessageKind, Request},
 };
 use crate::{

@@ -5,8 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: a packet socket, randomness and a deadline")]
 
 use super::{
-    decide::{CLIENT_PORT, SERVER_PORT},
     frame::frame,
+    model::{CLIENT_PORT, SERVER_PORT},
     options,
     packet::FLAG_BROADCAST,
     rival::{Said, datagram_to_client, parse_message},

@@ -4,12 +4,11 @@
 //! Follows the PXE 2.1 specification §2.2 and what EDK2, iPXE and BIOS ROMs were seen to take.
 
 use super::{
-    boot_info::{BootInfo, add_boot, decide_boot},
+    boot_info::{add_boot, decide_boot},
     classify::Client,
-    decide::{Answer, Case, Door, IgnoreReason},
+    model::{Answer, BootInfo, Case, Destination, Door, IgnoreReason, Reply, ReplyKind},
     options,
     packet::MessageKind,
-    reply::{Destination, Reply, ReplyKind},
 };
 use std::net::Ipv4Addr;
 

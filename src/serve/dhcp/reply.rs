@@ -4,18 +4,17 @@
 //! Follows RFC 2131 §4.1, RFC 3046 §2.2, RFC 6842 and RFC 4578.
 
 use super::{
-    boot_info::BootInfo,
+    model::{Destination, Reply, ReplyKind},
     options,
     packet::{FLAG_BROADCAST, Request},
 };
-use crate::names::MacAddr;
 use dhcproto::{
     Encodable, Encoder,
     v4::{Flags, HType, Message, Opcode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::Ipv4Addr,
 };
 
 /// Replies are padded to this: the BOOTP minimum, and some ROMs and relays drop shorter ones.
@@ -31,67 +30,6 @@ const SNAME: usize = 63;
 /// What is left out, in this order, when a reply is longer than its client takes.
 const EXPENDABLE: [u8; 5] =
     [options::DOMAIN_NAME, options::BROADCAST_ADDRESS, options::HOST_NAME, options::TFTP_SERVER_NAME, options::MESSAGE];
-
-/// The kinds of reply (RFC 2131 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyKind {
-    /// DHCPOFFER
-    Offer,
-    /// DHCPACK
-    Ack,
-    /// DHCPNAK
-    Nak,
-}
-
-/// Where a reply goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
-    /// To this address and port.
-    Unicast(SocketAddrV4),
-    /// To 255.255.255.255 on the interface it came through.
-    Broadcast,
-    /// To this Ethernet address, for a client that does not yet answer ARP for the address it is given.
-    Hardware(MacAddr, Ipv4Addr),
-}
-
-/// A reply, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// What it is.
-    pub kind: ReplyKind,
-    /// Where it goes.
-    pub to: Destination,
-    /// The address it is sent from, which is its server identifier too unless a relay stands for the server.
-    pub from: Ipv4Addr,
-    /// Transaction id.
-    pub xid: u32,
-    /// Flags.
-    pub flags: u16,
-    /// The address the client has.
-    pub ciaddr: Ipv4Addr,
-    /// The address the client is given.
-    pub yiaddr: Ipv4Addr,
-    /// Where the boot file is fetched.
-    pub siaddr: Ipv4Addr,
-    /// The relay agent.
-    pub giaddr: Ipv4Addr,
-    /// The client.
-    pub mac: MacAddr,
-    /// The boot server's name.
-    pub sname: String,
-    /// The boot file.
-    pub file: String,
-    /// Options but 82, by number.
-    pub options: BTreeMap<u8, Vec<u8>>,
-    /// Option 82 as it came.
-    pub relay_information: Option<Vec<u8>>,
-    /// Those of the options that are the site's own: left out before a reply grows longer than its client takes.
-    pub site_options: BTreeSet<u8>,
-    /// What it says to boot, for the transcript.
-    pub boot: Option<BootInfo>,
-    /// The longest message the client takes, headers included.
-    pub max_message_size: u16,
-}
 
 impl Reply {
     /// A reply that echoes what every reply echoes and says who we are; the rest is for the caller to add.

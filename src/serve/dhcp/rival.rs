@@ -4,7 +4,7 @@
 //! Follows RFC 791 §3.1, RFC 768 and RFC 2131 §2.
 
 use super::{
-    decide::CLIENT_PORT,
+    model::CLIENT_PORT,
     options,
     packet::{FIXED, MAGIC, gather},
 };

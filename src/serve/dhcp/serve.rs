@@ -9,7 +9,7 @@ use super::{
     ear::Overheard,
     journal::{Journal, Opened},
     leases::{LeaseChange, Leases},
-    reply::Reply,
+    model::Reply,
     socket::{Socket, Sound},
 };
 use crate::serve::{Boots, Recorder, Served};

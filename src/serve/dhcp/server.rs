@@ -6,11 +6,10 @@
 use super::{
     allocate::Allocation,
     boot_info::{add_boot, add_no_proxy, decide_boot},
-    decide::{Answer, CLIENT_PORT, Case, IgnoreReason, NakReason, Note},
     leases::{Holding, LeaseChange},
+    model::{Answer, CLIENT_PORT, Case, Destination, IgnoreReason, NakReason, Note, Reply, ReplyKind},
     options,
     packet::MessageKind,
-    reply::{Destination, Reply, ReplyKind},
 };
 use crate::names::DhcpOptions;
 use jiff::{SignedDuration, Timestamp};

@@ -6,10 +6,10 @@
 
 use super::{
     arp,
-    decide::{CLIENT_PORT, Door},
     ear::{Ear, Overheard},
     frame::frame,
-    reply::{Destination, Reply, encode},
+    model::{CLIENT_PORT, Destination, Door, Reply},
+    reply::encode,
     router::{self, Solicitation},
 };
 use crate::names::MacAddr;

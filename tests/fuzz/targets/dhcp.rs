@@ -4,7 +4,7 @@
 //! second time meets what the first has changed.
 #![no_main]
 
-use barista::serve::dhcp::{arp::parse_claim, chained::Chained, decide::{Answer, Arrival, Door, Offering, decide}, describe::{address_seen, describe, event_kind, is_worth_recording}, leases::Leases, packet::parse, reply::encode, rival::parse_reply, router::{advertisement, parse_solicitation}};
+use barista::serve::dhcp::{arp::parse_claim, chained::Chained, decide::decide, describe::{address_seen, describe, event_kind, is_worth_recording}, leases::Leases, model::{Answer, Arrival, Door, Offering}, packet::parse, reply::encode, rival::parse_reply, router::{advertisement, parse_solicitation}};
 use barista::boot::{loaders::Loaders, table::FixedTable};
 use barista::site::NetworkMode;
 use hyper::body::Bytes;

@@ -9,15 +9,15 @@ mod told;
 mod wire;
 
 use super::{
-    boot_info::BootInfo,
     chained::Chained,
     classify::{Ability, Client, classify},
-    decide::{Answer, Arrival, Decision, Door, IgnoreReason, NakReason, Note, Offering, decide},
+    decide::decide,
     describe::{offer_to_a_boot, service},
     leases::{LeaseChange, Leases},
+    model::{Answer, Arrival, BootInfo, Decision, Destination, Door, IgnoreReason, NakReason, Note, Offering, Reply},
     options,
     packet::{MessageKind, ParseError, Request, parse},
-    reply::{Destination, Reply, encode},
+    reply::encode,
 };
 use crate::{
     boot::{

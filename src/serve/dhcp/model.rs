@@ -1,0 +1,319 @@
+//! The values that the rooms of DHCP pass on: how a request came, what is decided, and the reply.
+//!
+//! **Invariant:** no decision is taken here, so what decides may use all of it and is used by none of it.
+
+use super::{
+    chained::Chained,
+    classify::{Client, PiModel},
+    leases::{LeaseChange, Leases},
+    packet::Request,
+};
+use crate::{
+    boot::{
+        loaders::{Loaders, NoLoader},
+        table::{BootNetwork, FixedTable},
+    },
+    desired::PxeStrategy,
+    names::{ClientArch, MacAddr, NetworkName},
+};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+/// Where a DHCP client listens.
+pub const CLIENT_PORT: u16 = 68;
+/// Where a DHCP server and a relay agent listen.
+pub const SERVER_PORT: u16 = 67;
+/// Where a PXE boot server listens.
+pub const BOOT_SERVER_PORT: u16 = 4011;
+
+/// Which of our doors a request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// Port 67.
+    Dhcp,
+    /// Port 4011.
+    BootServer,
+}
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The interface.
+    pub interface: &'a str,
+    /// The interface's addresses.
+    pub addresses: &'a [Ipv4Addr],
+    /// Where it was sent to.
+    pub destination: Ipv4Addr,
+    /// Where it was sent from.
+    pub source: SocketAddrV4,
+    /// The door.
+    pub door: Door,
+}
+
+impl Arrival<'_> {
+    /// Whether it was sent to an address of ours, and not to everybody.
+    pub fn is_to_us(&self) -> bool {
+        self.addresses.contains(&self.destination)
+    }
+}
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An offer.
+    Offer(Reply),
+    /// An acknowledgement.
+    Ack(Reply),
+    /// A refusal, and why.
+    Nak(Reply, NakReason),
+    /// Taken note of; RFC 2131 has no answer to it.
+    Noted(Note),
+    /// Not for us, with the reason the operator sees in the machine's transcript.
+    Ignore(IgnoreReason),
+}
+
+/// Why a client may not have the address it wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NakReason {
+    /// It moved here from another subnet.
+    #[error("{0} is not an address of this network")]
+    OtherNetwork(Ipv4Addr),
+    /// Somebody else has it, or it is not for this client.
+    #[error("{0} is not free for it")]
+    NotFree(Ipv4Addr),
+}
+
+/// What was taken note of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Note {
+    /// It gave its address back.
+    #[error("gave {0} back")]
+    Released(Ipv4Addr),
+    /// It found its address in use.
+    #[error("found {0} in use by another; nobody gets it for a while")]
+    Declined(Ipv4Addr),
+    /// It found the address that is reserved for it in use.
+    #[error("found {0} in use by another, though it is reserved for this machine and stays so: find the other one")]
+    DeclinedReservation(Ipv4Addr),
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IgnoreReason {
+    /// No network of the table is reached through this interface.
+    #[error("no network of the site is on this interface")]
+    NoNetwork,
+    /// No network knows this relay agent.
+    #[error("relay {0} belongs to no network of the site")]
+    UnknownRelay(Ipv4Addr),
+    /// The network is off.
+    #[error("DHCP is off on network {0}")]
+    Off(NetworkName),
+    /// Another server was chosen.
+    #[error("it speaks to server {0}")]
+    OtherServer(Ipv4Addr),
+    /// In proxy mode only boot information is ours.
+    #[error("addresses are another server's on this network")]
+    ProxyOnly,
+    /// In proxy mode, a client that does not boot.
+    #[error("it does not boot from the network")]
+    NotBooting,
+    /// There is nothing for it to boot.
+    #[error(transparent)]
+    NoBoot(#[from] NoBoot),
+    /// It keeps an address we know nothing of; another server may.
+    #[error("nothing is known of {0}, so another server may have given it")]
+    UnknownLease(Ipv4Addr),
+    /// Everything is given away, or there is no range.
+    #[error("no address is free on network {0}")]
+    NoAddress(NetworkName),
+    /// A request that says neither which address nor which server.
+    #[error("it names no address")]
+    Unclear,
+    /// A message this door does not answer.
+    #[error("such a message has no answer here")]
+    WrongDoor,
+}
+
+/// An answer, and what it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What is asking.
+    pub client: Client,
+    /// What it is told.
+    pub answer: Answer,
+    /// What that changes in the leases; to be on disk before the answer leaves.
+    pub change: Option<LeaseChange>,
+}
+
+/// What answers are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Offering<'a> {
+    /// The boot table.
+    pub table: &'a FixedTable,
+    /// The loaders that are there.
+    pub loaders: &'a Loaders,
+    /// Who was chained to them lately.
+    pub chained: &'a Chained,
+}
+
+/// One request with everything its answer depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub request: &'a Request,
+    pub client: Client,
+    pub arrival: &'a Arrival<'a>,
+    pub offering: Offering<'a>,
+    pub name: &'a NetworkName,
+    pub network: &'a BootNetwork,
+    pub leases: &'a Leases,
+    pub now: Timestamp,
+    /// Our address towards this client.
+    pub local: Ipv4Addr,
+}
+
+impl Case<'_> {
+    /// Whether the request speaks to us; `None` when it names no server.
+    pub fn speaks_to_us(&self) -> Option<bool> {
+        let stands_for_us = self.request.server_override();
+        let is_ours = |server| stands_for_us == Some(server) || server == self.local || self.arrival.addresses.contains(&server);
+        self.request.server_id.map(is_ours)
+    }
+
+    /// Where a reply goes that gives this address (RFC 2131 §4.1, C15).
+    pub fn destination(&self, yiaddr: Ipv4Addr) -> Destination {
+        let to = |ip, port| Destination::Unicast(SocketAddrV4::new(ip, port));
+        match (self.request.giaddr, self.request.ciaddr) {
+            (Some(giaddr), _) => to(giaddr, SERVER_PORT),
+            (None, Some(ciaddr)) => to(ciaddr, CLIENT_PORT),
+            (None, None) if self.request.wants_broadcast() || yiaddr.is_unspecified() => Destination::Broadcast,
+            (None, None) => Destination::Hardware(self.request.mac, yiaddr),
+        }
+    }
+}
+
+/// What a machine is told to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BootInfo {
+    /// The script at this address.
+    Script(String),
+    /// This loader by TFTP, as firmware reads it.
+    Loader {
+        /// The file.
+        file: String,
+        /// How it is told.
+        strategy: PxeStrategy,
+    },
+    /// A loader of ours at this TFTP address, for an iPXE that cannot do what the scripts need.
+    BetterIpxe(String),
+    /// The loader at this address, for firmware that boots over HTTP.
+    HttpLoader(String),
+    /// Where the files are, for a boot loader that names them itself.
+    OwnFiles,
+    /// The menu that a Raspberry Pi looks for before it fetches its own files.
+    PiMenu(PiModel),
+    /// Nothing, and why.
+    Nothing(NoBoot),
+}
+
+/// Why a client is told nothing to boot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoBoot {
+    /// It is not booting.
+    #[error("it does not boot from the network")]
+    Plain,
+    /// No loader of ours runs there.
+    #[error("no loader is for {0}")]
+    Arch(ClientArch),
+    /// There is no loader for it.
+    #[error(transparent)]
+    Loader(#[from] NoLoader),
+    /// The files of a Raspberry Pi are the operator's.
+    #[error("{0} is not among the loaders, neither at their root nor in a directory there")]
+    PiFiles(&'static str),
+    /// Beside another DHCP server there is no way to tell it.
+    #[error("it takes its file from the server of its address alone")]
+    NotByProxy,
+    /// It was chained to our loader and came back, several times within a minute.
+    #[error("our loader comes back without HTTP or iSCSI: it was loaded several times within a minute")]
+    Loop,
+}
+
+impl fmt::Display for BootInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Script(url) | Self::BetterIpxe(url) | Self::HttpLoader(url) => f.write_str(url),
+            Self::Loader { file, strategy: PxeStrategy::File | PxeStrategy::Plain } => f.write_str(file),
+            Self::Loader { file, strategy: PxeStrategy::BootServer } => write!(f, "the boot server, for {file}"),
+            Self::Loader { file, strategy: PxeStrategy::Menu } => write!(f, "a menu, for {file}"),
+            Self::OwnFiles => f.write_str("the files it asks for itself"),
+            Self::PiMenu(_) => f.write_str("the Raspberry Pi menu"),
+            Self::Nothing(reason) => write!(f, "nothing to boot: {reason}"),
+        }
+    }
+}
+
+/// The kinds of reply (RFC 2131 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// DHCPOFFER
+    Offer,
+    /// DHCPACK
+    Ack,
+    /// DHCPNAK
+    Nak,
+}
+
+/// Where a reply goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To this address and port.
+    Unicast(SocketAddrV4),
+    /// To 255.255.255.255 on the interface it came through.
+    Broadcast,
+    /// To this Ethernet address, for a client that does not yet answer ARP for the address it is given.
+    Hardware(MacAddr, Ipv4Addr),
+}
+
+/// A reply, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What it is.
+    pub kind: ReplyKind,
+    /// Where it goes.
+    pub to: Destination,
+    /// The address it is sent from, which is its server identifier too unless a relay stands for the server.
+    pub from: Ipv4Addr,
+    /// Transaction id.
+    pub xid: u32,
+    /// Flags.
+    pub flags: u16,
+    /// The address the client has.
+    pub ciaddr: Ipv4Addr,
+    /// The address the client is given.
+    pub yiaddr: Ipv4Addr,
+    /// Where the boot file is fetched.
+    pub siaddr: Ipv4Addr,
+    /// The relay agent.
+    pub giaddr: Ipv4Addr,
+    /// The client.
+    pub mac: MacAddr,
+    /// The boot server's name.
+    pub sname: String,
+    /// The boot file.
+    pub file: String,
+    /// Options but 82, by number.
+    pub options: BTreeMap<u8, Vec<u8>>,
+    /// Option 82 as it came.
+    pub relay_information: Option<Vec<u8>>,
+    /// Those of the options that are the site's own: left out before a reply grows longer than its client takes.
+    pub site_options: BTreeSet<u8>,
+    /// What it says to boot, for the transcript.
+    pub boot: Option<BootInfo>,
+    /// The longest message the client takes, headers included.
+    pub max_message_size: u16,
+}
