@@ -4,9 +4,9 @@
 //! last look, and what it gets is looked at once more before it is told. **Invariant:** no claim alone dooms a disk; nobody is told a
 //! target before it is on record; a boot that the agent knows too little of waits.
 
-use super::bell::Bell;
 use super::hardware::{self, Hardware};
 use super::planned::Planned;
+use super::wakeup::Wakeup;
 use crate::boot::assignment::{
     AgainCode, Answer, Assignment, Claims, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
 };
@@ -46,7 +46,7 @@ pub struct Assigner {
     system: System,
     state: PathBuf,
     run_dir: RunDir,
-    bell: Bell,
+    wakeup: Wakeup,
     /// What was on record.
     read_before: ReadBefore,
     shared: Mutex<Shared>,
@@ -120,13 +120,13 @@ impl Drop for Busy<'_> {
 }
 
 impl Assigner {
-    /// For the host of a state directory; the bell has the agent look at once.
-    pub fn new(system: System, state: PathBuf, run_dir: RunDir, bell: Bell) -> Self {
+    /// For the host of a state directory; the wakeup has the agent look at once.
+    pub fn new(system: System, state: PathBuf, run_dir: RunDir, wakeup: Wakeup) -> Self {
         Self {
             system,
             state,
             run_dir,
-            bell,
+            wakeup,
             read_before: ReadBefore::default(),
             shared: Mutex::default(),
             changed: Condvar::new(),
@@ -269,36 +269,36 @@ impl Assigner {
         let mut entries = BTreeMap::new();
         for image in &request.entries {
             match self.entry(request, image, deadline) {
-                Told::Entry(assignment) => drop(entries.insert(image.clone(), assignment)),
-                Told::Again => return Answer { version: VERSION, decided: Decided::Again { code: AgainCode::Generation } },
+                Response::Entry(assignment) => drop(entries.insert(image.clone(), assignment)),
+                Response::Again => return Answer { version: VERSION, decided: Decided::Again { code: AgainCode::Generation } },
             }
         }
         Answer::entries(entries)
     }
 
-    fn entry(&self, request: &Request, image: &ImageName, deadline: Mono) -> Told {
+    fn entry(&self, request: &Request, image: &ImageName, deadline: Mono) -> Response {
         // By the first look nobody may have known yet that it waits.
         let mut has_looked = false;
         loop {
             let (busy, seen, looks) = match self.seat(&request.machine, deadline) {
                 Ok(taken) => taken,
-                Err(code) => return Told::Entry(Assignment::wait(code)),
+                Err(code) => return Response::Entry(Assignment::wait(code)),
             };
             let step = self.step(request, image, &seen);
             drop(busy);
             match step {
-                Step::Told(told) => return told,
+                Step::Response(told) => return told,
                 Step::Look(code) => {
                     let is_known = has_looked || knows(&seen, request, image);
                     if is_known && matches!(code, WaitCode::NoSpace | WaitCode::Filling | WaitCode::Held) {
                         // The next look comes anyhow, and finds what changed.
-                        return Told::Entry(Assignment::wait(code));
+                        return Response::Entry(Assignment::wait(code));
                     }
-                    self.bell.look_at_host();
+                    self.wakeup.look_at_host();
                     let is_hopeless = has_looked && code != WaitCode::Making;
                     has_looked = true;
                     if is_hopeless || !self.wait_for_look(looks, deadline) {
-                        return Told::Entry(Assignment::Wait { code, retry: MAKING_RETRY, detail: BTreeMap::new() });
+                        return Response::Entry(Assignment::Wait { code, retry: MAKING_RETRY, detail: BTreeMap::new() });
                     }
                 }
             }
@@ -357,16 +357,16 @@ impl Assigner {
 
     fn step(&self, request: &Request, image: &ImageName, seen: &LastLook) -> Step {
         if is_outdated(request, seen) {
-            return Step::Told(Told::Again);
+            return Step::Response(Response::Again);
         }
         if let Some(refusal) = refused_address(&seen.prepared, request) {
             let detail = BTreeMap::from([("peer".to_owned(), request.peer.to_string().into())]);
-            return Step::Told(Told::Entry(Assignment::Refused { code: refusal, detail }));
+            return Step::Response(Response::Entry(Assignment::Refused { code: refusal, detail }));
         }
         if self.is_other_hardware(request, &seen.prepared) {
             let detail = request.uuid.map(|uuid| ("uuid".to_owned(), uuid.to_string().into())).into_iter().collect();
             tracing::warn!(machine = %request.machine, uuid = ?request.uuid, "refused: other hardware than had this name before");
-            return Step::Told(Told::Entry(Assignment::Refused { code: RefusalCode::OtherHardware, detail }));
+            return Step::Response(Response::Entry(Assignment::Refused { code: RefusalCode::OtherHardware, detail }));
         }
         // What was put on record since the look is what counts.
         let offered = self.record().read();
@@ -382,18 +382,18 @@ impl Assigner {
             observation.waiting.entry(request.machine.clone()).or_default().images.insert(image.clone(), intent);
         }
         let ask = Ask { machine: &request.machine, image, boot: request.boot, waited: self.waited(&request.machine, image) };
-        let wait = |code| Step::Told(Told::Entry(Assignment::wait(code)));
+        let wait = |code| Step::Response(Response::Entry(Assignment::wait(code)));
         match decide(&seen.prepared, &observation, &ask) {
             Decision::Give(given) => self.give(request, image, &given),
-            Decision::BeginAgain => Step::Told(Told::Again),
-            Decision::Unknown => Step::Told(Told::Entry(not_in_site())),
+            Decision::BeginAgain => Step::Response(Response::Again),
+            Decision::Unknown => Step::Response(Response::Entry(not_in_site())),
             Decision::Wait(Wait::Making) => Step::Look(self.why_none(seen, &request.machine, image)),
             Decision::Wait(Wait::NoCleanSide) => {
-                self.bell.look_at_host();
+                self.wakeup.look_at_host();
                 wait(WaitCode::NoCleanSide)
             }
             Decision::Wait(Wait::Moving) => {
-                self.bell.look_at_host();
+                self.wakeup.look_at_host();
                 wait(WaitCode::Moving)
             }
             Decision::Wait(Wait::Filling) => wait(WaitCode::Filling),
@@ -422,8 +422,8 @@ impl Assigner {
                 }
                 drop(shared);
                 // Its next boot needs another one.
-                self.bell.look_at_host();
-                Step::Told(Told::Entry(Assignment::Assigned { target: given.target.clone() }))
+                self.wakeup.look_at_host();
+                Step::Response(Response::Entry(Assignment::Assigned { target: given.target.clone() }))
             }
             Err(GiveError::Changed { target, what }) => {
                 tracing::info!(machine = %request.machine, target, what, "a disk that was to be given changed; looking again");
@@ -472,14 +472,14 @@ fn is_outdated(request: &Request, seen: &LastLook) -> bool {
 }
 
 /// What an entry is told.
-enum Told {
+enum Response {
     Entry(Assignment),
     Again,
 }
 
 /// What comes of one try.
 enum Step {
-    Told(Told),
+    Response(Response),
     /// Nothing, before the agent has looked again; else this is why.
     Look(WaitCode),
 }

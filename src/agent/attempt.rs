@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
-use super::bell::Bell;
-use super::converge::{ConvergeError, Errand, Observer, done, lock_within, mishaps, on_one_line};
+use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
+use super::wakeup::Wakeup;
 use crate::host::{Progress, RunDir, System, chain};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
 use crate::site::{Finding, Severity, Site, Tree};
@@ -59,7 +59,7 @@ pub(super) struct Means<'a> {
     /// Where the host's lock lies.
     pub run_dir: &'a RunDir,
     /// Says when to stop.
-    pub bell: &'a Bell,
+    pub wakeup: &'a Wakeup,
     /// Who looks at the host.
     pub observer: Observer<'a>,
     /// Whether somebody waits for a look at the host.
@@ -77,11 +77,12 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, run_dir, bell, observer, is_awaited } = *means;
-    let errand = Errand { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new(), is_awaited };
+    let Means { system, state, run_dir, wakeup, observer, is_awaited } = *means;
+    let reconciliation =
+        Reconciliation { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new(), is_awaited };
     // A look without the lock gets in nobody's way; one with it need not be had twice, where somebody waits.
     let early = if is_awaited { lock_within(run_dir, Duration::ZERO).ok() } else { None };
-    let first = match errand.glance() {
+    let first = match reconciliation.glance() {
         Ok(proposal) => proposal,
         Err(error) => return give_up(error),
     };
@@ -90,7 +91,9 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
     }
     let locked = match early {
         Some(lock) => Ok((lock, first)),
-        None => lock_within(run_dir, PATIENCE).map_err(Into::into).and_then(|lock| errand.propose().map(|first| (lock, first))),
+        None => lock_within(run_dir, PATIENCE)
+            .map_err(Into::into)
+            .and_then(|lock| reconciliation.propose().map(|first| (lock, first))),
     };
     let (lock, mut proposal) = match locked {
         Ok(locked) => locked,
@@ -99,12 +102,12 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
     begin();
     let mut changed = 0;
     for round in 1.. {
-        let obstacles = errand.obstacles(&proposal);
+        let obstacles = reconciliation.obstacles(&proposal);
         if !obstacles.is_empty() {
             let failures = obstacles.iter().map(ToString::to_string).collect();
             return Ended::Failed { done: changed, failures, after: None };
         }
-        let applied = errand.carry_out(&proposal, &lock, &mut UntilStopped(bell));
+        let applied = reconciliation.carry_out(&proposal, &lock, &mut UntilStopped(wakeup));
         changed += done(&applied.report);
         let (failures, skipped) = mishaps(&applied.report);
         skipped.iter().for_each(|skipped| tracing::debug!("left out: {skipped}"));
@@ -115,7 +118,7 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
         if proposal.plan.is_converged() {
             return matches(changed, proposal.plan);
         }
-        if round == ROUNDS || bell.is_stopping() {
+        if round == ROUNDS || wakeup.is_stopping() {
             break;
         }
     }
@@ -132,7 +135,7 @@ fn matches(done: u32, after: Plan) -> Ended {
 }
 
 /// Nobody watches, and an agent that is to stop begins no other step.
-struct UntilStopped<'a>(&'a Bell);
+struct UntilStopped<'a>(&'a Wakeup);
 
 impl Progress for UntilStopped<'_> {
     fn begin(&mut self, _: Option<ChangeId>, _: &str) {}
@@ -206,13 +209,13 @@ mod tests {
         let host = FakeHost::new();
         let undone = Undone(host.clone(), root.path().join(crate::boot::table::PATH));
         let system = System { kernel: Arc::new(undone), ..host.system() };
-        let (bell, mut begun) = (Bell::default(), 0);
+        let (wakeup, mut begun) = (Wakeup::default(), 0);
         let run_dir = RunDir::new(root.path().join("run"));
         let means = Means {
             system: &system,
             state: root.path(),
             run_dir: &run_dir,
-            bell: &bell,
+            wakeup: &wakeup,
             observer: Observer::Visitor,
             is_awaited: false,
         };

@@ -1,4 +1,4 @@
-//! One errand: from a site and this host to a plan, through apply, to the proof that nothing is left to do.
+//! One reconciliation: from a site and this host to a plan, through apply, to the proof that nothing is left to do.
 //!
 //! **Invariant:** the proof is the planner itself, run on a fresh look at the host; nothing is applied without the host's lock.
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A site that is to be brought to a host.
 #[derive(Clone, Copy)]
-pub struct Errand<'a> {
+pub struct Reconciliation<'a> {
     /// The host.
     pub system: &'a System,
     /// Its state directory.
@@ -121,7 +121,7 @@ pub struct Applied {
     pub after: Proposal,
 }
 
-/// Why an errand came to nothing.
+/// Why a reconciliation came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvergeError {
     /// The site's names or templates do not work out.
@@ -135,7 +135,7 @@ pub enum ConvergeError {
     Lock(#[from] LockError),
 }
 
-impl Errand<'_> {
+impl Reconciliation<'_> {
     /// Looks at the host and says what would change. Changes nothing and needs no lock.
     pub fn propose(&self) -> Result<Proposal, ConvergeError> {
         self.propose_from(Reading::All)

@@ -7,17 +7,17 @@
 pub mod applied;
 pub mod assign;
 pub mod backoff;
-pub mod bell;
 pub mod converge;
 pub mod hardware;
+pub mod instance_lock;
 pub mod last_good;
 pub mod notify;
 pub mod occupancy;
-pub mod presence;
 pub mod repository;
 pub mod run;
 pub mod status;
 pub mod step;
+pub mod wakeup;
 
 mod attempt;
 mod memory;

@@ -6,15 +6,16 @@
 use super::{
     assign::Assigner,
     attempt::{Ended, Means, attempt},
-    bell::{Bell, Woken},
     converge::{Knowledge, Observer},
+    instance_lock,
     memory::{Memory, Recorded},
     notify,
     occupancy::OccupancyMemory,
-    presence, renew_socket,
+    renew_socket,
     repository::{examine, examine_records, trouble_of},
     status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
     step::{Action, Outcome, State, Why},
+    wakeup::{Wakeup, Woken},
     watch::Watch,
 };
 use crate::deploy::{
@@ -59,13 +60,13 @@ pub enum AgentError {
     Repository(#[from] RepoError),
     /// Another agent runs, or the state directory cannot be used.
     #[error(transparent)]
-    Presence(#[from] presence::PresenceError),
+    InstanceState(#[from] instance_lock::InstanceLockError),
 }
 
-/// Follows the repository until the bell says stop.
-pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentError> {
-    let _present = presence::claim(&options.state, &*system.kernel)?;
-    let mut agent = Loop::new(options, system, bell.clone());
+/// Follows the repository until the wakeup says stop.
+pub fn run(options: &Options, system: &System, wakeup: &Wakeup) -> Result<(), AgentError> {
+    let _present = instance_lock::claim(&options.state, &*system.kernel)?;
+    let mut agent = Loop::new(options, system, wakeup.clone());
     if !agent.memory.has_text() {
         // Nothing was ever applied here, so there is nothing to go on with.
         let path = options.repo.clone();
@@ -78,22 +79,22 @@ pub fn run(options: &Options, system: &System, bell: &Bell) -> Result<(), AgentE
     notify::ready("looking");
     let now = || Mono::from(system.kernel.boottime());
     let mut armed = now();
-    let mut watch = Watch::arm(&options.repo, bell);
-    while bell.wait(Duration::ZERO) != Woken::ToStop {
+    let mut watch = Watch::arm(&options.repo, wakeup);
+    while wakeup.wait(Duration::ZERO) != Woken::ToStop {
         if now().since(armed) > REARM {
-            watch = Watch::arm(&options.repo, bell);
+            watch = Watch::arm(&options.repo, wakeup);
             armed = now();
         }
         let head = agent.look();
-        if bell.take_look_at_host() {
+        if wakeup.take_look_at_host() {
             agent.state.look_soon(now());
             agent.is_awaited = true;
         }
         match agent.state.next(&head, now()) {
-            Action::Attempt(commit, why) => agent.attempt(&commit, why, bell),
+            Action::Attempt(commit, why) => agent.attempt(&commit, why, wakeup),
             Action::Rest(until, keep) => {
                 agent.rest(keep);
-                if bell.wait(until.since(now())) == Woken::ToStop {
+                if wakeup.wait(until.since(now())) == Woken::ToStop {
                     break;
                 }
             }
@@ -131,7 +132,7 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn new(options: &'a Options, system: &'a System, bell: Bell) -> Self {
+    fn new(options: &'a Options, system: &'a System, wakeup: Wakeup) -> Self {
         let now = Timestamp::now();
         // What an earlier agent wrote explains what is there; without it there is only less to read.
         let earlier = Status::read(&options.state).ok().map(Status::of_stopped_agent);
@@ -147,8 +148,8 @@ impl<'a> Loop<'a> {
             held: earlier.map(|status| status.held).unwrap_or_default(),
             troubles: Vec::new(),
         };
-        let assigner = Arc::new(Assigner::new(system.clone(), options.state.clone(), options.run_dir.clone(), bell.clone()));
-        let fills = Fills::Background { running: Running::default(), then: Arc::new(move || bell.look_at_host()) };
+        let assigner = Arc::new(Assigner::new(system.clone(), options.state.clone(), options.run_dir.clone(), wakeup.clone()));
+        let fills = Fills::Background { running: Running::default(), then: Arc::new(move || wakeup.look_at_host()) };
         let occupancy = OccupancyMemory::new(&system.kernel.boot_id());
         let memory = Memory::new(&options.repo, &options.state);
         Self {
@@ -218,7 +219,7 @@ impl<'a> Loop<'a> {
         self.publish();
     }
 
-    fn attempt(&mut self, commit: &CommitId, why: Why, bell: &Bell) {
+    fn attempt(&mut self, commit: &CommitId, why: Why, wakeup: &Wakeup) {
         let began = Timestamp::now();
         let read = self.memory.read(commit);
         let unread = || Revision { id: commit.to_string(), subject: String::new() };
@@ -242,7 +243,7 @@ impl<'a> Loop<'a> {
                 let knowledge = Rc::clone(&self.knowledge);
                 let observer = Observer::Agent(&knowledge);
                 let is_awaited = std::mem::take(&mut self.is_awaited) && why == Why::Look;
-                let means = Means { system: self.system, state, run_dir, bell, observer, is_awaited };
+                let means = Means { system: self.system, state, run_dir, wakeup, observer, is_awaited };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
                         self.set_last(why, running.clone());

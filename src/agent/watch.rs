@@ -4,19 +4,19 @@
 //! tell nothing. **Invariant:** nothing depends on it: the agent looks by itself every few seconds, and arms a new watch now
 //! and then. Reading is not news, or the agent's own looks would wake it.
 
-use super::bell::Bell;
+use super::wakeup::Wakeup;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::path::Path;
 
-/// Rings while it lives.
+/// Wakes the agent at each change, until it is dropped.
 pub(super) struct Watch {
     _watcher: Option<RecommendedWatcher>,
 }
 
 impl Watch {
     /// Watches the references of a repository: `refs/` and, for HEAD and packed-refs, the directory above it.
-    pub fn arm(repository: &Path, bell: &Bell) -> Self {
-        let watcher = arm(repository, bell.clone());
+    pub fn arm(repository: &Path, wakeup: &Wakeup) -> Self {
+        let watcher = arm(repository, wakeup.clone());
         if let Err(error) = &watcher {
             tracing::debug!(%error, "pushes are seen by looking only");
         }
@@ -24,11 +24,11 @@ impl Watch {
     }
 }
 
-fn arm(repository: &Path, bell: Bell) -> notify::Result<RecommendedWatcher> {
+fn arm(repository: &Path, wakeup: Wakeup) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let reading = matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_)));
         if !reading {
-            bell.look();
+            wakeup.look();
         }
     })?;
     watcher.watch(repository, RecursiveMode::NonRecursive)?;

@@ -6,8 +6,8 @@ use super::{
     source::explain,
 };
 use crate::agent::{
-    bell::Bell,
     run::{self, AgentError, Options},
+    wakeup::Wakeup,
 };
 use crate::host::{RunDir, System};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = Bell::default();
+        let stop = Wakeup::default();
         let agent = start(arguments, &stop);
         tokio::pin!(agent);
         tokio::select! {
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The agent's loop, which blocks, in a thread of its own.
 #[expect(clippy::disallowed_methods, reason = "effect: the agent's thread")]
-pub(super) async fn start(arguments: &Arguments, stop: &Bell) -> Result<Exit, Failure> {
+pub(super) async fn start(arguments: &Arguments, stop: &Wakeup) -> Result<Exit, Failure> {
     let state = arguments.state.state.clone();
     let run_dir = RunDir::of_process(&state);
     let options = Options { repo: arguments.repo.clone(), run: arguments.run.run.clone(), run_dir, state };

@@ -11,7 +11,7 @@ use super::{
     saved::SavedPlan,
     signals, source,
 };
-use crate::agent::converge::{self, Applied, Errand, Observer, Proposal};
+use crate::agent::converge::{self, Applied, Observer, Proposal, Reconciliation};
 use crate::host::{Interrupt, RunDir, System};
 use crate::names::MachineName;
 use crate::plan::{Plan, render_text};
@@ -59,8 +59,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let system = System::real();
     let forced = &arguments.force.iter().cloned().collect();
     let (revision, targets, observer) = (&text.revision, &targets, Observer::Visitor);
-    let errand = Errand { system: &system, state, site: &site, revision, targets, observer, forced, is_awaited: false };
-    let proposal = errand.propose().map_err(explain)?;
+    let reconciliation =
+        Reconciliation { system: &system, state, site: &site, revision, targets, observer, forced, is_awaited: false };
+    let proposal = reconciliation.propose().map_err(explain)?;
     refuse_unmatched(targets, &proposal)?;
     refuse_unknown(&arguments.force, &proposal)?;
     if let Some(saved) = &saved {
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return finish(arguments, None, &proposal.plan);
     }
     consent(arguments)?;
-    let applied = carry_out(&errand, &proposal)?;
+    let applied = carry_out(&reconciliation, &proposal)?;
     finish(arguments, Some(&applied), &applied.after.plan)
 }
 
@@ -116,15 +117,15 @@ fn consent(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Carries the plan out under the host's lock, if it is still the plan.
-fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> {
-    let lock =
-        converge::lock_within(&RunDir::of_process(errand.state), converge::PATIENCE).map_err(|error| explain(error.into()))?;
-    let fresh = errand.propose().map_err(explain)?;
+fn carry_out(reconciliation: &Reconciliation<'_>, shown: &Proposal) -> Result<Applied, Failure> {
+    let lock = converge::lock_within(&RunDir::of_process(reconciliation.state), converge::PATIENCE)
+        .map_err(|error| explain(error.into()))?;
+    let fresh = reconciliation.propose().map_err(explain)?;
     if !converge::is_same_work(&fresh.plan, &shown.plan) {
         let error = anyhow::anyhow!("the host changed while the plan was shown, so nothing was changed");
         return Err(Failure::hinted(error, "run it again"));
     }
-    let obstacles = errand.obstacles(&fresh);
+    let obstacles = reconciliation.obstacles(&fresh);
     if !obstacles.is_empty() {
         obstacles.iter().for_each(|problem| output::note(format!("not ready: {problem}")));
         return Err(Failure::hinted(anyhow::anyhow!("this host is not ready for the plan, so nothing was changed"), "see above"));
@@ -132,7 +133,7 @@ fn carry_out(errand: &Errand<'_>, shown: &Proposal) -> Result<Applied, Failure> 
     let interrupt = Interrupt::default();
     signals::watch(interrupt.clone());
     let mut progress = progress::Shown::new(interrupt);
-    Ok(errand.carry_out(&fresh, &lock, &mut progress))
+    Ok(reconciliation.carry_out(&fresh, &lock, &mut progress))
 }
 
 /// Says what the second look gave. Exit 3 when something failed, is held, or is still to do.

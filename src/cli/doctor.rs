@@ -15,7 +15,7 @@ use crate::observed::Seen;
 use crate::plan::{self, Prepared};
 use crate::{
     boot::table::BootNetwork,
-    serve::dhcp::probe::{Heard, probe},
+    serve::dhcp::probe::{DhcpOfferSeen, probe},
 };
 use crate::{
     diagnose::doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
@@ -143,7 +143,7 @@ fn ask(prepared: &Prepared, facts: &Facts) -> Vec<Check> {
 
 #[expect(clippy::disallowed_methods, reason = "three seconds for each interface are spent at once")]
 fn ask_all<'a>(interfaces: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, io::Result<Vec<Answer>>> {
-    let plain = |heard: Heard| Answer { server: heard.server, address: heard.address, boot_file: heard.boot_file };
+    let plain = |heard: DhcpOfferSeen| Answer { server: heard.server, address: heard.address, boot_file: heard.boot_file };
     std::thread::scope(|scope| {
         let asked: BTreeMap<_, _> =
             interfaces.map(|interface| (interface, scope.spawn(move || probe(interface, PATIENCE)))).collect();

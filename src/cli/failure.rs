@@ -66,7 +66,7 @@ impl Failure {
                 Exit::Error
             }
             Self::Error { error, hint } => {
-                output::note(Told { error: &error, hint: hint.as_deref() });
+                output::note(Response { error: &error, hint: hint.as_deref() });
                 Exit::Error
             }
             Self::Usage(message) => {
@@ -84,12 +84,12 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 /// `error: what: why: why\n  hint: what to do`
-struct Told<'a> {
+struct Response<'a> {
     error: &'a anyhow::Error,
     hint: Option<&'a str>,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for Response<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {:#}", self.error)?;
         if let Some(hint) = self.hint {

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::agent::{
     applied,
-    converge::{ConvergeError, Errand, Observer, on_one_line},
-    presence::{self, Presence},
+    converge::{ConvergeError, Observer, Reconciliation, on_one_line},
+    instance_lock::{self, InstanceState},
     status::{Attempt, AttemptResult, Status},
 };
 use crate::deploy::{
@@ -119,7 +119,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
         return Ok(Exit::Error);
     };
     let system = System::real();
-    let errand = Errand {
+    let reconciliation = Reconciliation {
         system: &system,
         state,
         site: &site,
@@ -129,7 +129,7 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
         forced: &std::collections::BTreeSet::new(),
         is_awaited: false,
     };
-    match errand.propose() {
+    match reconciliation.propose() {
         Ok(proposal) => output::data(&render_text(&proposal.plan))?,
         Err(ConvergeError::NotRoot) => {
             output::note("no findings; the plan is not shown: only root can look at volumes and targets")
@@ -151,18 +151,18 @@ fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Durat
         Concern::Pass(_) | Concern::Refuse(_) => None,
     });
     let Some(commit) = pushed else { return Ok(Exit::Done) };
-    if presence::look(state)? == Presence::Gone {
+    if instance_lock::look(state)? == InstanceState::Gone {
         output::note("no agent runs here, so nothing is applied yet: systemctl start barista-agent");
         return Ok(Exit::Partial);
     }
-    let agent = presence::identity(state)?;
+    let agent = instance_lock::identity(state)?;
     let deadline = Instant::now() + patience;
     loop {
         // The agent first: what it said before it stopped counts.
-        let presence = match presence::look(state)? {
-            Presence::Running if presence::identity(state)? == agent => AgentSeen::Same,
-            Presence::Running => AgentSeen::Another,
-            Presence::Gone => AgentSeen::Gone,
+        let presence = match instance_lock::look(state)? {
+            InstanceState::Running if instance_lock::identity(state)? == agent => AgentSeen::Same,
+            InstanceState::Running => AgentSeen::Another,
+            InstanceState::Gone => AgentSeen::Gone,
         };
         let head = Repo::open(repository).and_then(|repo| repo.commit_of(&followed)).ok().flatten();
         let status = Status::read(state)?;

@@ -7,7 +7,7 @@ use super::{
     saved::SavedPlan,
     source,
 };
-use crate::agent::converge::{self, Errand, Observer, Proposal};
+use crate::agent::converge::{self, Observer, Proposal, Reconciliation};
 use crate::host::{LockError, System, render_ops};
 use crate::names::MachineName;
 use crate::plan::{Detail, Plan, Targets, render};
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let site = source::load(&text)?;
     let targets = parse_targets(&arguments.target)?;
     let system = System::real();
-    let errand = Errand {
+    let reconciliation = Reconciliation {
         system: &system,
         state: &arguments.state.state,
         site: &site,
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         forced: &arguments.force.iter().cloned().collect(),
         is_awaited: false,
     };
-    let proposal = errand.propose().map_err(explain)?;
+    let proposal = reconciliation.propose().map_err(explain)?;
     refuse_unmatched(&targets, &proposal)?;
     refuse_unknown(&arguments.force, &proposal)?;
     if let Some(path) = &arguments.out {

@@ -8,7 +8,7 @@ use super::{
     failure::{Exit, Failure},
     serve,
 };
-use crate::agent::bell::Bell;
+use crate::agent::wakeup::Wakeup;
 use tokio::sync::watch;
 
 /// Runs both until one ends or it is told to stop.
@@ -18,7 +18,7 @@ pub(super) fn run(arguments: &agent::Arguments) -> Result<Exit, Failure> {
 }
 
 async fn both(arguments: &agent::Arguments) -> Result<Exit, Failure> {
-    let stop = Bell::default();
+    let stop = Wakeup::default();
     let (close, mut closed) = watch::channel(());
     let agent = agent::start(arguments, &stop);
     let serving = serve::until(&arguments.state, &arguments.run, None, async move { closed.changed().await });

@@ -33,12 +33,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     runtime.block_on(async {
         // There may be no table yet: the agent publishes it with the first commit, and nobody should wait for that at boot.
         notify::ready("waiting for the first boot table");
-        let (opened, doors) = oneshot::channel();
+        let (opened, listening) = oneshot::channel();
         let serving = until(&arguments.state, &arguments.run, Some(opened), told_to_stop());
         tokio::pin!(serving);
         tokio::select! {
             ended = &mut serving => return ended,
-            _ = doors => notify::status("serving"),
+            _ = listening => notify::status("serving"),
         }
         let ended = serving.await;
         notify::stopping();

@@ -7,13 +7,13 @@ use super::{
     machine, output,
 };
 use crate::agent::converge::on_one_line;
-use crate::agent::presence;
+use crate::agent::instance_lock;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
 use crate::boot::table::FixedTable;
 use crate::diagnose::explain::unknown_machines;
 use crate::host::read_transcript;
 use crate::observed::Seen;
-use crate::serve::dhcp::alarm::find_mode_alarms;
+use crate::serve::dhcp::rogue_server::find_mode_conflicts;
 use jiff::Timestamp;
 use std::{fmt::Write as _, path::Path};
 
@@ -38,10 +38,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         other => other.into(),
     })?;
-    let presence = presence::look(state)?;
+    let presence = instance_lock::look(state)?;
     let status = match presence {
-        presence::Presence::Running => status,
-        presence::Presence::Gone => status.of_stopped_agent(),
+        instance_lock::InstanceState::Running => status,
+        instance_lock::InstanceState::Gone => status.of_stopped_agent(),
     };
     if arguments.json.json {
         output::json(&status)?;
@@ -56,7 +56,7 @@ fn is_settled(status: &Status) -> bool {
     applied && status.held.is_empty() && status.waiting.is_none() && status.troubles.is_empty()
 }
 
-fn render(status: &Status, presence: presence::Presence) -> String {
+fn render(status: &Status, presence: instance_lock::InstanceState) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
         // Writing into a string cannot fail.
@@ -67,10 +67,10 @@ fn render(status: &Status, presence: presence::Presence) -> String {
     line(
         "agent",
         match presence {
-            presence::Presence::Running => {
+            instance_lock::InstanceState::Running => {
                 format!("{} runs since {}, process {}", status.agent.version, moment(status.agent.since), status.agent.pid)
             }
-            presence::Presence::Gone => format!("does not run; last word at {}", moment(status.at)),
+            instance_lock::InstanceState::Gone => format!("does not run; last word at {}", moment(status.at)),
         },
     );
     match &status.serving {
@@ -115,7 +115,7 @@ fn strangers(state: &Path) -> Result<String, Failure> {
     if let Some(more) = unknown.len().checked_sub(STRANGERS_SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(text, "{:<8}and {more} more: barista machine seen", "");
     }
-    for alarm in table.iter().flat_map(|table| find_mode_alarms(table, &transcript, Timestamp::now())) {
+    for alarm in table.iter().flat_map(|table| find_mode_conflicts(table, &transcript, Timestamp::now())) {
         let _ = writeln!(text, "{:<8}{alarm}", "dhcp");
     }
     Ok(text)

@@ -11,7 +11,7 @@ pub use compute::{NamingError, compute};
 
 use crate::names::{
     Bytes, DhcpOptions, DiskId, ImageName, Interval, Iqn, Lun, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent,
-    Portal, Share, SiteName, VersionName, VgName,
+    PoolSize, Portal, SiteName, VersionName, VgName,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +63,7 @@ pub enum Backing {
         /// The thin pool.
         pool: LvName,
         /// The pool's size when it may be made.
-        create_pool: Option<Share>,
+        create_pool: Option<PoolSize>,
     },
 }
 

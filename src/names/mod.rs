@@ -18,9 +18,9 @@ mod mac;
 mod mono;
 mod nonce;
 mod object;
+mod pool_size;
 mod portal;
 mod secret;
-mod share;
 
 pub use arch::{ClientArch, Platform};
 pub use bytes::Bytes;
@@ -38,9 +38,9 @@ pub use object::{
     BACKSTORE_RANGE, Mark, TargetId, backstore_name, backstore_number, parse_backstore_name, parse_target, serial, target_name,
     target_tail,
 };
+pub use pool_size::{Percent, PoolSize};
 pub use portal::{Lun, Portal};
 pub use secret::{Credentials, Secret};
-pub use share::{Percent, Share};
 
 /// A text that is not a legal value of its type: what it was meant to be, the text, and the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

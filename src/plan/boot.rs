@@ -4,8 +4,8 @@
 //! machine that has an entry keeps its default until the disk of a new one exists, and one that may be at work keeps its entry, its
 //! address and its way back in.
 
+use super::builder::{Intent, PlanBuilder, Work};
 use super::context::Context;
-use super::draft::{Draft, Intent, Work};
 use super::render::counted;
 use super::seats::Machines;
 use super::view::{Kind, MachineSeen, SideSeen, State};
@@ -21,18 +21,22 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// What is published, as far as it reads as a table.
-pub(super) fn published<'a>(observation: &Observation, table: &'a BootTable, draft: &mut Draft) -> Option<Cow<'a, BootTable>> {
+pub(super) fn published<'a>(
+    observation: &Observation,
+    table: &'a BootTable,
+    builder: &mut PlanBuilder,
+) -> Option<Cow<'a, BootTable>> {
     match &observation.published {
         Seen::Absent => None,
         Seen::Unreadable(why) => {
-            draft.note("boot table", format!("the published one cannot be read: {why}"));
+            builder.note("boot table", format!("the published one cannot be read: {why}"));
             None
         }
         Seen::Present(text) if table.is_rendered_as(text) => Some(Cow::Borrowed(table)),
         Seen::Present(text) => match BootTable::parse(text) {
             Ok(table) => Some(Cow::Owned(table)),
             Err(error) => {
-                draft.note("boot table", format!("the published one does not read: {error}"));
+                builder.note("boot table", format!("the published one does not read: {error}"));
                 None
             }
         },
@@ -45,7 +49,7 @@ pub(super) fn resolve_disks<'t, 'a>(
     context: Option<(&Context<'a>, &Machines<'a>)>,
     table: &'t BootTable,
     before: Option<&BootTable>,
-    draft: &Draft,
+    builder: &PlanBuilder,
 ) -> Cow<'t, BootTable> {
     let has_fixed = table.machines.values().any(|machine| machine.disks.values().any(|disk| disk.way == Way::Fixed));
     if !has_fixed {
@@ -69,7 +73,7 @@ pub(super) fn resolve_disks<'t, 'a>(
             continue;
         }
         for (image, disk) in machine.disks.iter_mut().filter(|(_, disk)| disk.way == Way::Fixed) {
-            (disk.way, disk.target) = fixed(context, seen, name, image, draft);
+            (disk.way, disk.target) = fixed(context, seen, name, image, builder);
         }
     }
     Cow::Owned(resolved)
@@ -80,7 +84,7 @@ fn fixed<'a>(
     seen: &MachineSeen<'a>,
     machine: &MachineName,
     image: &ImageName,
-    draft: &Draft,
+    builder: &PlanBuilder,
 ) -> (Way, Option<Iqn>) {
     let id = SeatId { machine: machine.clone(), image: image.clone() };
     let Some(seat) = context.storage.seats.get(&id) else { return (Way::Fixed, None) };
@@ -93,7 +97,7 @@ fn fixed<'a>(
             && intent.action == Action::Replace
     };
     let waiting =
-        lasting().any(|side| side.state == State::Fresh && side.is_current(context, seat)) || draft.intents.iter().any(is_made);
+        lasting().any(|side| side.state == State::Fresh && side.is_current(context, seat)) || builder.intents.iter().any(is_made);
     let name = |side: &SideSeen<'a>| match side.target {
         Some(target) => target.parse().ok(),
         // Shown by this plan, under its own name.
@@ -105,7 +109,7 @@ fn fixed<'a>(
         Some(_) if waiting => (Way::Assigned, None),
         Some(side) => {
             let subject = Subject::side(&side.named.machine, &side.named.image, side.letter);
-            let waits = draft
+            let waits = builder
                 .intents
                 .get(&subject)
                 .is_some_and(|intent| !intent.is_open() && matches!(intent.work, Work::Rename(..) | Work::ShowAnew(..)));
@@ -119,14 +123,14 @@ pub(super) fn plan_boot(
     table: &BootTable,
     published: Option<&BootTable>,
     observation: &Observation,
-    draft: &mut Draft,
+    builder: &mut PlanBuilder,
 ) {
     let nothing = BTreeMap::new();
     let before = published.map_or(&nothing, |table| &table.machines);
     // Nothing new comes to most plans.
     let by_mac: LazyCell<BTreeMap<&MacAddr, &BootMachine>, _> =
         LazyCell::new(|| before.values().flat_map(|machine| machine.macs.iter().map(move |mac| (mac, machine))).collect());
-    let unseen = unseen_storage(draft);
+    let unseen = unseen_storage(builder);
     // What machines were told cannot be read, and what of them is there cannot be seen: nothing is said anew.
     let is_blind = unseen.is_some() && !matches!(observation.published, Seen::Absent) && published.is_none();
     for (machine, old, new) in joined(before, &table.machines) {
@@ -157,16 +161,16 @@ pub(super) fn plan_boot(
                 old.or_else(|| new.macs.iter().filter_map(|mac| by_mac.get(mac)).find(|old| is_heir(old, new)).copied())
             && may_keep(had, new, seat)
         {
-            wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, draft);
+            wait_for_disks(machine, &attachment.image, unseen.as_ref(), &mut intent, builder);
         }
         if let (Some(old), None) = (old, new) {
             match heir(old, table) {
                 // The same machine under another name: it boots by its new entry, also while its disks have their old names.
                 Some(heir) => drop(intent.after.insert(Subject::Boot { machine: heir.clone() })),
-                None => wait_for_machine(desired, machine, unseen.as_ref(), &mut intent, draft),
+                None => wait_for_machine(desired, machine, unseen.as_ref(), &mut intent, builder),
             }
         }
-        draft.add(Subject::Boot { machine: machine.clone() }, intent);
+        builder.add(Subject::Boot { machine: machine.clone() }, intent);
     }
     let tables_differ = published.is_none_or(|published| !same_but_for_machines(published, table));
     if tables_differ || observation.secrets.served == ServedSecrets::Other {
@@ -182,7 +186,7 @@ pub(super) fn plan_boot(
         if is_blind {
             intent.hold(Hold::Unreadable { what: "the published boot table".to_owned() });
         }
-        draft.add(Subject::Table, intent);
+        builder.add(Subject::Table, intent);
     }
 }
 
@@ -227,15 +231,21 @@ fn changed(old: &BootMachine, new: &BootMachine) -> String {
 }
 
 /// The change that stands for all disks where none can be seen.
-fn unseen_storage(draft: &Draft) -> Option<Subject> {
+fn unseen_storage(builder: &PlanBuilder) -> Option<Subject> {
     let is_all = |(subject, intent): &(&Subject, &Intent)| {
         matches!(subject, Subject::Pool { .. }) && !intent.is_open() && matches!(&intent.work, Work::Pool(ops) if ops.is_empty())
     };
-    draft.intents.iter().find(is_all).map(|(subject, _)| subject.clone())
+    builder.intents.iter().find(is_all).map(|(subject, _)| subject.clone())
 }
 
 /// Has a change of an entry wait for the first disk of its default.
-fn wait_for_disks(machine: &MachineName, image: &ImageName, unseen: Option<&Subject>, intent: &mut Intent, draft: &Draft) {
+fn wait_for_disks(
+    machine: &MachineName,
+    image: &ImageName,
+    unseen: Option<&Subject>,
+    intent: &mut Intent,
+    builder: &PlanBuilder,
+) {
     if intent.action == Action::Create {
         intent.after.extend(unseen.cloned());
     }
@@ -245,14 +255,14 @@ fn wait_for_disks(machine: &MachineName, image: &ImageName, unseen: Option<&Subj
         }
         _ => false,
     };
-    for subject in draft.intents.keys().filter(first) {
-        let made = &draft.intents[subject];
+    for subject in builder.intents.keys().filter(first) {
+        let made = &builder.intents[subject];
         if made.action == Action::Create && made.reason == Reason::Wanted {
             intent.after.insert(subject.clone());
         }
     }
     // What its script hooks must be there: a lasting disk whose target is to be built anew comes first.
-    for (subject, made) in draft.intents.iter().filter(|(subject, _)| first(subject)) {
+    for (subject, made) in builder.intents.iter().filter(|(subject, _)| first(subject)) {
         if matches!(made.work, Work::ShowAnew(..)) && matches!(subject, Subject::Side { .. }) {
             intent.after.insert(subject.clone());
         }
@@ -274,9 +284,15 @@ fn is_heir(old: &BootMachine, new: &BootMachine) -> bool {
 }
 
 /// A machine that is leaving keeps its entry until everything of it is gone.
-fn wait_for_machine(desired: &Desired, machine: &MachineName, unseen: Option<&Subject>, intent: &mut Intent, draft: &Draft) {
+fn wait_for_machine(
+    desired: &Desired,
+    machine: &MachineName,
+    unseen: Option<&Subject>,
+    intent: &mut Intent,
+    builder: &PlanBuilder,
+) {
     intent.after.extend(unseen.cloned());
-    for (subject, other) in &draft.intents {
+    for (subject, other) in &builder.intents {
         if subject.machine() != Some(machine) || matches!(subject, Subject::Boot { .. }) {
             continue;
         }

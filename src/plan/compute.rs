@@ -1,8 +1,8 @@
 //! From a site and an observation to a plan: intents, then gates to a fixpoint, then operations from final gates only.
 
 use super::boot::{plan_boot, published, resolve_disks};
+use super::builder::{Intent, PlanBuilder, Work};
 use super::context::Context;
-use super::draft::{Draft, Intent, Work};
 use super::exports::is_our_hba;
 use super::gate::{gate_count, gate_left_behind, gate_paused};
 use super::glob::{Targets, narrow};
@@ -63,7 +63,7 @@ fn template_finding(site: &Site, error: TemplateError) -> Finding {
 
 /// The ordered changes that make the host what the site says.
 pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revision, targets: &Targets) -> Plan {
-    let mut draft = Draft::default();
+    let mut builder = PlanBuilder::default();
     let desired = &prepared.desired;
     let stock = stock_of(desired, observation);
     let nothing = Lio::default();
@@ -77,26 +77,26 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
         _ => None,
     };
     let machines = match (&desired.storage, &context) {
-        (Some(storage), Some(context)) => plan_storage(context, storage, &mut draft),
+        (Some(storage), Some(context)) => plan_storage(context, storage, &mut builder),
         (Some(storage), None) => {
-            hold_storage(storage, unseen(storage, observation), &mut draft);
+            hold_storage(storage, unseen(storage, observation), &mut builder);
             Machines::new()
         }
         (None, _) => {
-            gate_left_behind(desired, observation, &mut draft);
+            gate_left_behind(desired, observation, &mut builder);
             Machines::new()
         }
     };
     let seen = context.as_ref().map(|context| (context, &machines));
-    let before = published(observation, &prepared.table, &mut draft);
-    let table = resolve_disks(seen, &prepared.table, before.as_deref(), &draft);
-    note_assets(prepared, observation, &mut draft);
-    plan_boot(desired, &table, before.as_deref(), observation, &mut draft);
-    gate_count(desired, observation, &mut draft);
-    narrow(&mut draft, targets);
-    gate_paused(observation, &mut draft);
-    draft.hold_what_waits();
-    let (changes, notes, steps) = arrange(context.as_ref(), draft, &table, before.as_deref());
+    let before = published(observation, &prepared.table, &mut builder);
+    let table = resolve_disks(seen, &prepared.table, before.as_deref(), &builder);
+    note_assets(prepared, observation, &mut builder);
+    plan_boot(desired, &table, before.as_deref(), observation, &mut builder);
+    gate_count(desired, observation, &mut builder);
+    narrow(&mut builder, targets);
+    gate_paused(observation, &mut builder);
+    builder.hold_what_waits();
+    let (changes, notes, steps) = arrange(context.as_ref(), builder, &table, before.as_deref());
     Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }
 }
 
@@ -126,42 +126,42 @@ fn unseen(storage: &Storage, observation: &Observation) -> Hold {
 }
 
 /// Plans disks and targets; the machines as they were seen, none where all is held.
-fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft) -> Machines<'a> {
-    gate_left_behind(context.desired, context.observation, draft);
-    if draft.intents.values().any(|intent| !intent.is_open()) {
-        let hold = draft.intents.values().find_map(|intent| match &intent.gate {
+fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, builder: &mut PlanBuilder) -> Machines<'a> {
+    gate_left_behind(context.desired, context.observation, builder);
+    if builder.intents.values().any(|intent| !intent.is_open()) {
+        let hold = builder.intents.values().find_map(|intent| match &intent.gate {
             super::Gate::Held(hold) => Some(hold.clone()),
             super::Gate::Open => None,
         });
-        hold_storage(storage, hold.expect("one is held"), draft);
+        hold_storage(storage, hold.expect("one is held"), builder);
         return Machines::new();
     }
     // With no target at all nobody has brought the fabric in yet, whatever else of LIO is loaded.
     if context.exports.is_empty && !storage.seats.is_empty() {
-        draft.add(Subject::Kernel, Intent::new(Action::Create, "", Reason::Wanted, Work::Kernel));
+        builder.add(Subject::Kernel, Intent::new(Action::Create, "", Reason::Wanted, Work::Kernel));
     }
-    note_vg_metadata(context.vg, draft);
+    note_vg_metadata(context.vg, builder);
     for (name, stray) in &context.stock.strays {
-        draft.note(format!("volume {}", context.path(name)), super::words::stray_text(stray));
+        builder.note(format!("volume {}", context.path(name)), super::words::stray_text(stray));
     }
-    let mut pool = plan_pool(context, draft);
+    let mut pool = plan_pool(context, builder);
     pool.no_new = pool.no_new.take().or_else(|| gate_vg_metadata(context, new_disks(context)));
-    plan_versions(context, &pool, draft);
-    gate_paused(context.observation, draft);
-    draft.hold_what_waits();
-    let machines = plan_seats(context, &pool, draft);
+    plan_versions(context, &pool, builder);
+    gate_paused(context.observation, builder);
+    builder.hold_what_waits();
+    let machines = plan_seats(context, &pool, builder);
     let shows = |intent: &Intent| matches!(intent.work, Work::Show(..) | Work::ShowAnew(..) | Work::MakeSide(_, Some(_)));
-    if !draft.intents.values().any(|intent| intent.is_open() && shows(intent)) {
-        draft.intents.remove(&Subject::Kernel);
+    if !builder.intents.values().any(|intent| intent.is_open() && shows(intent)) {
+        builder.intents.remove(&Subject::Kernel);
     }
-    draft.hold_what_waits();
-    gate_ends(context, draft);
-    plan_delivery(context, &pool, draft);
-    plan_debris(context, draft);
-    note_consents(context, draft);
+    builder.hold_what_waits();
+    gate_ends(context, builder);
+    plan_delivery(context, &pool, builder);
+    plan_debris(context, builder);
+    note_consents(context, builder);
     let shows = |intent: &Intent| matches!(intent.work, Work::MakeSide(_, Some(_)) | Work::Show(..) | Work::ShowAnew(..));
-    if draft.intents.contains_key(&Subject::Kernel) {
-        for intent in draft.intents.values_mut().filter(|intent| shows(intent)) {
+    if builder.intents.contains_key(&Subject::Kernel) {
+        for intent in builder.intents.values_mut().filter(|intent| shows(intent)) {
             intent.after.insert(Subject::Kernel);
         }
     }
@@ -169,7 +169,7 @@ fn plan_storage<'a>(context: &Context<'a>, storage: &Storage, draft: &mut Draft)
 }
 
 /// Consents that are not about anything any more, or not yet: whoever reads the site should not take them for something that waits.
-fn note_consents(context: &Context<'_>, draft: &mut Draft) {
+fn note_consents(context: &Context<'_>, builder: &mut PlanBuilder) {
     const LISTED: usize = 10;
     let storage = context.storage;
     let given = &context.desired.policy.may_destroy;
@@ -193,11 +193,11 @@ fn note_consents(context: &Context<'_>, draft: &mut Draft) {
     let about: BTreeSet<Consent> = disks.filter_map(ends).map(now).collect();
     let mut idle = given.iter().filter(|consent| **consent != Consent::Everything && !about.contains(&now((*consent).clone())));
     for consent in idle.by_ref().take(LISTED) {
-        draft.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
+        builder.note("policy.may-destroy", format!("{consent} consents to nothing: there is no such disk"));
     }
     match idle.count() {
         0 => {}
-        more => draft.note("policy.may-destroy", format!("{more} more consent to nothing")),
+        more => builder.note("policy.may-destroy", format!("{more} more consent to nothing")),
     }
 }
 
@@ -213,10 +213,10 @@ fn new_disks(context: &Context<'_>) -> u64 {
 }
 
 /// Empty directories and backstores of ours that nothing stands for.
-fn plan_debris(context: &Context<'_>, draft: &mut Draft) {
+fn plan_debris(context: &Context<'_>, builder: &mut PlanBuilder) {
     let Some(lio) = context.observation.lio.present() else { return };
     let mut taken = std::collections::BTreeSet::new();
-    for intent in draft.intents.values() {
+    for intent in builder.intents.values() {
         match &intent.work {
             Work::MakeSide(_, Some(plan)) | Work::Show(_, _, plan) | Work::ShowAnew(_, _, _, plan) => {
                 taken.extend(plan.luns.values().map(|lun| lun.backstore.clone()));
@@ -232,7 +232,7 @@ fn plan_debris(context: &Context<'_>, draft: &mut Draft) {
     for hba in lio.empty_hbas.iter().filter(|path| is_our_hba(path)) {
         if !taken.iter().any(|path| path.split('/').next() == Some(hba)) {
             let op = ExportOp::RemoveDebris { path: format!("core/{hba}") };
-            draft.add(
+            builder.add(
                 Subject::Debris { path: format!("core/{hba}") },
                 Intent::new(Action::Remove, "", Reason::CutOff, Work::Debris(op)),
             );
@@ -244,36 +244,36 @@ fn plan_debris(context: &Context<'_>, draft: &mut Draft) {
         if !is_waiting {
             let op = ExportOp::RemoveBackstore { path: (*path).to_owned() };
             let subject = Subject::Debris { path: format!("core/{path}") };
-            draft.add(subject, Intent::new(Action::Remove, "", Reason::CutOff, Work::Debris(op)));
+            builder.add(subject, Intent::new(Action::Remove, "", Reason::CutOff, Work::Debris(op)));
         }
     }
 }
 
 /// Nothing can be concluded about disks and targets: one change says so for all of them, and machines that would need new ones wait
 /// for it.
-fn hold_storage(storage: &Storage, hold: Hold, draft: &mut Draft) {
+fn hold_storage(storage: &Storage, hold: Hold, builder: &mut PlanBuilder) {
     let pool = Subject::Pool { name: format!("{}/{}", storage.vg(), storage.pool()) };
     if storage.versions.is_empty() && storage.seats.is_empty() {
-        draft.note(format!("volume group {}", storage.vg()), super::words::hold_text(&hold));
+        builder.note(format!("volume group {}", storage.vg()), super::words::hold_text(&hold));
         return;
     }
-    if !draft.intents.contains_key(&pool) {
+    if !builder.intents.contains_key(&pool) {
         let detail = format!(
             "{} and {}",
             super::render::counted(storage.versions.len(), "version"),
             super::render::counted(storage.seats.len(), "seat")
         );
-        draft.add(pool, Intent::new(Action::Alter, detail, Reason::Wanted, Work::Pool(Vec::new())).held(Some(hold)));
+        builder.add(pool, Intent::new(Action::Alter, detail, Reason::Wanted, Work::Pool(Vec::new())).held(Some(hold)));
     }
 }
 
-fn note_assets(prepared: &Prepared, observation: &Observation, draft: &mut Draft) {
+fn note_assets(prepared: &Prepared, observation: &Observation, builder: &mut PlanBuilder) {
     for asset in &prepared.table.assets {
         match observation.assets.get(asset) {
-            Some(Seen::Present(Bytes(0))) => draft.note(format!("asset {asset}"), "it is empty"),
+            Some(Seen::Present(Bytes(0))) => builder.note(format!("asset {asset}"), "it is empty"),
             Some(Seen::Present(_)) => {}
-            Some(Seen::Unreadable(why)) => draft.note(format!("asset {asset}"), format!("it cannot be read: {why}")),
-            Some(Seen::Absent) | None => draft
+            Some(Seen::Unreadable(why)) => builder.note(format!("asset {asset}"), format!("it cannot be read: {why}")),
+            Some(Seen::Absent) | None => builder
                 .note(format!("asset {asset}"), "it is not in the asset store; machines that boot it will say so and try again"),
         }
     }

@@ -3,7 +3,7 @@
 //! **Invariant:** what is held still counts, and so does what went before: a plan that is held for too much does not go in portions.
 //! What protects data, what shows disks that are there, and what makes clean ones, is never held for it.
 
-use super::draft::{Draft, Intent, Work};
+use super::builder::{Intent, PlanBuilder, Work};
 use super::{Disruption, Hold, Purpose, Reason, Subject};
 use crate::desired::Desired;
 use crate::names::{BACKSTORE_RANGE, Mark, parse_target};
@@ -12,10 +12,10 @@ use crate::site::Consent;
 use std::collections::BTreeMap;
 
 /// Holds the plan when more kept disks and versions lose their data than the site allows, since it last said how many may.
-pub(super) fn gate_count(desired: &Desired, observation: &Observation, draft: &mut Draft) {
+pub(super) fn gate_count(desired: &Desired, observation: &Observation, builder: &mut PlanBuilder) {
     let allowed = desired.policy.max_destroy;
     let counts = |intent: &&Intent| intent.purpose == Purpose::Site;
-    let planned = draft.intents.values().filter(counts).map(lost).sum::<u32>();
+    let planned = builder.intents.values().filter(counts).map(lost).sum::<u32>();
     let journal = observation.commands.present();
     let before = journal.filter(|journal| journal.allowance == Some(allowed)).map_or(0, |journal| journal.destroyed);
     let destroys = planned + before;
@@ -39,17 +39,17 @@ pub(super) fn gate_count(desired: &Desired, observation: &Observation, draft: &m
         let makes = matches!(intent.work, Work::MakeSide(..) | Work::Version(..)) && intent.disruption != Disruption::LosesData;
         shows || tells || makes || intent.purpose == Purpose::Upkeep || matches!(subject, Subject::Kernel)
     };
-    for (_, intent) in draft.intents.iter_mut().filter(|(subject, intent)| !goes_on(subject, intent)) {
+    for (_, intent) in builder.intents.iter_mut().filter(|(subject, intent)| !goes_on(subject, intent)) {
         intent.hold(hold.clone());
     }
 }
 
 /// Holds what failed a short while ago.
-pub(super) fn gate_paused(observation: &Observation, draft: &mut Draft) {
+pub(super) fn gate_paused(observation: &Observation, builder: &mut PlanBuilder) {
     if observation.paused.is_empty() {
         return;
     }
-    for (subject, intent) in draft.intents.iter_mut().filter(|(_, intent)| intent.is_open()) {
+    for (subject, intent) in builder.intents.iter_mut().filter(|(_, intent)| intent.is_open()) {
         if let Some(paused) = observation.paused.get(&subject.to_string()) {
             intent.hold(Hold::Backoff { failures: paused.failures, error: paused.error.clone() });
         }
@@ -67,7 +67,7 @@ pub(super) fn lost(intent: &Intent) -> u32 {
 
 /// Holds everything about disks while objects of the site lie where it no longer looks: in another volume group or pool, or under
 /// another prefix. The consent to everything, `"*"`, lets them be left behind.
-pub(super) fn gate_left_behind(desired: &Desired, observation: &Observation, draft: &mut Draft) {
+pub(super) fn gate_left_behind(desired: &Desired, observation: &Observation, builder: &mut PlanBuilder) {
     let mut behind: BTreeMap<String, u32> = BTreeMap::new();
     for (group, count) in &observation.elsewhere {
         behind.insert(format!("volume group {group}"), *count);
@@ -106,12 +106,12 @@ pub(super) fn gate_left_behind(desired: &Desired, observation: &Observation, dra
     let consents = desired.policy.may_destroy.contains(&Consent::Everything);
     for (what, count) in behind {
         if consents {
-            draft.note(&*what, format!("{count} objects of this site are left there"));
+            builder.note(&*what, format!("{count} objects of this site are left there"));
             continue;
         }
         let subject = Subject::Pool { name: what.clone() };
         let intent = Intent::new(super::Action::Alter, "", Reason::Unwanted, Work::Pool(Vec::new()));
-        draft.add(subject, intent.held(Some(Hold::LeftBehind { what, count })));
+        builder.add(subject, intent.held(Some(Hold::LeftBehind { what, count })));
     }
 }
 

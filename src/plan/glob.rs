@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** leaves out whole changes and never what a change that stays in waits for. What a glob names is a machine, a seat, a disk, a version, the pool.
 
-use super::draft::Draft;
+use super::builder::PlanBuilder;
 use super::{Hold, Subject};
 use glob::Pattern;
 use std::collections::BTreeSet;
@@ -52,19 +52,19 @@ impl Targets {
 }
 
 /// Leaves out what is not targeted and says how much that is.
-pub(super) fn narrow(draft: &mut Draft, targets: &Targets) {
+pub(super) fn narrow(builder: &mut PlanBuilder, targets: &Targets) {
     if targets.0.is_empty() {
         return;
     }
     // A pool that is held stands for everything that would lie in it.
-    let stands_for_all = |subject: &Subject| matches!(subject, Subject::Pool { .. }) && !draft.is_open(subject);
+    let stands_for_all = |subject: &Subject| matches!(subject, Subject::Pool { .. }) && !builder.is_open(subject);
     let is_wanted = |subject: &&Subject| targets.matches(subject) || stands_for_all(subject);
-    let mut wanted: BTreeSet<Subject> = draft.intents.keys().filter(is_wanted).cloned().collect();
+    let mut wanted: BTreeSet<Subject> = builder.intents.keys().filter(is_wanted).cloned().collect();
     loop {
         let more: BTreeSet<Subject> = wanted
             .iter()
-            .filter_map(|subject| draft.intents.get(subject))
-            .flat_map(|change| change.after.iter().filter(|after| draft.intents.contains_key(after)).cloned())
+            .filter_map(|subject| builder.intents.get(subject))
+            .flat_map(|change| change.after.iter().filter(|after| builder.intents.contains_key(after)).cloned())
             .filter(|subject| !wanted.contains(subject))
             .collect();
         if more.is_empty() {
@@ -73,13 +73,13 @@ pub(super) fn narrow(draft: &mut Draft, targets: &Targets) {
         wanted.extend(more);
     }
     let mut left_out = 0;
-    for (subject, intent) in &mut draft.intents {
+    for (subject, intent) in &mut builder.intents {
         if !wanted.contains(subject) {
             intent.gate = super::Gate::Held(Hold::NotTargeted);
             left_out += 1;
         }
     }
     if left_out > 0 {
-        draft.note("--target", format!("{left_out} other changes are left out"));
+        builder.note("--target", format!("{left_out} other changes are left out"));
     }
 }

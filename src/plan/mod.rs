@@ -6,10 +6,10 @@
 
 pub mod assign;
 mod boot;
+mod builder;
 mod compute;
 mod concern;
 mod context;
-mod draft;
 mod exports;
 mod gate;
 mod glob;

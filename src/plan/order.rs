@@ -3,8 +3,8 @@
 //! Targets of disks that are there come first, so that a room comes back before anything is made or filled. New disks are made before
 //! old ones go. Filling comes last, and what waits for it after it. **Invariant:** a change comes after everything it waits for.
 
+use super::builder::{Intent, PlanBuilder, Work};
 use super::context::Context;
-use super::draft::{Draft, Intent, Work};
 use super::op::{DiskOp, ExportOp, Pool, Step};
 use super::{Action, Change, ChangeId, Note, Subject};
 use crate::boot::table::{BootMachine, BootTable, Way};
@@ -55,12 +55,12 @@ fn rank(subject: &Subject, intent: &Intent) -> u8 {
 /// Changes in order, notes, and the steps.
 pub(super) fn arrange(
     context: Option<&Context<'_>>,
-    draft: Draft,
+    builder: PlanBuilder,
     table: &BootTable,
     published: Option<&BootTable>,
 ) -> (Vec<Change>, Vec<Note>, Vec<Step>) {
-    let late = late(&draft);
-    let mut sorted: Vec<(bool, u8, Subject, Intent)> = draft
+    let late = late(&builder);
+    let mut sorted: Vec<(bool, u8, Subject, Intent)> = builder
         .intents
         .into_iter()
         .map(|(subject, intent)| (late.contains(&subject), rank(&subject, &intent), subject, intent))
@@ -90,20 +90,20 @@ pub(super) fn arrange(
         changes.push(change);
     }
     let steps = lower(context, &changes, works, table, published);
-    (changes, draft.notes.into_iter().collect(), steps)
+    (changes, builder.notes.into_iter().collect(), steps)
 }
 
 /// What waits for something to be filled.
-fn late(draft: &Draft) -> BTreeSet<Subject> {
+fn late(builder: &PlanBuilder) -> BTreeSet<Subject> {
     let fills = |intent: &Intent| match &intent.work {
         Work::Version(ops) => intent.is_open() && ops.iter().any(|op| matches!(op, DiskOp::Fill { .. })),
         _ => false,
     };
     let mut late: BTreeSet<Subject> =
-        draft.intents.iter().filter(|(_, intent)| fills(intent)).map(|(subject, _)| subject.clone()).collect();
+        builder.intents.iter().filter(|(_, intent)| fills(intent)).map(|(subject, _)| subject.clone()).collect();
     let filling = late.clone();
     loop {
-        let more: BTreeSet<Subject> = draft
+        let more: BTreeSet<Subject> = builder
             .intents
             .iter()
             .filter(|(subject, intent)| !late.contains(*subject) && intent.after.iter().any(|after| late.contains(after)))

@@ -1,10 +1,10 @@
 //! The thin pool: making it, keeping its record, and whether anything may be made in it.
 
+use super::builder::{Intent, PlanBuilder, Work};
 use super::context::Context;
-use super::draft::{Draft, Intent, Work};
 use super::{Action, DiskOp, Hidden, Hold, PoolProblem, PortalGroup, Purpose, Reason, ShownTogether, Subject};
 use crate::desired::Backing;
-use crate::names::{Bytes, Handle, LvName, Mark, Share, SiteName};
+use crate::names::{Bytes, Handle, LvName, Mark, PoolSize, SiteName};
 use crate::observed::{DevicesFile, Hundredths, Lv, LvKind, Vg, epoch_of, epochs_of, server_boot};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) fn subject(context: &Context<'_>) -> Subject {
     Subject::Pool { name: context.path(context.storage.pool()) }
 }
 
-pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
+pub(super) fn plan_pool(context: &Context<'_>, builder: &mut PlanBuilder) -> PoolState {
     let storage = context.storage;
     let path = context.path(storage.pool());
     let mut state = PoolState { no_new: None, no_touch: None, made_by: None, is_there: false, spare: None, epoch: 0, after: 0 };
@@ -128,7 +128,7 @@ pub(super) fn plan_pool(context: &Context<'_>, draft: &mut Draft) -> PoolState {
         }
         let only_raises =
             matches!(&intent.work, Work::Pool(ops) if ops.iter().all(|op| matches!(op, DiskOp::RaiseRecord { .. })));
-        draft.add(subject(context), intent);
+        builder.add(subject(context), intent);
         state.made_by = Some(subject(context)).filter(|_| !only_raises);
     }
     state
@@ -194,13 +194,13 @@ pub fn is_half_made_pool(lv: &Lv, site: &SiteName) -> bool {
 /// Has LVM hand its pool what it still keeps for it, where a volume of it is to be activated. LVM writes a new volume down before it
 /// has the kernel make it; cut off in between, it refuses to activate the volume ("No data available") until it makes or removes
 /// another one. So one is made and removed.
-pub(super) fn plan_delivery(context: &Context<'_>, pool: &PoolState, draft: &mut Draft) {
+pub(super) fn plan_delivery(context: &Context<'_>, pool: &PoolState, builder: &mut PlanBuilder) {
     let Ok(volume) = MESSENGER.parse::<LvName>() else { return };
     let there = context.vg.lvs.get(MESSENGER);
     let ours = Mark::tag(Mark::SITE, &context.desired.site);
     let left = there.filter(|lv| lv.tags.contains(Mark::OURS) && lv.tags.contains(&ours)).map(|lv| Handle::new(&*lv.uuid));
     let activates = |op: &DiskOp| matches!(op, DiskOp::Activate { .. });
-    let wakes = draft.intents.values().any(|intent| match &intent.work {
+    let wakes = builder.intents.values().any(|intent| match &intent.work {
         Work::Show(_, ops, _) | Work::ShowAnew(_, _, ops, _) | Work::Alter(ops) => intent.is_open() && ops.iter().any(activates),
         _ => false,
     });
@@ -210,7 +210,7 @@ pub(super) fn plan_delivery(context: &Context<'_>, pool: &PoolState, draft: &mut
     }
     let size = Bytes(context.vg.extent.0);
     let op = DiskOp::Deliver { volume, size, left, marks: vec![Mark::OURS.to_owned(), ours] };
-    match draft.intents.get_mut(&subject(context)) {
+    match builder.intents.get_mut(&subject(context)) {
         Some(Intent { work: Work::Pool(ops), reason, purpose, .. }) => {
             let is_first = |op: &&DiskOp| matches!(op, DiskOp::ActivatePool);
             ops.insert(ops.iter().take_while(is_first).count(), op);
@@ -219,12 +219,12 @@ pub(super) fn plan_delivery(context: &Context<'_>, pool: &PoolState, draft: &mut
             }
         }
         Some(_) => {}
-        None => draft.add(subject(context), Intent::new(Action::Alter, "", Reason::Pending, Work::Pool(vec![op]))),
+        None => builder.add(subject(context), Intent::new(Action::Alter, "", Reason::Pending, Work::Pool(vec![op]))),
     }
 }
 
 /// Warns while there is still room: the area cannot be made larger in place.
-pub(super) fn note_vg_metadata(vg: &Vg, draft: &mut Draft) {
+pub(super) fn note_vg_metadata(vg: &Vg, builder: &mut PlanBuilder) {
     // LVM writes the new text beside the old one, so half of the area is what volumes can use.
     let usable = vg.metadata_size.0 / 2;
     if vg.metadata_free.0 * 5 < usable {
@@ -233,7 +233,7 @@ pub(super) fn note_vg_metadata(vg: &Vg, draft: &mut Draft) {
             "its metadata area has {free} left, enough for about {} volumes",
             vg.metadata_free.0 / VG_METADATA_PER_VOLUME
         );
-        draft.note(format!("volume group {}", vg.name), message);
+        builder.note(format!("volume group {}", vg.name), message);
     }
 }
 
@@ -261,7 +261,7 @@ struct NewPool {
     chunk: Bytes,
 }
 
-fn new_pool(context: &Context<'_>, share: Share, half_made: Option<&Lv>) -> NewPool {
+fn new_pool(context: &Context<'_>, share: PoolSize, half_made: Option<&Lv>) -> NewPool {
     let free = Bytes(context.vg.free.0 + half_made.map_or(0, |lv| lv.size.0));
     let extent = context.vg.extent.0.max(1);
     let down = |bytes: u64| bytes / extent * extent;

@@ -3,8 +3,8 @@
 //! **Invariant:** a version is cloned only when its mark says that it is ready, and holds what it was filled with for ever. Only one
 //! that says it is unfinished is garbage; it is removed only with written consent and when nothing was made from it.
 
+use super::builder::{Intent, PlanBuilder, Work};
 use super::context::Context;
-use super::draft::{Draft, Intent, Work};
 use super::pool::PoolState;
 use super::seats::rounded;
 use super::{Action, DiskOp, Disruption, Hold, Reason, SourceProblem, Subject};
@@ -13,7 +13,7 @@ use crate::names::{DiskId, Mark};
 use crate::observed::{Access, Disk, Filling, HeldOpen, Naming, Power, Seen, Settled};
 use crate::site::Consent;
 
-pub(super) fn plan_versions(context: &Context<'_>, pool: &PoolState, draft: &mut Draft) {
+pub(super) fn plan_versions(context: &Context<'_>, pool: &PoolState, builder: &mut PlanBuilder) {
     for (id, version) in &context.storage.versions {
         let subject = Subject::version(&id.image, &id.version);
         let disk = id.disk();
@@ -23,14 +23,14 @@ pub(super) fn plan_versions(context: &Context<'_>, pool: &PoolState, draft: &mut
                 None => Hold::Foreign { what: format!("a volume {}", context.path(name)) },
             };
             let intent = Intent::new(Action::Create, describe(version), Reason::Wanted, Work::Version(Vec::new()));
-            draft.add(subject, intent.held(Some(hold)));
+            builder.add(subject, intent.held(Some(hold)));
             continue;
         }
         let former = context.storage.moved_images.get(&id.image).into_iter().flatten();
         let former = former.map(|image| DiskId::version(image, &id.version));
         let former = former.filter_map(|old| Some((context.stock.disks.get(&old)?, old))).next();
         let intent = match (context.stock.disks.get(&disk), former) {
-            (Some(seen), _) => keep(context, id, version, seen, draft),
+            (Some(seen), _) => keep(context, id, version, seen, builder),
             (None, Some((seen, old))) if seen.marks.filling != Filling::Unfinished => Some(rename(id, seen, old)),
             (None, _) => Some(fill(context, id, version, None)),
         };
@@ -44,9 +44,9 @@ pub(super) fn plan_versions(context: &Context<'_>, pool: &PoolState, draft: &mut
         for hold in [pool.no_touch.as_ref(), pool.no_new.as_ref().filter(|_| makes)].into_iter().flatten() {
             intent.hold(hold.clone());
         }
-        draft.add(subject, intent);
+        builder.add(subject, intent);
     }
-    plan_ends(context, pool, draft);
+    plan_ends(context, pool, builder);
 }
 
 fn describe(version: &Version) -> String {
@@ -153,12 +153,12 @@ fn gate_source(context: &Context<'_>, version: &Version, pool: &PoolState, inten
     }
 }
 
-fn keep(context: &Context<'_>, id: &VersionId, version: &Version, seen: &Disk, draft: &mut Draft) -> Option<Intent> {
+fn keep(context: &Context<'_>, id: &VersionId, version: &Version, seen: &Disk, builder: &mut PlanBuilder) -> Option<Intent> {
     let disk = id.disk();
     let about = id.to_string();
     if seen.marks.filling == Filling::Unfinished {
         if context.observation.filling.contains(&disk.lv_name().ok()?.to_string()) {
-            draft.note(about, "it is being filled");
+            builder.note(about, "it is being filled");
             return None;
         }
         return Some(fill(context, id, version, Some(seen)).disrupting(Disruption::Resets));
@@ -172,7 +172,7 @@ fn keep(context: &Context<'_>, id: &VersionId, version: &Version, seen: &Disk, d
             Intent::new(Action::Alter, describe(version), differs("its mark is gone"), Work::Alter(Vec::new())).held(Some(hold)),
         );
     }
-    note_content(id, version, seen, draft);
+    note_content(id, version, seen, builder);
     let mut ops = Vec::new();
     let mut reason = None;
     if seen.naming == Naming::Behind {
@@ -193,7 +193,7 @@ fn keep(context: &Context<'_>, id: &VersionId, version: &Version, seen: &Disk, d
         reason = Some(Reason::Grew { from: seen.size.to_string(), to: should.to_string() });
     } else if seen.size > should {
         let message = format!("its disk measures {} and the image's size is {}; disks are never shrunk", seen.size, version.size);
-        draft.note(about, message);
+        builder.note(about, message);
     }
     if matches!(seen.power, Power::ActiveOnce | Power::PassedOver) {
         ops.push(DiskOp::KeepActive { disk, handle: seen.handle.clone() });
@@ -204,20 +204,21 @@ fn keep(context: &Context<'_>, id: &VersionId, version: &Version, seen: &Disk, d
 }
 
 /// Says where the site names other content for a version than it has; what it has stays.
-fn note_content(id: &VersionId, version: &Version, seen: &Disk, draft: &mut Draft) {
+fn note_content(id: &VersionId, version: &Version, seen: &Disk, builder: &mut PlanBuilder) {
     let Source::File { path, sha256, .. } = &version.source else { return };
     let mend = "a version keeps what it was filled with; give the new content a new version";
     match (sha256, &seen.marks.sha256) {
         (Some(is), Some(was)) if !is.eq_ignore_ascii_case(was) => {
-            draft.note(id.to_string(), format!("its sha256 in the site is {is} and it was filled with {was}; {mend}"));
+            builder.note(id.to_string(), format!("its sha256 in the site is {is} and it was filled with {was}; {mend}"));
         }
         (Some(is), None) => {
-            draft.note(id.to_string(), format!("its sha256 in the site is {is}, and nobody wrote down what it was filled with"));
+            builder
+                .note(id.to_string(), format!("its sha256 in the site is {is}, and nobody wrote down what it was filled with"));
         }
         _ => {}
     }
     if let Some(was) = seen.marks.source.as_ref().filter(|was| **was != source_mark(path)) {
-        draft.note(id.to_string(), format!("its source in the site is {path} and it was filled from {was}; {mend}"));
+        builder.note(id.to_string(), format!("its source in the site is {path} and it was filled from {was}; {mend}"));
     }
 }
 
@@ -237,7 +238,7 @@ fn rename(id: &VersionId, seen: &Disk, old: DiskId) -> Intent {
 }
 
 /// The end of versions that the site no longer lists.
-fn plan_ends(context: &Context<'_>, pool: &PoolState, draft: &mut Draft) {
+fn plan_ends(context: &Context<'_>, pool: &PoolState, builder: &mut PlanBuilder) {
     for (disk, seen) in &context.stock.disks {
         let DiskId::Version { image, version } = disk else { continue };
         let id = VersionId { image: image.clone(), version: version.clone() };
@@ -262,14 +263,14 @@ fn plan_ends(context: &Context<'_>, pool: &PoolState, draft: &mut Draft) {
         if seen.held == HeldOpen::Open {
             intent.hold(Hold::Foreign { what: format!("something that holds {disk} open") });
         }
-        draft.add(Subject::version(image, version), intent);
+        builder.add(Subject::version(image, version), intent);
     }
 }
 
 /// Holds the end of a version while a disk that was made from it stays; must come when it is known which disks go.
-pub(super) fn gate_ends(context: &Context<'_>, draft: &mut Draft) {
+pub(super) fn gate_ends(context: &Context<'_>, builder: &mut PlanBuilder) {
     let mut ends: Vec<(Subject, DiskId)> = Vec::new();
-    for (subject, intent) in &draft.intents {
+    for (subject, intent) in &builder.intents {
         if let Work::RemoveVersion(disk, _) = &intent.work {
             ends.push((subject.clone(), disk.clone()));
         }
@@ -278,7 +279,7 @@ pub(super) fn gate_ends(context: &Context<'_>, draft: &mut Draft) {
         return;
     }
     let mut going: std::collections::BTreeMap<&DiskId, Subject> = std::collections::BTreeMap::new();
-    for (subject, intent) in draft.intents.iter().filter(|(_, intent)| intent.is_open()) {
+    for (subject, intent) in builder.intents.iter().filter(|(_, intent)| intent.is_open()) {
         if let Work::RemoveSide(_, _, disks) = &intent.work {
             for (disk, _) in disks {
                 if let Some((known, _)) = context.stock.disks.get_key_value(disk) {
@@ -307,11 +308,11 @@ pub(super) fn gate_ends(context: &Context<'_>, draft: &mut Draft) {
             }
         }
         // What is made from it in this very plan stays as well.
-        let made = draft.intents.values().filter(|intent| intent.is_open()).any(|intent| match &intent.work {
+        let made = builder.intents.values().filter(|intent| intent.is_open()).any(|intent| match &intent.work {
             Work::MakeSide(ops, _) => ops.iter().any(|op| matches!(op, DiskOp::Clone { base, .. } if *base == version)),
             _ => false,
         });
-        let Some(intent) = draft.intents.get_mut(&subject) else { continue };
+        let Some(intent) = builder.intents.get_mut(&subject) else { continue };
         intent.after.extend(after);
         if let Some(first) = staying.first() {
             intent.hold(Hold::HasClones { clone: first.clone(), count: staying.len() as u32 });

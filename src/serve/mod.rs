@@ -1,4 +1,4 @@
-//! The service: opens the doors the boot table names, keeps them open, and answers from the table alone.
+//! The service: opens the ports the boot table names, keeps them open, and answers from the table alone.
 //!
 //! **Invariant:** the last good table keeps serving; nothing here waits on git or LVM, on the agent only an entry that it assigns a
 //! disk to, and nothing needs root.
@@ -8,8 +8,8 @@ mod assign;
 mod boots;
 pub mod claims;
 pub mod dhcp;
-mod doors;
 pub mod http;
+mod listeners;
 mod privileges;
 mod recorder;
 mod source;
@@ -21,7 +21,7 @@ pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
 pub use recorder::{Flush, Happening, LONGEST_NAME, Recorder, shown};
 pub use source::Served;
 
-use self::{doors::House, source::TableSource};
+use self::{listeners::ListenerSet, source::TableSource};
 use crate::serve::{
     dhcp::journal::Journal,
     http::{assets::Assets, serve::Shared},
@@ -46,7 +46,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The usual run directory.
 pub const USUAL_RUN: &str = "/run/barista";
 
-/// What to serve from, and through which doors.
+/// What to serve from, and through which ports.
 #[derive(Debug)]
 pub struct ServeOptions {
     /// The state directory.
@@ -57,7 +57,7 @@ pub struct ServeOptions {
     pub ports: Ports,
     /// Sockets that are already open.
     pub sockets: Sockets,
-    /// Told once, when the doors of the first table are open.
+    /// Sent once, when the sockets of the first table are open.
     pub ready: Option<oneshot::Sender<Listening>>,
 }
 
@@ -183,7 +183,7 @@ impl ServeError {
 
 /// Serves booting machines until `stop` completes.
 ///
-/// Waits for the first table, and fails only while it opens the doors of that one; later, what cannot be opened is said and
+/// Waits for the first table, and fails only while it opens the ports of that one; later, what cannot be opened is said and
 /// tried again, and everything else goes on.
 pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), ServeError> {
     let ServeOptions { state, run, ports, sockets, ready } = options;
@@ -210,11 +210,11 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     recorder.know(&first.table);
     let (publish, served) = watch::channel(Arc::new(first));
     let shared = Shared { served, assets: Arc::new(Assets::new(assets(&state))), recorder: recorder.clone(), boots, agent };
-    let mut house = House::new(ports, sockets, shared, opened);
-    house.open_first()?;
+    let mut listeners = ListenerSet::new(ports, sockets, shared, opened);
+    listeners.open_first()?;
     if let Some(ready) = ready {
         // Nobody has to listen.
-        let _ = ready.send(house.listening());
+        let _ = ready.send(listeners.listening());
     }
     loop {
         tokio::select! {
@@ -224,12 +224,12 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
                     recorder.know(&served.table);
                     publish.send_replace(Arc::new(served));
                 }
-                house.keep_open();
+                listeners.keep_open();
                 recorder.flush(Flush::Regular).await;
             }
         }
     }
-    house.close().await;
+    listeners.close().await;
     recorder.flush(Flush::Last).await;
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) struct SiteText<'a> {
 
 /// The files of one directory.
 #[derive(Default)]
-pub(super) struct Shelf<'a> {
+pub(super) struct FileGroup<'a> {
     pub(super) files: Vec<SiteText<'a>>,
     /// Whether every file was readable.
     pub(super) whole: Whole,
@@ -37,10 +37,10 @@ pub(super) struct Shelf<'a> {
 #[derive(Default)]
 pub(super) struct Files<'a> {
     pub(super) site: Option<SiteText<'a>>,
-    pub(super) images: Shelf<'a>,
-    pub(super) machines: Shelf<'a>,
-    pub(super) networks: Shelf<'a>,
-    pub(super) templates: Shelf<'a>,
+    pub(super) images: FileGroup<'a>,
+    pub(super) machines: FileGroup<'a>,
+    pub(super) networks: FileGroup<'a>,
+    pub(super) templates: FileGroup<'a>,
 }
 
 /// Sorts a tree's entries, and reports what does not belong.
@@ -93,7 +93,7 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
     files
 }
 
-fn shelf<'f, 'a>(files: &'f mut Files<'a>, directory: &str) -> &'f mut Shelf<'a> {
+fn shelf<'f, 'a>(files: &'f mut Files<'a>, directory: &str) -> &'f mut FileGroup<'a> {
     match directory {
         "images" => &mut files.images,
         "machines" => &mut files.machines,

@@ -7,7 +7,7 @@ use super::{
     Disk, Firmware, Image, ImageKind, Linux, Reset, Role, Source, SourceFormat, Version,
     networks::Whole,
     options,
-    raw::{At, ImageFile, Kind, VersionTable},
+    raw::{ImageFile, Kind, Spanned, VersionTable},
     report::{FileId, Place, Report, error, note},
     spelling,
     table::Table,
@@ -197,7 +197,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
 
 /// Reports keys that belong to another kind.
 fn refuse_foreign_keys(report: &mut Report<'_>, file: FileId, kind: Kind, raw: &ImageFile) {
-    fn start<T>(field: &Option<At<T>>) -> Option<u32> {
+    fn start<T>(field: &Option<Spanned<T>>) -> Option<u32> {
         field.as_ref().map(|field| field.start)
     }
     let given = [
@@ -278,7 +278,7 @@ fn judge_size(report: &mut Report<'_>, place: Place, size: Bytes) {
 fn judge_version(
     report: &mut Report<'_>,
     root: Table,
-    table: &At<VersionTable>,
+    table: &Spanned<VersionTable>,
     judged: &mut Judged,
     versions: &mut BTreeMap<VersionName, Version>,
 ) {

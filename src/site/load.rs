@@ -5,9 +5,9 @@
 
 use super::{
     Finding, Network, Site, Tree,
-    files::{self, Files, Shelf},
+    files::{self, FileGroup, Files},
     images::{self, Images},
-    machines::{self, Machines, Surroundings},
+    machines::{self, MachineRules, Machines},
     moves::Moves,
     networks::{self, Networks, Whole},
     options,
@@ -44,7 +44,7 @@ fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
     let images = read_images(report, &files.images, &mut moved_images);
     images::judge_together(report, &images);
     machines::judge_version_lengths(report, &settings, &images);
-    let around = Surroundings { settings: &settings, images: &images };
+    let around = MachineRules { settings: &settings, images: &images };
     let machines = read_machines(report, &files.machines, &around, &mut networks, &mut moved_machines);
     let server = settings.server.as_ref().zip(settings.server_place);
     networks::judge_together(report, &mut networks, &images, server);
@@ -77,7 +77,7 @@ fn stem<N: std::str::FromStr<Err = crate::names::NameError>>(report: &mut Report
     }
 }
 
-fn read_networks<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, settings: &Settings) -> Networks {
+fn read_networks<'a>(report: &mut Report<'a>, shelf: &FileGroup<'a>, settings: &Settings) -> Networks {
     let mut networks = Networks::new(shelf.whole);
     for text in &shelf.files {
         let table = read::parse(report, text.file, text.text);
@@ -91,7 +91,7 @@ fn read_networks<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, settings: &Sett
     networks
 }
 
-fn read_images<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, moves: &mut Moves<ImageName>) -> Images {
+fn read_images<'a>(report: &mut Report<'a>, shelf: &FileGroup<'a>, moves: &mut Moves<ImageName>) -> Images {
     let mut images = Images::new(shelf.whole);
     for text in &shelf.files {
         let mut table = read::parse(report, text.file, text.text);
@@ -113,8 +113,8 @@ fn read_images<'a>(report: &mut Report<'a>, shelf: &Shelf<'a>, moves: &mut Moves
 
 fn read_machines<'a>(
     report: &mut Report<'a>,
-    shelf: &Shelf<'a>,
-    around: &Surroundings<'_>,
+    shelf: &FileGroup<'a>,
+    around: &MachineRules<'_>,
     networks: &mut Networks,
     moves: &mut Moves<MachineName>,
 ) -> Machines {

@@ -7,7 +7,7 @@ use super::{
     images::{Images, Use},
     networks::{self, Networks, Whole},
     options,
-    raw::{Address, At, DefaultsTable, MachineTable},
+    raw::{Address, DefaultsTable, MachineTable, Spanned},
     report::{FileId, Place, Report, error},
     settings::{self, Settings},
     table::Table,
@@ -51,14 +51,14 @@ impl Machines {
 
 /// What the machines of one file have unless they say otherwise.
 pub(super) struct Defaults<'f> {
-    boot: Option<&'f At<Vec<At<ImageName>>>>,
+    boot: Option<&'f Spanned<Vec<Spanned<ImageName>>>>,
     firmware: Option<(Firmware, Place)>,
     menu_timeout: Interval,
     loader: Option<String>,
     pxe: Option<PxeStrategy>,
     options: DhcpOptions,
     gateway: Gateway,
-    chap: Option<&'f At<bool>>,
+    chap: Option<&'f Spanned<bool>>,
     /// True if a boot list of defaults may stand on a line that was reported.
     boot_is_excused: Excused,
 }
@@ -70,18 +70,18 @@ enum Excused {
 }
 
 /// What machines are judged against.
-pub(super) struct Surroundings<'s> {
+pub(super) struct MachineRules<'s> {
     pub(super) settings: &'s Settings,
     pub(super) images: &'s Images,
 }
 
-impl Surroundings<'_> {
+impl MachineRules<'_> {
     /// Reads a file's `[defaults]`, and reports what is wrong with them once for all of its machines.
     pub(super) fn judge_defaults<'f>(
         &self,
         report: &mut Report<'_>,
         file: FileId,
-        table: Option<&'f At<DefaultsTable>>,
+        table: Option<&'f Spanned<DefaultsTable>>,
     ) -> Defaults<'f> {
         let site = self.settings.boot.menu_timeout;
         let excused = |owner: Table, report: &Report<'_>| if owner.excuses(report, "boot") { Excused::Yes } else { Excused::No };
@@ -119,7 +119,7 @@ impl Surroundings<'_> {
         }
     }
 
-    fn judge_boot(&self, report: &mut Report<'_>, file: FileId, list: &At<Vec<At<ImageName>>>) {
+    fn judge_boot(&self, report: &mut Report<'_>, file: FileId, list: &Spanned<Vec<Spanned<ImageName>>>) {
         if list.value.is_empty() {
             report.push(
                 error(file.at(list.start), "the boot list is empty").hint("name at least one image; the first is the default"),
@@ -163,7 +163,7 @@ impl Surroundings<'_> {
         report: &mut Report<'_>,
         (networks, machines): (&mut Networks, &mut Machines),
         (file, defaults): (FileId, &Defaults<'_>),
-        entry: &At<MachineTable>,
+        entry: &Spanned<MachineTable>,
     ) {
         let owner = Table::at(file, entry.start);
         let MachineTable { name, mac: _, macs: _, ip, boot, firmware, menu_timeout, loader, pxe, options, clear_gateway, chap } =
@@ -228,8 +228,8 @@ impl Surroundings<'_> {
         report: &mut Report<'_>,
         owner: Table,
         whose: &str,
-        chap: Option<&At<bool>>,
-        ip: Option<&At<Address>>,
+        chap: Option<&Spanned<bool>>,
+        ip: Option<&Spanned<Address>>,
     ) -> Login {
         let Some(chap) = chap.filter(|chap| chap.value) else { return Login::Open };
         if ip.is_none() && !owner.excuses(report, "ip") {
@@ -265,7 +265,7 @@ impl Surroundings<'_> {
             }
             _ => {}
         }
-        let all: Vec<&At<MacAddr>> = mac.into_iter().chain(macs.into_iter().flat_map(|list| &list.value)).collect();
+        let all: Vec<&Spanned<MacAddr>> = mac.into_iter().chain(macs.into_iter().flat_map(|list| &list.value)).collect();
         for mac in &all {
             claim(report, &mut machines.macs, mac.value, owner.of(mac), "MAC address");
         }
@@ -329,7 +329,7 @@ fn judge_loader(report: &mut Report<'_>, place: Place, whose: &str, (loader, fir
     }
 }
 
-fn gateway(clear: &At<bool>) -> Gateway {
+fn gateway(clear: &Spanned<bool>) -> Gateway {
     if clear.value { Gateway::Clear } else { Gateway::Keep }
 }
 

@@ -3,8 +3,8 @@
 //! **Invariant:** a value of [`Site`] exists only if the commit it was read from has no error.
 
 use crate::names::{
-    Bytes, DhcpOptions, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Platform, Share,
-    SiteName, VersionName, VgName,
+    Bytes, DhcpOptions, ImageName, Interval, Iqn, LvName, MacAddr, MachineName, MenuKey, NetworkName, Percent, Platform,
+    PoolSize, SiteName, VersionName, VgName,
 };
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub struct Storage {
     /// The thin pool.
     pub thin_pool: LvName,
     /// The pool's size when it may be made, `None` when it must exist.
-    pub create_pool: Option<Share>,
+    pub create_pool: Option<PoolSize>,
     /// Free space of the pool below which no new clone is made.
     pub reserve: Percent,
     /// Where image sources lie, an absolute path; `None` is `images/` under the state directory.

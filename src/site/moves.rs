@@ -4,7 +4,7 @@
 
 use super::{
     networks::Whole,
-    raw::{At, Move},
+    raw::{Move, Spanned},
     report::{FileId, Place, Report, error},
     table::Table,
 };
@@ -26,7 +26,7 @@ impl<N> Default for Moves<N> {
 
 impl<N: Ord + Clone + Display> Moves<N> {
     /// Takes in the renames of one file.
-    pub(super) fn read(&mut self, report: &mut Report<'_>, file: FileId, entries: &[At<Move<N>>]) {
+    pub(super) fn read(&mut self, report: &mut Report<'_>, file: FileId, entries: &[Spanned<Move<N>>]) {
         for entry in entries {
             let owner = Table::at(file, entry.start);
             let hint = "a rename reads { from = \"old-name\", to = \"new-name\" }";

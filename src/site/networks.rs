@@ -7,7 +7,7 @@ use super::{
     Network, NetworkMode, Server,
     images::Images,
     options,
-    raw::{AddressRange, At, NetworkFile},
+    raw::{AddressRange, NetworkFile, Spanned},
     report::{FileId, Place, Report, error, note, warning},
     settings::{self, Settings},
     table::Table,
@@ -138,7 +138,7 @@ pub(super) fn judge(
     })
 }
 
-fn judge_lease(report: &mut Report<'_>, root: Table, field: Option<&At<Interval>>) -> Interval {
+fn judge_lease(report: &mut Report<'_>, root: Table, field: Option<&Spanned<Interval>>) -> Interval {
     let Some(lease) = field else { return LEASE_TIME };
     if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease.value) {
         let message = format!("lease-time {} is not between {SHORTEST_LEASE} and {LONGEST_LEASE}", lease.value);

@@ -7,7 +7,7 @@ use super::{
     images::Images,
     machines::Machines,
     networks::Networks,
-    raw::{At, DomainName, OptionValue, OptionsTable},
+    raw::{DomainName, OptionValue, OptionsTable, Spanned},
     report::{FileId, Place, Report, error, warning},
     spelling,
 };
@@ -31,7 +31,7 @@ pub(super) enum Of {
 }
 
 /// Judges one table; what is wrong with it is left out.
-pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&At<OptionsTable>>, of: Of) -> DhcpOptions {
+pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanned<OptionsTable>>, of: Of) -> DhcpOptions {
     let mut options = DhcpOptions::default();
     let Some(table) = table else { return options };
     if matches!(of, Of::Network(NetworkMode::Proxy | NetworkMode::Off)) {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn list(entries: &[OptionValue]) -> OptionValue {
-        OptionValue::List(entries.iter().map(|value| At { value: value.clone(), start: 0 }).collect())
+        OptionValue::List(entries.iter().map(|value| Spanned { value: value.clone(), start: 0 }).collect())
     }
 
     #[test]

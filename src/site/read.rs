@@ -6,12 +6,12 @@
 //! **Invariant:** one problem is one finding; an entry that was cut out is remembered, so that it is not called missing too.
 
 use super::{
-    raw::At,
+    raw::Spanned,
     report::{FileId, Problem, Report, error},
     schema, spelling,
 };
 use serde::de::DeserializeOwned;
-use serde_spanned::Spanned;
+use serde_spanned::Spanned as Located;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -46,9 +46,9 @@ fn syntax_hint(message: &str) -> Option<&'static str> {
 }
 
 /// Takes the entries of an array of tables out of a table, to be read one by one; leaves anything else there.
-pub(super) fn take_entries<'a>(table: &mut DeTable<'a>, key: &str) -> Vec<Spanned<DeValue<'a>>> {
-    match table.get(key).map(Spanned::get_ref) {
-        Some(DeValue::Array(_)) => match table.remove(key).map(Spanned::into_inner) {
+pub(super) fn take_entries<'a>(table: &mut DeTable<'a>, key: &str) -> Vec<Located<DeValue<'a>>> {
+    match table.get(key).map(Located::get_ref) {
+        Some(DeValue::Array(_)) => match table.remove(key).map(Located::into_inner) {
             Some(DeValue::Array(entries)) => entries.into_iter().collect(),
             _ => Vec::new(),
         },
@@ -71,15 +71,15 @@ pub(super) fn read_file<T: DeserializeOwned + Default>(
         report.mark_broken(file, 0, section);
         table.remove(*section);
     }
-    read(report, file, Spanned::new(0..0, DeValue::Table(table))).unwrap_or_default()
+    read(report, file, Located::new(0..0, DeValue::Table(table))).unwrap_or_default()
 }
 
 /// Reads the entries of an array of tables, each for itself, so that a problem costs one entry and not the file.
 pub(super) fn read_entries<T: DeserializeOwned>(
     report: &mut Report<'_>,
     file: FileId,
-    entries: Vec<Spanned<DeValue<'_>>>,
-) -> Vec<At<T>> {
+    entries: Vec<Located<DeValue<'_>>>,
+) -> Vec<Spanned<T>> {
     entries
         .into_iter()
         .filter_map(|entry| {
@@ -90,13 +90,13 @@ pub(super) fn read_entries<T: DeserializeOwned>(
                 );
                 return None;
             }
-            read(report, file, entry).map(|value| At { value, start })
+            read(report, file, entry).map(|value| Spanned { value, start })
         })
         .collect()
 }
 
 /// Reads a value as a type, cutting out what the type refuses; `None` if it refuses the whole.
-fn read<T: DeserializeOwned>(report: &mut Report<'_>, file: FileId, mut value: Spanned<DeValue<'_>>) -> Option<T> {
+fn read<T: DeserializeOwned>(report: &mut Report<'_>, file: FileId, mut value: Located<DeValue<'_>>) -> Option<T> {
     for _ in 0..ATTEMPTS {
         let refusal = match T::deserialize(ValueDeserializer::from(value.clone())) {
             Ok(read) => return Some(read),

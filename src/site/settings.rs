@@ -5,11 +5,11 @@
 
 use super::{
     BootDefaults, Consent, Iscsi, Loading, Policy, PxeStrategy, Server, Storage,
-    raw::{Address, At, BootTable, ByPlatform, IscsiTable, LoaderPath, PolicyTable, ServerTable, SiteFile, StorageTable},
+    raw::{Address, BootTable, ByPlatform, IscsiTable, LoaderPath, PolicyTable, ServerTable, SiteFile, Spanned, StorageTable},
     report::{FileId, Place, Report, error, warning},
     table::Table,
 };
-use crate::names::{Bytes, Interval, Iqn, LvName, Percent, Platform, Share, SiteName, VgName};
+use crate::names::{Bytes, Interval, Iqn, LvName, Percent, Platform, PoolSize, SiteName, VgName};
 use std::net::Ipv4Addr;
 
 /// The port that RFC 7143 §5.1 registers.
@@ -75,7 +75,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile
     settings
 }
 
-fn judge_server(report: &mut Report<'_>, file: FileId, table: &At<ServerTable>) -> Option<Server> {
+fn judge_server(report: &mut Report<'_>, file: FileId, table: &Spanned<ServerTable>) -> Option<Server> {
     let owner = Table::at(file, table.start);
     let ServerTable { address, tftp_address, http_address, iscsi_address } = &table.value;
     for field in [address, tftp_address, http_address, iscsi_address].into_iter().flatten() {
@@ -83,7 +83,7 @@ fn judge_server(report: &mut Report<'_>, file: FileId, table: &At<ServerTable>) 
     }
     let hint = "add a line such as: address = \"192.168.1.2\"";
     let address = owner.need(report, address, "address", ("[server]", hint))?.value.0;
-    let or_address = |field: &Option<At<Address>>| field.as_ref().map_or(address, |field| field.value.0);
+    let or_address = |field: &Option<Spanned<Address>>| field.as_ref().map_or(address, |field| field.value.0);
     Some(Server {
         address,
         tftp_address: or_address(tftp_address),
@@ -107,7 +107,7 @@ fn judge_server_address(report: &mut Report<'_>, place: Place, address: Ipv4Addr
     }
 }
 
-fn judge_storage(report: &mut Report<'_>, file: FileId, table: &At<StorageTable>) -> Option<Storage> {
+fn judge_storage(report: &mut Report<'_>, file: FileId, table: &Spanned<StorageTable>) -> Option<Storage> {
     let owner = Table::at(file, table.start);
     let StorageTable { volume_group, thin_pool, create_pool, pool_size, reserve, image_store } = &table.value;
     let pool = thin_pool.as_ref().map(|pool| pool.value.clone());
@@ -129,7 +129,7 @@ fn judge_storage(report: &mut Report<'_>, file: FileId, table: &At<StorageTable>
         let problem = error(owner.of(all), "reserve is the whole pool, so no disk could be made");
         report.push(problem.hint("write the part of the pool that stays free, such as \"10%\""));
     }
-    let size = pool_size.as_ref().map_or(Share::Percent(Percent::new(90)), |size| size.value);
+    let size = pool_size.as_ref().map_or(PoolSize::Percent(Percent::new(90)), |size| size.value);
     Some(Storage {
         volume_group: volume_group.as_ref()?.value.clone(),
         thin_pool: pool.unwrap_or_else(|| "pool".parse::<LvName>().expect("\"pool\" is a legal name")),
@@ -142,10 +142,10 @@ fn judge_storage(report: &mut Report<'_>, file: FileId, table: &At<StorageTable>
 /// A pool holds a version at least; one of less is a slip of the unit.
 const SMALLEST_POOL: Bytes = Bytes(1 << 20);
 
-fn judge_pool_size(report: &mut Report<'_>, place: Place, size: Share) {
+fn judge_pool_size(report: &mut Report<'_>, place: Place, size: PoolSize) {
     let is_too_small = match size {
-        Share::Percent(percent) => percent.get() == 0,
-        Share::Size(bytes) => bytes < SMALLEST_POOL,
+        PoolSize::Percent(percent) => percent.get() == 0,
+        PoolSize::Size(bytes) => bytes < SMALLEST_POOL,
     };
     if is_too_small {
         let message = format!("pool-size is {size}, in which no image fits");
@@ -153,14 +153,14 @@ fn judge_pool_size(report: &mut Report<'_>, place: Place, size: Share) {
     }
 }
 
-fn judge_iscsi(report: &mut Report<'_>, file: FileId, table: &At<IscsiTable>) -> Option<Iscsi> {
+fn judge_iscsi(report: &mut Report<'_>, file: FileId, table: &Spanned<IscsiTable>) -> Option<Iscsi> {
     let port = judge_port(report, file, table.value.port.as_ref(), ISCSI_PORT);
     let iqn_prefix = table.value.iqn_prefix.as_ref()?.value.clone();
     let chap_secrets = table.value.chap_secrets.as_ref().map(|path| path.value.to_string());
     Some(Iscsi { iqn_prefix, port, chap_secrets })
 }
 
-fn judge_boot(report: &mut Report<'_>, file: FileId, table: &At<BootTable>) -> BootDefaults {
+fn judge_boot(report: &mut Report<'_>, file: FileId, table: &Spanned<BootTable>) -> BootDefaults {
     let BootTable { http_port, menu_timeout, loaders, loader, pxe } = &table.value;
     BootDefaults {
         http_port: judge_port(report, file, http_port.as_ref(), HTTP_PORT),
@@ -174,8 +174,8 @@ fn judge_boot(report: &mut Report<'_>, file: FileId, table: &At<BootTable>) -> B
 pub(super) fn judge_loading(
     report: &mut Report<'_>,
     file: FileId,
-    loader: Option<&At<ByPlatform<LoaderPath>>>,
-    pxe: Option<&At<ByPlatform<PxeStrategy>>>,
+    loader: Option<&Spanned<ByPlatform<LoaderPath>>>,
+    pxe: Option<&Spanned<ByPlatform<PxeStrategy>>>,
 ) -> Loading {
     let loaders: Vec<_> = loader.iter().flat_map(|table| table.value.entries()).collect();
     for (platform, path) in &loaders {
@@ -195,7 +195,7 @@ pub(super) fn judge_loading(
 }
 
 /// A menu's time to wait, reported if it is longer than anyone waits.
-pub(super) fn judge_menu_timeout(report: &mut Report<'_>, file: FileId, timeout: &At<Interval>) -> Interval {
+pub(super) fn judge_menu_timeout(report: &mut Report<'_>, file: FileId, timeout: &Spanned<Interval>) -> Interval {
     if timeout.value > LONGEST_MENU {
         let message = format!("menu-timeout {} is longer than an hour", timeout.value);
         report.push(error(file.at(timeout.start), message).hint("write seconds, such as \"5s\""));
@@ -203,7 +203,7 @@ pub(super) fn judge_menu_timeout(report: &mut Report<'_>, file: FileId, timeout:
     timeout.value
 }
 
-fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&At<u16>>, default: u16) -> u16 {
+fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&Spanned<u16>>, default: u16) -> u16 {
     let Some(port) = field else { return default };
     if port.value == 0 {
         report.push(error(file.at(port.start), "port 0 is no port").hint(format!("write 1 to 65535; the default is {default}")));
@@ -211,7 +211,7 @@ fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&At<u16>>, de
     port.value
 }
 
-fn judge_policy(report: &mut Report<'_>, file: FileId, table: &At<PolicyTable>) -> Policy {
+fn judge_policy(report: &mut Report<'_>, file: FileId, table: &Spanned<PolicyTable>) -> Policy {
     let owner = Table::at(file, table.start);
     let default = Policy::default();
     let PolicyTable {
@@ -240,7 +240,7 @@ fn judge_policy(report: &mut Report<'_>, file: FileId, table: &At<PolicyTable>) 
         let message = format!("may-destroy has {} entries and may have {MOST_CONSENTS}", list.value.len());
         report.push(error(owner.of(list), message).hint("take out those that were used; \"*\" consents to everything"));
     }
-    let value = |field: &Option<At<Interval>>, default| field.as_ref().map_or(default, |field| field.value);
+    let value = |field: &Option<Spanned<Interval>>, default| field.as_ref().map_or(default, |field| field.value);
     let policy = Policy {
         max_destroy: max_destroy.as_ref().map_or(default.max_destroy, |max| max.value),
         may_destroy: may_destroy.iter().flat_map(|list| list.value.iter()).map(|consent| consent.value.clone()).collect(),

@@ -3,7 +3,7 @@
 //! **Invariant:** a key that is there but wrong is not reported as missing as well.
 
 use super::{
-    raw::At,
+    raw::Spanned,
     report::{FileId, Place, Report, error},
 };
 
@@ -37,7 +37,7 @@ impl Table {
     }
 
     /// The place of a value in it.
-    pub(super) fn of<T>(self, value: &At<T>) -> Place {
+    pub(super) fn of<T>(self, value: &Spanned<T>) -> Place {
         self.file.at(value.start)
     }
 
@@ -45,10 +45,10 @@ impl Table {
     pub(super) fn need<'f, T>(
         self,
         report: &mut Report<'_>,
-        field: &'f Option<At<T>>,
+        field: &'f Option<Spanned<T>>,
         key: &str,
         (whose, hint): (&str, &str),
-    ) -> Option<&'f At<T>> {
+    ) -> Option<&'f Spanned<T>> {
         if field.is_none() && !self.excuses(report, key) {
             report.push(error(self.place, format!("{whose} has no {key}")).hint(hint));
         }

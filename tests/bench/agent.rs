@@ -25,8 +25,8 @@ mod large;
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod room;
 
-use barista::agent::bell::Bell;
 use barista::agent::run::{Options, run};
+use barista::agent::wakeup::Wakeup;
 use barista::host::fake::FakeHost;
 use barista::host::{Command, Kernel, RunDir, Scope, System, look};
 use barista::observed::{DiskIo, LV_FIELDS, REPORT_OPTIONS, Seen, VG_FIELDS, parse_groups};
@@ -88,15 +88,15 @@ fn main() {
     let state = room.state.path().to_owned();
     let options = Options { repo: repository, state: state.clone(), run_dir: RunDir::new(run_dir.clone()), run: run_dir };
     let system = System { kernel: Arc::new(Clocked(room.host.clone(), Instant::now())), ..room.host.system() };
-    let bell = Bell::default();
+    let wakeup = Wakeup::default();
     let before = resident();
     push(&work, &files, "open");
     thread::scope(|scope| {
-        let agent = scope.spawn(|| run(&options, &system, &bell));
+        let agent = scope.spawn(|| run(&options, &system, &wakeup));
         until_served(&state, &head(&work));
         idle(before);
         pushes(&work, &state, files);
-        bell.stop();
+        wakeup.stop();
         agent.join().expect("no panic").expect("stops well");
     });
 }

@@ -6,9 +6,9 @@ use crate::{
 };
 use barista::{
     agent::{
-        bell::Bell,
         run::run,
         status::{AttemptResult, Status},
+        wakeup::Wakeup,
     },
     host::fake::FakeHost,
 };
@@ -30,17 +30,17 @@ fn a_version_that_cannot_be_filled_is_read_seldom_and_slows_nobody() {
     for source in ["alpha.raw", "beta.raw", "games.raw"] {
         fs::write(store.join(source), vec![7; 256 << 10]).unwrap();
     }
-    let (host, bell) = (FakeHost::new(), Bell::default());
+    let (host, wakeup) = (FakeHost::new(), Wakeup::default());
     host.add_vg("cafe", 1 << 40);
     let options = cafe.options();
     let table = cafe.state.join("boot/table.json");
     let begun = || host.effects().iter().filter(|effect| effect.contains("lvcreate") && effect.contains("img.beta.1")).count();
     thread::scope(|scope| {
-        let agent = scope.spawn(|| run(&options, &host.system(), &bell));
+        let agent = scope.spawn(|| run(&options, &host.system(), &wakeup));
         // Sources count as whole once they have not changed for a while.
         let tick = || {
             host.advance(Duration::from_secs(1));
-            bell.look();
+            wakeup.look();
         };
         cafe.until("the seats beside it have their disks", || {
             tick();
@@ -68,7 +68,7 @@ fn a_version_that_cannot_be_filled_is_read_seldom_and_slows_nobody() {
             AttemptResult::Failed { failures, .. } => assert!(failures.iter().any(|said| said.contains("beta")), "{failures:?}"),
             other => panic!("{other:?}"),
         }
-        bell.stop();
+        wakeup.stop();
         agent.join().unwrap().unwrap();
     });
 }

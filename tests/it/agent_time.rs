@@ -2,7 +2,7 @@
 
 use crate::cafe::Cafe;
 use barista::{
-    agent::{bell::Bell, run::run},
+    agent::{run::run, wakeup::Wakeup},
     host::fake::FakeHost,
 };
 use jiff::SignedDuration;
@@ -13,7 +13,7 @@ fn looks_go_on_when_the_clock_is_set_back_or_forward() {
     let cafe = Cafe::with_repository();
     cafe.work.commit("open the café");
     assert!(cafe.push("HEAD:main").0);
-    let (host, bell) = (FakeHost::new(), Bell::default());
+    let (host, wakeup) = (FakeHost::new(), Wakeup::default());
     let options = cafe.options();
     let table = cafe.state.join("boot/table.json");
     // Looks ten seconds of the fake's time after the last one, whatever its clock says meanwhile.
@@ -21,12 +21,12 @@ fn looks_go_on_when_the_clock_is_set_back_or_forward() {
         fs::remove_file(&table).unwrap();
         cafe.until(what, || {
             host.advance(Duration::from_secs(1));
-            bell.look();
+            wakeup.look();
             table.exists()
         });
     };
     thread::scope(|scope| {
-        let agent = scope.spawn(|| run(&options, &host.system(), &bell));
+        let agent = scope.spawn(|| run(&options, &host.system(), &wakeup));
         cafe.until("the commit is applied", || table.exists());
         next_look("with an unmoved clock");
         host.set_clock(SignedDuration::from_hours(-2));
@@ -35,7 +35,7 @@ fn looks_go_on_when_the_clock_is_set_back_or_forward() {
         next_look("a year ahead");
         host.set_clock(SignedDuration::from_hours(-365 * 24));
         next_look("and back again");
-        bell.stop();
+        wakeup.stop();
         agent.join().unwrap().unwrap();
     });
 }

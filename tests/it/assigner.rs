@@ -1,7 +1,7 @@
 //! What the agent answers to `serve`: by its last look, by what was given since, and by what it knows of a machine's hardware.
 
 use crate::room::{Files, PC01, Room, cafe, compute, disk, prepare, with};
-use barista::agent::{assign::Assigner, bell::Bell, hardware};
+use barista::agent::{assign::Assigner, hardware, wakeup::Wakeup};
 use barista::boot::assignment::{
     Answer, Assignment, Claims, Decided, Discover, Fetch, Generation, RefusalCode, Request, Stamp, VERSION, WaitCode,
 };
@@ -15,7 +15,7 @@ struct Desk {
     room: Room,
     prepared: Arc<Prepared>,
     assigner: Assigner,
-    bell: Bell,
+    wakeup: Wakeup,
 }
 
 impl Desk {
@@ -24,11 +24,11 @@ impl Desk {
     }
 
     fn in_room(room: Room, files: &Files) -> Self {
-        let bell = Bell::default();
+        let wakeup = Wakeup::default();
         room.settle(files);
         let state = room.state.path().to_owned();
-        let assigner = Assigner::new(room.host.system(), state.clone(), RunDir::new(state.join("run")), bell.clone());
-        let desk = Self { room, prepared: Arc::new(prepare(files)), assigner, bell };
+        let assigner = Assigner::new(room.host.system(), state.clone(), RunDir::new(state.join("run")), wakeup.clone());
+        let desk = Self { room, prepared: Arc::new(prepare(files)), assigner, wakeup };
         desk.look();
         desk
     }
@@ -110,7 +110,7 @@ fn plain(count: usize) -> Files {
 fn a_system_that_came_between_two_looks_keeps_its_disk_from_the_next_boot() {
     let desk = Desk::new(&plain(1));
     let first = desk.given("pc01", 1, None);
-    assert!(desk.bell.take_look_at_host(), "its next boot needs another");
+    assert!(desk.wakeup.take_look_at_host(), "its next boot needs another");
     assert_eq!(desk.given("pc01", 2, None), first, "nothing came to it");
     desk.room.host.login(&first, PC01).expect("logs in");
     desk.room.host.write(&first, PC01, 0, 4096).expect("writes");
@@ -291,9 +291,9 @@ fn a_boot_that_nothing_can_be_done_for_does_not_have_the_host_looked_at_again_an
     }
     assert_eq!(desk.waits("pc01", 2, "alpha"), WaitCode::NoSpace);
     desk.look();
-    desk.bell.take_look_at_host();
+    desk.wakeup.take_look_at_host();
     for _ in 0..5 {
         assert!(matches!(desk.ask("pc01", 2, None), Assignment::Wait { code: WaitCode::NoSpace, .. }));
-        assert!(!desk.bell.take_look_at_host(), "the last look saw that there is no space, a moment ago");
+        assert!(!desk.wakeup.take_look_at_host(), "the last look saw that there is no space, a moment ago");
     }
 }

@@ -3,9 +3,9 @@
 use crate::room::{Files, PC01, Room, cafe, disk, text, with};
 use barista::agent::{
     assign::Assigner,
-    bell::Bell,
-    converge::{Errand, Knowledge, Observer, lock_within},
+    converge::{Knowledge, Observer, Reconciliation, lock_within},
     occupancy::OccupancyMemory,
+    wakeup::Wakeup,
 };
 use barista::host::{Command, Commands, Ended, Fills, Output, RunDir, Silent, System, Watch};
 use barista::names::Mark;
@@ -34,7 +34,7 @@ impl Agent {
     fn new(room: &Room, system: System, fills: Fills) -> Self {
         let state = room.state.path().to_owned();
         let run_dir = RunDir::new(state.join("run"));
-        let assigner = Arc::new(Assigner::new(system.clone(), state.clone(), run_dir.clone(), Bell::default()));
+        let assigner = Arc::new(Assigner::new(system.clone(), state.clone(), run_dir.clone(), Wakeup::default()));
         let knowledge = Knowledge::new(OccupancyMemory::new(&system.kernel.boot_id()), fills, assigner);
         Self { knowledge, system, state, run_dir }
     }
@@ -47,20 +47,28 @@ impl Agent {
         let revision = Revision { id: "a".repeat(40), subject: String::new() };
         let observer = Observer::Agent(&self.knowledge);
         let (system, state) = (&self.system, &*self.state);
-        let errand =
-            Errand { system, state, site: &site, revision: &revision, targets: &targets, observer, forced: &forced, is_awaited };
+        let reconciliation = Reconciliation {
+            system,
+            state,
+            site: &site,
+            revision: &revision,
+            targets: &targets,
+            observer,
+            forced: &forced,
+            is_awaited,
+        };
         let lock = lock_within(&self.run_dir, Duration::ZERO).expect("free");
-        let mut proposal = errand.glance().expect("looks");
+        let mut proposal = reconciliation.glance().expect("looks");
         if proposal.plan.is_converged() {
             return CONVERGED.to_owned();
         }
         if !is_awaited {
-            proposal = errand.propose().expect("looks");
+            proposal = reconciliation.propose().expect("looks");
         }
         let mut planned = String::new();
         for _ in 0..2 {
             planned += &text(&proposal.plan);
-            proposal = errand.carry_out(&proposal, &lock, &mut Silent).after;
+            proposal = reconciliation.carry_out(&proposal, &lock, &mut Silent).after;
             if proposal.plan.is_converged() {
                 break;
             }

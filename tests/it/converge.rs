@@ -1,8 +1,8 @@
-//! What an errand does before it touches the host.
+//! What a reconciliation does before it touches the host.
 
 use crate::room::cafe;
 use barista::{
-    agent::converge::{ConvergeError, Errand, Observer},
+    agent::converge::{ConvergeError, Observer, Reconciliation},
     deploy::directory,
     host::{
         Command, Commands, ConfigFs, Disks, DurableFiles, Ended, FillDisk, FillSource, Held, Kernel, Kind, Lock, Output, System,
@@ -115,7 +115,7 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
         files: untouchable,
     };
     let revision = Revision { id: "uncommitted".to_owned(), subject: String::new() };
-    let errand = Errand {
+    let reconciliation = Reconciliation {
         system: &system,
         state: Path::new("/nonexistent"),
         site: &site,
@@ -125,7 +125,7 @@ fn a_site_with_disks_is_not_looked_at_without_root() {
         forced: &std::collections::BTreeSet::new(),
         is_awaited: false,
     };
-    assert!(matches!(errand.propose(), Err(ConvergeError::NotRoot)));
+    assert!(matches!(reconciliation.propose(), Err(ConvergeError::NotRoot)));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_host_that_is_not_ready_is_told_so_before_anything_is_done() {
     let site = site::load(&site::Tree { entries }).site.expect("a site");
     let (revision, targets) = (Revision { id: "test".into(), subject: String::new() }, Targets::default());
     let system = host.system();
-    let errand = Errand {
+    let reconciliation = Reconciliation {
         system: &system,
         state: state.path(),
         site: &site,
@@ -147,8 +147,9 @@ fn a_host_that_is_not_ready_is_told_so_before_anything_is_done() {
         forced: &std::collections::BTreeSet::new(),
         is_awaited: false,
     };
-    assert_eq!(errand.obstacles(&errand.propose().unwrap()), []);
+    assert_eq!(reconciliation.obstacles(&reconciliation.propose().unwrap()), []);
     host.answer("modprobe", Output { status: Some(1), ..Output::default() });
-    let told: Vec<String> = errand.obstacles(&errand.propose().unwrap()).iter().map(ToString::to_string).collect();
+    let told: Vec<String> =
+        reconciliation.obstacles(&reconciliation.propose().unwrap()).iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|problem| problem.contains("dm_thin_pool")), "{told:?}");
 }

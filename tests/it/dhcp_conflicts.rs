@@ -4,7 +4,7 @@ use crate::dhcp_wires::{Wires, lan, room};
 use crate::serve::PC01;
 use barista::{
     boot::table::{self, BootTable},
-    serve::dhcp::alarm::{ModeAlarm, find_mode_alarms},
+    serve::dhcp::rogue_server::{ModeConflict, find_mode_conflicts},
     site::NetworkMode,
     transcript::{ServerKind, ServerSeen},
 };
@@ -78,7 +78,7 @@ fn a_second_dhcp_server_is_seen_and_said_c20() {
     wires.serve();
     assert!(!udhcpc(&mut wires, "02:00:00:00:00:01", &["-B"]).is_empty());
     wires.until("it is written down", |wires| !wires.events("02:00:00:00:00:01").is_empty());
-    assert_eq!(find_mode_alarms(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
+    assert_eq!(find_mode_conflicts(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
     // An interface that was shut and opened again is heard as before.
     wires.ip("s", "link set s0 down");
     wires.ip("s", "link set s0 up");
@@ -93,8 +93,8 @@ fn a_second_dhcp_server_is_seen_and_said_c20() {
     });
     let log = wires.read("serve.log");
     assert!(log.contains("another DHCP server answers here") && !log.contains("a DHCP socket failed"), "{log}");
-    let alarms = find_mode_alarms(&published(&wires), &wires.transcript(), jiff::Timestamp::now());
-    assert!(matches!(&alarms[..], [ModeAlarm::OtherServer { server: OTHER, .. }]), "{alarms:?}");
+    let alarms = find_mode_conflicts(&published(&wires), &wires.transcript(), jiff::Timestamp::now());
+    assert!(matches!(&alarms[..], [ModeConflict::OtherServer { server: OTHER, .. }]), "{alarms:?}");
 }
 
 #[test]
@@ -107,13 +107,13 @@ fn two_interfaces_of_the_server_on_one_wire_are_no_other_server() {
     let client = "02:00:00:00:00:01";
     assert!(!udhcpc(&mut wires, client, &["-B"]).is_empty());
     wires.until("it is said", |wires| wires.read("serve.log").contains("two interfaces of this server are on one wire"));
-    wires.until("both doors have heard whom it chose", |wires| {
+    wires.until("both interfaces have heard whom it chose", |wires| {
         let heard = wires.events(client).into_iter().filter(|what| what.starts_with("REQUEST")).count();
         heard >= 2 && wires.events(client).iter().any(|what| what.contains("it speaks to server"))
     });
     assert!(!wires.read("serve.log").contains("another DHCP server"), "{}", wires.read("serve.log"));
     assert!(wires.transcript().servers.is_empty() && !wires.events(client).iter().any(|what| what.starts_with("server ")));
-    assert_eq!(find_mode_alarms(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
+    assert_eq!(find_mode_conflicts(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn beside_another_server_in_proxy_mode_that_server_is_known_and_no_alarm_is_rais
     wires.until("the other one is known", |wires| seen(wires).is_some());
     let gave = format!("server {OTHER} gave {PC01} {got}");
     wires.until("and what it gave", |wires| wires.events(PC01).contains(&gave));
-    assert_eq!(find_mode_alarms(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
+    assert_eq!(find_mode_conflicts(&published(&wires), &wires.transcript(), jiff::Timestamp::now()), []);
     // A telephone beside the machines leaves no trace of its own.
     assert!(!udhcpc(&mut wires, "02:00:00:00:00:07", &["-B"]).is_empty());
     wires.until("its server was seen again", |wires| seen(wires).is_some_and(|seen| seen.what.contains("02:00:00:00:00:07")));

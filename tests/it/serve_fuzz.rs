@@ -10,15 +10,15 @@ use barista::{
     serve::{
         dhcp::{
             arp::parse_claim,
-            chained::Chained,
+            chainload_loop::ChainloadLoops,
             decide::decide,
             describe::{address_seen, describe, is_worth_recording},
             leases::Leases,
-            model::{Answer, Arrival, Door, Offering},
+            model::{Answer, Arrival, Offering, Port},
             packet::{MessageKind, Request, parse},
             reply::encode,
-            rival::parse_reply,
-            router::parse_solicitation,
+            router_advertisement::parse_solicitation,
+            server_reply::parse_reply,
         },
         http::route::{Route, route},
         tftp::{
@@ -118,10 +118,10 @@ fn no_bytes_stop_dhcp_and_every_reply_fits() {
             addresses: &addresses[..dice.roll(2)],
             destination: Ipv4Addr::BROADCAST,
             source: SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, dice.roll(256) as u8), dice.roll(65536) as u16),
-            door: [Door::Dhcp, Door::BootServer][dice.roll(2)],
+            port: [Port::Dhcp, Port::BootServer][dice.roll(2)],
         };
         let fixed = table.clone().into();
-        let offering = Offering { table: &fixed, loaders: &loaders, chained: &Chained::default() };
+        let offering = Offering { table: &fixed, loaders: &loaders, chainload_loops: &ChainloadLoops::default() };
         let decision = decide(&request, &arrival, offering, &Leases::default(), Timestamp::UNIX_EPOCH);
         let _ = (describe(&request, &decision), address_seen(&request, &decision), is_worth_recording(&decision));
         if let Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) = decision.answer {
@@ -183,9 +183,9 @@ fn whatever_machines_ask_no_address_has_two_holders() {
             let addresses = [Ipv4Addr::new(10, 88, 0, 1)];
             let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
             let arrival =
-                Arrival { interface: "lo", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
+                Arrival { interface: "lo", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
             let at = Timestamp::from_second(now).expect("a time");
-            let offering = Offering { table: &table, loaders: &loaders, chained: &Chained::default() };
+            let offering = Offering { table: &table, loaders: &loaders, chainload_loops: &ChainloadLoops::default() };
             let decision = decide(&request, &arrival, offering, &leases, at);
             decision.change.into_iter().for_each(|change| leases.apply(change));
             match decision.answer {

@@ -20,13 +20,13 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 60);
 const PLACE: &str = "BARISTA_TEST_CLIENT";
 
 /// What one client was told, as the bytes say it.
-struct Told {
+struct Response {
     siaddr: Ipv4Addr,
     file: String,
     options: BTreeMap<u8, Vec<u8>>,
 }
 
-impl Told {
+impl Response {
     fn read(bytes: &[u8]) -> Self {
         let four: [u8; 4] = bytes[20..24].try_into().expect("four octets");
         let name = &bytes[108..236];
@@ -56,7 +56,7 @@ fn packet(name: &str) -> Vec<u8> {
 const A_WHILE: Duration = Duration::from_secs(3);
 
 /// Sends a packet from a client's port, each second again as firmware does, and hears the answer to it.
-fn exchange(socket: &UdpSocket, bytes: &[u8], to: (Ipv4Addr, u16), patience: Duration) -> Option<Told> {
+fn exchange(socket: &UdpSocket, bytes: &[u8], to: (Ipv4Addr, u16), patience: Duration) -> Option<Response> {
     let (begun, mut asked) = (Instant::now(), 0);
     let mut answer = [0; 2048];
     while begun.elapsed() < patience {
@@ -66,7 +66,7 @@ fn exchange(socket: &UdpSocket, bytes: &[u8], to: (Ipv4Addr, u16), patience: Dur
         }
         let Ok((length, _)) = socket.recv_from(&mut answer) else { continue };
         if length > 240 && answer[0] == 2 && answer[4..8] == bytes[4..8] {
-            return Some(Told::read(&answer[..length]));
+            return Some(Response::read(&answer[..length]));
         }
     }
     None
@@ -84,16 +84,16 @@ fn client(port: u16) -> UdpSocket {
     socket
 }
 
-fn offered(name: &str) -> Option<Told> {
+fn offered(name: &str) -> Option<Response> {
     offered_within(name, DEADLINE)
 }
 
-fn offered_within(name: &str, patience: Duration) -> Option<Told> {
+fn offered_within(name: &str, patience: Duration) -> Option<Response> {
     exchange(&client(68), &packet(name), (Ipv4Addr::BROADCAST, 67), patience)
 }
 
 /// Asks the boot server as firmware does that was sent there: from its own port 4011, with an address.
-fn boot_server(name: &str, item: &[u8]) -> Option<Told> {
+fn boot_server(name: &str, item: &[u8]) -> Option<Response> {
     let mut bytes = packet(name);
     bytes[12..16].copy_from_slice(&CLIENT.octets());
     let end = bytes.len() - 1;

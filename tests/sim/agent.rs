@@ -5,7 +5,7 @@
 
 use crate::bite;
 use crate::world::{Event, MINUTE, SECOND, Sim};
-use barista::agent::{assign::Assigner, backoff::Backoff, bell::Bell};
+use barista::agent::{assign::Assigner, backoff::Backoff, wakeup::Wakeup};
 use barista::host::commands::Commands;
 use barista::host::{self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, RunDir, Scope, Silent, System};
 use barista::names::Mono;
@@ -45,7 +45,7 @@ pub struct Agent {
     /// Looks since anything changed.
     still: u64,
     pub assigner: Arc<Assigner>,
-    pub bell: Bell,
+    pub wakeup: Wakeup,
     heard: BTreeMap<usize, Heard>,
     is_applying: bool,
     /// Whether there were looks that the assignment has not heard of yet.
@@ -60,9 +60,9 @@ pub struct Agent {
 
 impl Agent {
     pub fn new(system: &System, state: &Path, prepared: Arc<Prepared>) -> Self {
-        let (boot_id, bell) = (system.kernel.boot_id(), Bell::default());
+        let (boot_id, wakeup) = (system.kernel.boot_id(), Wakeup::default());
         let run_dir = RunDir::new(state.join("run"));
-        let assigner = Arc::new(Assigner::new(system.clone(), state.to_owned(), run_dir, bell.clone()));
+        let assigner = Arc::new(Assigner::new(system.clone(), state.to_owned(), run_dir, wakeup.clone()));
         Self {
             is_up: true,
             life: 0,
@@ -75,7 +75,7 @@ impl Agent {
             seen_changes: (0, 0),
             still: 0,
             assigner,
-            bell,
+            wakeup,
             heard: BTreeMap::new(),
             is_applying: false,
             has_looked: false,

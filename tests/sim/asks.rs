@@ -77,7 +77,7 @@ pub fn ask(sim: &Sim, card: usize, asks: &Asks<'_>) -> Answer {
     };
     let answer = assigner.answer(&request);
     let mut inner = sim.lock();
-    if inner.agent.bell.take_look_at_host() && inner.agent.is_up {
+    if inner.agent.wakeup.take_look_at_host() && inner.agent.is_up {
         inner.agent.is_planning_due = true;
         let life = inner.agent.life;
         inner.look_soon(life);

@@ -4,7 +4,7 @@ use super::{LETTERS, Planner, describe, text_of};
 use crate::desired::{DiskSeat, Reset, SeatDisk, SeatId};
 use crate::names::{DiskId, Lun, Mark};
 use crate::observed::{Boot, Disk, Stamp};
-use crate::plan::draft::{Intent, Work};
+use crate::plan::builder::{Intent, Work};
 use crate::plan::view::{Kind, MachineSeen, SideSeen, State, is_clone, stamp, stamp_text};
 use crate::plan::{Action, DiskOp, Disruption, Hold, PortalGroup, Reason, Subject};
 use crate::site::Consent;
@@ -79,7 +79,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let add = vec![Mark::tag(Mark::RESET, stamp_text(wanted.reset))];
         let op = DiskOp::Mark { disk: disk.clone(), handle: Some(own.handle.clone()), remove, add };
         let intent = Intent::new(Action::Alter, describe(wanted), Reason::Kept, Work::Protect(vec![op])).touching([&own.handle]);
-        self.draft.add(Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *letter }, intent);
+        self.builder.add(Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *letter }, intent);
     }
 
     /// Whether a side has a disk that this plan marks as kept.
@@ -87,14 +87,14 @@ impl<'p, 'a> Planner<'p, 'a> {
         side.own.iter().any(|(disk, _)| {
             let DiskId::Seat { image, side, .. } = disk else { return false };
             let subject = Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *side };
-            self.draft.intents.get(&subject).is_some_and(|intent| intent.reason == Reason::Kept)
+            self.builder.intents.get(&subject).is_some_and(|intent| intent.reason == Reason::Kept)
         })
     }
 
     pub(super) fn make_lasting(&mut self, id: &SeatId, disk: &SeatDisk, lun: Lun, is_system: bool) {
         let Some(letter) = self.free_letter(disk) else { return };
         let subject = Subject::Disk { machine: self.machine.clone(), image: disk.image.clone(), side: letter };
-        if self.draft.intents.contains_key(&subject) {
+        if self.builder.intents.contains_key(&subject) {
             return;
         }
         let made = DiskId::seat(self.machine, &disk.image, letter);
@@ -107,20 +107,20 @@ impl<'p, 'a> Planner<'p, 'a> {
         let intent = Intent::new(Action::Create, describe(disk), Reason::Wanted, Work::MakeSide(clone, target));
         // Another disk in its place would hide what is on the one that is there.
         let stray = self.context.stray_of(self.machine, &disk.image);
-        self.draft.add(subject, intent.after(base.after).held(stray).held(base.hold).held(hold).held(self.pool.no_new.clone()));
+        self.builder.add(subject, intent.after(base.after).held(stray).held(base.hold).held(hold).held(self.pool.no_new.clone()));
     }
 
     pub(super) fn keep_lasting(&mut self, seat: &DiskSeat, wanted: &SeatDisk, id: &DiskId, disk: &Disk, is_system: bool) {
         let DiskId::Seat { image, side, .. } = id else { return };
         let subject = Subject::Disk { machine: self.machine.clone(), image: image.clone(), side: *side };
-        if self.draft.intents.contains_key(&subject) {
+        if self.builder.intents.contains_key(&subject) {
             return;
         }
         let protect = self.protection(wanted, id, disk);
         if !protect.is_empty() {
             let intent =
                 Intent::new(Action::Alter, describe(wanted), Reason::Kept, Work::Protect(protect)).touching([&disk.handle]);
-            self.draft.add(subject, intent);
+            self.builder.add(subject, intent);
             return;
         }
         if !is_clone(self.context, id, disk, wanted) {
@@ -177,7 +177,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         if is_kept && !self.context.consents(&consent) {
             intent.hold(Hold::NoConsent { consent: format!("{}.{}", self.machine, wanted.image) });
         }
-        self.draft.add(Subject::Disk { machine: self.machine.clone(), image: wanted.image.clone(), side: letter }, intent);
+        self.builder.add(Subject::Disk { machine: self.machine.clone(), image: wanted.image.clone(), side: letter }, intent);
     }
 
     /// A seat of which every boot has the same disks: its target stands and lets the machine in.

@@ -5,7 +5,7 @@ use crate::desired::{DiskSeat, SeatId};
 use crate::names::DiskId;
 use crate::observed::{Disk, Naming};
 use crate::plan::Sign;
-use crate::plan::draft::{Intent, Work};
+use crate::plan::builder::{Intent, Work};
 use crate::plan::exports::Owner;
 use crate::plan::view::{SideSeen, is_clone};
 use crate::plan::{Action, Disruption, Hold, Proof, Reason, Subject};
@@ -19,7 +19,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             let now = self.context.storage.image_now(image);
             let listed = wanted.iter().flat_map(|(_, seat)| &seat.disks).find(|disk| disk.image == *now);
             let subject = Subject::Disk { machine: machine.clone(), image: image.clone(), side: *side };
-            if self.draft.intents.contains_key(&subject) {
+            if self.builder.intents.contains_key(&subject) {
                 continue;
             }
             let is_shown = self.context.shown(disk).is_some_and(|shown| !shown.targets.is_empty());
@@ -32,7 +32,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                         let ops = retag(self.context, id, disk).into_iter().collect();
                         let intent =
                             Intent::new(Action::Alter, "its marks", Reason::CutOff, Work::Protect(ops)).touching([&disk.handle]);
-                        self.draft.add(subject, intent);
+                        self.builder.add(subject, intent);
                     }
                     continue;
                 }
@@ -65,7 +65,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             for holder in &holders {
                 let holder_goes = Subject::side(&holder.named.machine, &holder.named.image, holder.letter);
                 intent.after.insert(holder_goes.clone());
-                if !self.draft.intents.contains_key(&holder_goes) {
+                if !self.builder.intents.contains_key(&holder_goes) {
                     intent.hold(Hold::Occupied { machine: self.machine.clone(), sign: self.seen.sign(self.context, holder) });
                 }
             }
@@ -74,7 +74,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 Work::Show(_, _, plan) | Work::ShowAnew(_, _, _, plan) => plan.luns.values().any(|lun| lun.disk == **id),
                 _ => false,
             };
-            if self.draft.intents.values().any(comes_back) {
+            if self.builder.intents.values().any(comes_back) {
                 intent.hold(Hold::Occupied { machine: self.machine.clone(), sign: Sign::MayBeOn });
             }
             if holders.is_empty() && is_shown {
@@ -85,7 +85,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                     .map_or_else(String::new, |name| format!("target {name}"));
                 intent.hold(Hold::Foreign { what });
             }
-            self.draft.add(subject, intent);
+            self.builder.add(subject, intent);
         }
     }
 
@@ -107,7 +107,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Reason::Moved { from: id.to_string() },
             Work::Rename(None, backstores, ops),
         );
-        self.draft.add(subject.clone(), intent.touching([&disk.handle]));
+        self.builder.add(subject.clone(), intent.touching([&disk.handle]));
     }
 
     /// Removes a target of ours without disks: what a run left that was cut off. One that somebody made by hand stays.
@@ -133,13 +133,13 @@ impl<'p, 'a> Planner<'p, 'a> {
         };
         let is_a_strays = self.context.stray_of(&target.id.machine, &target.id.image).is_some();
         if !is_debris || is_a_strays || target.seen.sessions > 0 {
-            self.draft
+            self.builder
                 .note(format!("target {name}"), "it bears the site's prefix and shows no disk of the site; it is left alone");
             return;
         }
         let seen = target.as_seen(&self.context.exports);
         let intent =
             Intent::new(Action::Remove, name, Reason::CutOff, Work::RemoveSide(Some(Box::new(seen)), Vec::new(), Vec::new()));
-        self.draft.add(Subject::Debris { path: format!("iscsi/{name}") }, intent);
+        self.builder.add(Subject::Debris { path: format!("iscsi/{name}") }, intent);
     }
 }

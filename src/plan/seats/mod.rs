@@ -9,8 +9,8 @@ mod left_over;
 mod per_boot;
 mod there;
 
+use super::builder::{PlanBuilder, Work};
 use super::context::Context;
-use super::draft::{Draft, Work};
 use super::pool::PoolState;
 use super::target::{Shape, ToShow, shape};
 use super::view::{MachineSeen, image_of, stamp_text};
@@ -24,13 +24,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const LETTERS: usize = 3;
 
 /// Plans every machine that the site, the store or the kernel names.
-pub(super) fn plan_seats<'a>(context: &Context<'a>, pool: &PoolState, draft: &mut Draft) -> Machines<'a> {
+pub(super) fn plan_seats<'a>(context: &Context<'a>, pool: &PoolState, builder: &mut PlanBuilder) -> Machines<'a> {
     let mut machines: BTreeSet<&MachineName> = context.by_machine.keys().copied().collect();
     machines.extend(context.storage.seats.keys().map(|id| &id.machine));
     machines.extend(context.exports.by_machine.keys().map(|machine| context.storage.machine_now(machine)));
     let plan = |machine: &MachineName| {
         let seen = MachineSeen::new(context, machine);
-        let mut seat = Planner { context, pool, machine, seen: &seen, draft, made: BTreeMap::new() };
+        let mut seat = Planner { context, pool, machine, seen: &seen, builder, made: BTreeMap::new() };
         seat.plan();
         (machine.clone(), seen)
     };
@@ -45,7 +45,7 @@ struct Planner<'p, 'a> {
     pool: &'p PoolState,
     machine: &'p MachineName,
     seen: &'p MachineSeen<'a>,
-    draft: &'p mut Draft,
+    builder: &'p mut PlanBuilder,
     /// The clean sides that this plan makes.
     made: BTreeMap<SeatId, Subject>,
 }
@@ -106,7 +106,7 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     pub(super) fn is_in_this_plan(&self, disk: &DiskId) -> bool {
         let makes = |op: &DiskOp| matches!(op, DiskOp::Clone { disk: made, .. } if made == disk);
-        self.draft.intents.values().any(|intent| matches!(&intent.work, Work::MakeSide(ops, _) if ops.iter().any(makes)))
+        self.builder.intents.values().any(|intent| matches!(&intent.work, Work::MakeSide(ops, _) if ops.iter().any(makes)))
     }
 
     /// The version that a disk is to be a clone of: there, made by this plan, or missing.
@@ -115,7 +115,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let subject = Subject::version(&disk.image, &disk.version);
         let mut base = Base { after: self.pool.made_by.clone().into_iter().collect(), hold: None };
         // The end of a version waits for what is made of it.
-        if self.draft.intents.get(&subject).is_some_and(|intent| intent.action != Action::Remove) {
+        if self.builder.intents.get(&subject).is_some_and(|intent| intent.action != Action::Remove) {
             base.after.push(subject);
         } else if let Some(name) = self.context.stock.strays.keys().find(|name| DiskId::of_lv(name).as_ref() == Some(&id)) {
             base.hold = Some(Hold::Stray { name: name.clone(), what: "its marks do not agree".to_owned() });
@@ -161,9 +161,11 @@ impl<'p, 'a> Planner<'p, 'a> {
         let mut ops = vec![DiskOp::Clone { disk: made.clone(), base, base_handle, marks }];
         // A version that this plan lets grow is larger by then.
         let grows =
-            self.draft.intents.get(&Subject::version(&wanted.image, &wanted.version)).is_some_and(|intent| match &intent.work {
-                Work::Alter(ops) => ops.iter().any(|op| matches!(op, DiskOp::Grow { .. })),
-                _ => false,
+            self.builder.intents.get(&Subject::version(&wanted.image, &wanted.version)).is_some_and(|intent| {
+                match &intent.work {
+                    Work::Alter(ops) => ops.iter().any(|op| matches!(op, DiskOp::Grow { .. })),
+                    _ => false,
+                }
             });
         let is_smaller = !grows && there.is_some_and(|version| version.size < rounded(self.context, wanted.size));
         if is_smaller {

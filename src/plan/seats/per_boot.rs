@@ -3,7 +3,7 @@
 use super::{LETTERS, Planner, describe, differs};
 use crate::desired::{DiskSeat, SeatDisk, SeatId};
 use crate::names::{DiskId, Lun, Side};
-use crate::plan::draft::{Intent, Work};
+use crate::plan::builder::{Intent, Work};
 use crate::plan::target::Shape;
 use crate::plan::view::{Kind, Need, SideSeen, State, is_own};
 use crate::plan::{Action, PortalGroup, Reason, Subject};
@@ -32,20 +32,20 @@ impl<'p, 'a> Planner<'p, 'a> {
             // While a new version waits or is being filled, the next boot gets one of the version before, where none is left that is clean.
             let has_clean = |instead: &DiskSeat| sides.iter().any(|side| unused(side) && side.is_current(self.context, instead));
             let is_made_now = |disk: &SeatDisk| {
-                is_own(seat, disk, Kind::PerBoot) && self.draft.is_open(&Subject::version(&disk.image, &disk.version))
+                is_own(seat, disk, Kind::PerBoot) && self.builder.is_open(&Subject::version(&disk.image, &disk.version))
             };
             let meantime = if outdated.is_empty() { self.seen.meantime(self.context, id, seat) } else { None };
             let meantime = meantime.filter(|instead| !has_clean(instead) && !seat.disks.iter().any(is_made_now));
             // A used side of the same seat under a former name, or of when it was kept, counts: it takes as much space.
             if used < at_most.min(LETTERS) {
                 made = self.make_side(id, meantime.as_ref().unwrap_or(seat), &outdated);
-                self.made.extend(made.clone().filter(|made| self.draft.is_open(made)).map(|made| (id.clone(), made)));
+                self.made.extend(made.clone().filter(|made| self.builder.is_open(made)).map(|made| (id.clone(), made)));
             }
         }
-        if ready.is_empty() && made.as_ref().is_none_or(|made| !self.draft.is_open(made)) {
+        if ready.is_empty() && made.as_ref().is_none_or(|made| !self.builder.is_open(made)) {
             self.free_for_boot(id, &sides);
         }
-        let is_replaced = !ready.is_empty() || made.as_ref().is_some_and(|subject| self.draft.is_open(subject));
+        let is_replaced = !ready.is_empty() || made.as_ref().is_some_and(|subject| self.builder.is_open(subject));
         // Where used sides have all the letters but its own, an old clean one makes room for the new.
         let has_letter = Side::all().take(LETTERS).any(|letter| self.is_letter_free(id, letter));
         let is_in_the_way = ready.is_empty() && made.is_none() && !has_letter;
@@ -114,7 +114,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             intent = intent.upkeep();
         }
         let subject = Subject::side(self.machine, &id.image, letter);
-        self.draft.add(subject.clone(), intent);
+        self.builder.add(subject.clone(), intent);
         Some(subject)
     }
 }

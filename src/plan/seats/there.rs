@@ -5,7 +5,7 @@ use crate::desired::DiskSeat;
 use crate::names::{DiskId, Handle};
 use crate::observed::{Naming, Seen};
 use crate::plan::Standing;
-use crate::plan::draft::{Intent, Work};
+use crate::plan::builder::{Intent, Work};
 use crate::plan::exports::Owner;
 use crate::plan::exports::{Fit, fit};
 use crate::plan::target::{Shape, shape_of};
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 impl<'p, 'a> Planner<'p, 'a> {
     pub(super) fn plan_side(&mut self, side: &SideSeen<'a>, seat: Option<&DiskSeat>) {
         let subject = Subject::side(&side.named.machine, &side.named.image, side.letter);
-        if self.draft.intents.contains_key(&subject) {
+        if self.builder.intents.contains_key(&subject) {
             return;
         }
         if self.settle_marks(side, &subject) || self.goes(side, seat) || self.is_renamed(side, seat, &subject) {
@@ -81,7 +81,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         proof: Option<Proof>,
     ) -> bool {
         let subject = Subject::side(&side.named.machine, &side.named.image, side.letter);
-        if self.draft.intents.contains_key(&subject) {
+        if self.builder.intents.contains_key(&subject) {
             return true;
         }
         let target = side.target.map(|name| &self.context.exports.targets[name]);
@@ -131,7 +131,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         if !intent.is_open() && self.is_not_shown(side) {
             return false;
         }
-        self.draft.add(subject, intent);
+        self.builder.add(subject, intent);
         true
     }
 
@@ -155,7 +155,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
         let reason = Reason::CutOff;
         let handles: Vec<&Handle> = side.own.iter().map(|(_, disk)| &disk.handle).collect();
-        self.draft.add(subject.clone(), Intent::new(Action::Alter, "its marks", reason, Work::Protect(behind)).touching(handles));
+        self.builder
+            .add(subject.clone(), Intent::new(Action::Alter, "its marks", reason, Work::Protect(behind)).touching(handles));
         true
     }
 
@@ -174,7 +175,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         if let DiskId::Seat { image, side: letter, .. } = id {
             let to = DiskId::seat(self.machine, self.context.storage.image_now(image), *letter);
             if to != *id && !self.is_name_free(&to) {
-                self.draft.note(side.named.to_string(), format!("it keeps its name: there is another disk {to} already"));
+                self.builder.note(side.named.to_string(), format!("it keeps its name: there is another disk {to} already"));
                 return false;
             }
         }
@@ -200,11 +201,11 @@ impl<'p, 'a> Planner<'p, 'a> {
                 side.target.map(|name| fit(&self.context.exports.targets[name], &shape.plan, &self.context.exports))
             {
                 let what = Reason::Moved { from: side.named.to_string() };
-                self.draft.add(subject.clone(), Intent::new(Action::Alter, side.seat.to_string(), what, Work::Live(ops)));
+                self.builder.add(subject.clone(), Intent::new(Action::Alter, side.seat.to_string(), what, Work::Live(ops)));
                 return true;
             }
         }
-        self.draft.add(subject.clone(), intent);
+        self.builder.add(subject.clone(), intent);
         true
     }
 
@@ -213,7 +214,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         if let Some(hold) = &self.pool.no_touch {
             if side.target.is_none() {
                 let intent = Intent::new(Action::Create, "its target", Reason::NotShown, Work::Live(Vec::new()));
-                self.draft.add(subject.clone(), intent.held(Some(hold.clone())));
+                self.builder.add(subject.clone(), intent.held(Some(hold.clone())));
             }
             return;
         }
@@ -224,7 +225,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             alter.extend(activate);
             let work = Work::Show(stale, alter, Box::new(plan));
             let intent = Intent::new(Action::Create, "its target", Reason::NotShown, work);
-            self.draft.add(subject.clone(), intent.touching(handles).held(hold));
+            self.builder.add(subject.clone(), intent.touching(handles).held(hold));
             return;
         };
         let is_off = target.portal_group == PortalGroup::Off;
@@ -275,7 +276,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 intent
             }
         };
-        self.draft.add(subject.clone(), intent.touching(handles).held(hold));
+        self.builder.add(subject.clone(), intent.touching(handles).held(hold));
     }
 
     /// What the disks of a side need that disturbs nobody.

@@ -4,7 +4,7 @@
 
 use super::{
     classify::{Ability, Client, PiModel},
-    model::{BootInfo, Case, Door, NoBoot, Reply},
+    model::{BootInfo, Case, NoBoot, Port, Reply},
     options::{self, ipxe, pxe},
     packet::Request,
 };
@@ -36,7 +36,7 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
         // Our own loader cannot be told from a ROM's iPXE: both say `iPXE` and list features. So the list decides, and a
         // loader that lacks them itself comes back here.
         Client::Ipxe { ability: Ability::Lacking, .. } | Client::Gpxe { .. }
-            if case.offering.chained.is_looping(case.request.mac, case.request.xid, case.now) =>
+            if case.offering.chainload_loops.is_looping(case.request.mac, case.request.xid, case.now) =>
         {
             Err(NoBoot::Loop)
         }
@@ -69,7 +69,7 @@ fn own_files(case: &Case<'_>) -> Result<BootInfo, NoBoot> {
 
 fn strategy(case: &Case<'_>, platform: Platform) -> PxeStrategy {
     // Firmware that comes to the boot server, or has chosen from a menu, came for the file whatever it was offered (C6).
-    if case.arrival.door == Door::BootServer || case.request.boot_item.is_some() {
+    if case.arrival.port == Port::BootServer || case.request.boot_item.is_some() {
         return PxeStrategy::File;
     }
     let machine = case.offering.table.machine(case.request.mac).and_then(|(_, machine)| machine.pxe);

@@ -6,10 +6,10 @@
 use super::{
     classify::classify,
     leases::Leases,
-    model::{Answer, Arrival, Case, Decision, Door, IgnoreReason, Offering},
+    model::{Answer, Arrival, Case, Decision, IgnoreReason, Offering, Port},
     packet::Request,
-    place::{find_network, local_address},
     proxy, server,
+    subnet_selection::{find_network, local_address},
 };
 use crate::desired::NetworkMode;
 use jiff::Timestamp;
@@ -22,12 +22,12 @@ pub fn decide(request: &Request, arrival: &Arrival<'_>, offering: Offering<'_>, 
         Ok((name, network)) => {
             let local = local_address(arrival, network, offering.table);
             let case = Case { request, client, arrival, offering, name, network, leases, now, local };
-            match (network.mode, arrival.door) {
+            match (network.mode, arrival.port) {
                 (NetworkMode::Off, _) => (Answer::Ignore(IgnoreReason::Off(name.clone())), None),
                 // Firmware comes to 4011 in every mode, whatever it was told before (C6).
-                (_, Door::BootServer) => (proxy::decide_boot_server(&case), None),
-                (NetworkMode::Proxy, Door::Dhcp) => (proxy::decide_proxy(&case), None),
-                (NetworkMode::Server, Door::Dhcp) => server::decide_server(&case),
+                (_, Port::BootServer) => (proxy::decide_boot_server(&case), None),
+                (NetworkMode::Proxy, Port::Dhcp) => (proxy::decide_proxy(&case), None),
+                (NetworkMode::Server, Port::Dhcp) => server::decide_server(&case),
             }
         }
     };

@@ -4,7 +4,7 @@
 
 use super::{
     classify::{Ability, Client},
-    model::{Answer, BootInfo, Decision, Door, IgnoreReason, NoBoot, Reply},
+    model::{Answer, BootInfo, Decision, IgnoreReason, NoBoot, Port, Reply},
     options,
     packet::{MessageKind, Request},
 };
@@ -44,9 +44,9 @@ pub fn describe(request: &Request, decision: &Decision) -> String {
 }
 
 /// Which service of ours answered.
-pub fn service(answer: &Answer, door: Door) -> &'static str {
-    match (answer, door) {
-        (_, Door::BootServer) => "proxydhcp",
+pub fn service_name(answer: &Answer, port: Port) -> &'static str {
+    match (answer, port) {
+        (_, Port::BootServer) => "proxydhcp",
         // Beside another server nothing is said of the network. The address alone does not tell: INFORM is given none anywhere.
         (Answer::Offer(reply) | Answer::Ack(reply), _) if !reply.options.contains_key(&options::SUBNET_MASK) => "proxydhcp",
         _ => "dhcp",

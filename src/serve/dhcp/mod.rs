@@ -1,35 +1,35 @@
 //! DHCP, proxyDHCP and the PXE boot server: parse, classify, decide, encode over values; one loop that owns the sockets.
 //!
 //! **Invariant:** every answer is decided in [`decide`] from values alone; [`serve`] and [`journal`] only carry it out.
-//! What passes beside the doors, duplicate addresses and other servers, is judged in [`squatters`] and [`alarm`]; a search for an
-//! IPv6 router is ended by [`router`].
+//! [`address_conflict`] and [`rogue_server`] judge what is heard beside the requests: duplicate addresses and other servers.
+//! [`router_advertisement`] ends a client's search for an IPv6 router.
 
-pub mod alarm;
+pub mod address_conflict;
 pub mod allocate;
 pub mod arp;
 pub mod boot_info;
-pub mod chained;
+pub mod chainload_loop;
 pub mod classify;
 pub mod decide;
 pub mod describe;
-mod desk;
-pub mod doors;
-mod ear;
 pub mod frame;
 pub mod journal;
 pub mod leases;
+pub mod listeners;
 pub mod model;
 pub mod options;
 pub mod packet;
-mod place;
+mod packet_socket;
 pub mod probe;
 mod proxy;
 pub mod reply;
-pub mod rival;
-pub mod router;
+pub mod rogue_server;
+pub mod router_advertisement;
 pub mod serve;
 mod server;
+pub mod server_reply;
+mod service;
 mod socket;
-pub mod squatters;
+mod subnet_selection;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! **Invariant:** no decision is taken here, so what decides may use all of it and is used by none of it.
 
 use super::{
-    chained::Chained,
+    chainload_loop::ChainloadLoops,
     classify::{Client, PiModel},
     leases::{LeaseChange, Leases},
     packet::Request,
@@ -30,9 +30,9 @@ pub const SERVER_PORT: u16 = 67;
 /// Where a PXE boot server listens.
 pub const BOOT_SERVER_PORT: u16 = 4011;
 
-/// Which of our doors a request came to.
+/// Which of our ports a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Door {
+pub enum Port {
     /// Port 67.
     Dhcp,
     /// Port 4011.
@@ -50,8 +50,8 @@ pub struct Arrival<'a> {
     pub destination: Ipv4Addr,
     /// Where it was sent from.
     pub source: SocketAddrV4,
-    /// The door.
-    pub door: Door,
+    /// The port.
+    pub port: Port,
 }
 
 impl Arrival<'_> {
@@ -134,7 +134,7 @@ pub enum IgnoreReason {
     /// A request that says neither which address nor which server.
     #[error("it names no address")]
     Unclear,
-    /// A message this door does not answer.
+    /// A message this port does not answer.
     #[error("such a message has no answer here")]
     WrongDoor,
 }
@@ -158,7 +158,7 @@ pub struct Offering<'a> {
     /// The loaders that are there.
     pub loaders: &'a Loaders,
     /// Who was chained to them lately.
-    pub chained: &'a Chained,
+    pub chainload_loops: &'a ChainloadLoops,
 }
 
 /// One request with everything its answer depends on.

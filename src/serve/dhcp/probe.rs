@@ -9,7 +9,7 @@ use super::{
     model::{CLIENT_PORT, SERVER_PORT},
     options,
     packet::FLAG_BROADCAST,
-    rival::{Said, datagram_to_client, parse_message},
+    server_reply::{Said, datagram_to_client, parse_message},
 };
 use dhcproto::{
     Encodable,
@@ -33,7 +33,7 @@ const IPV4: u16 = 0x0800_u16.to_be();
 
 /// An answer to the question.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Heard {
+pub struct DhcpOfferSeen {
     /// The server, as it names itself.
     pub server: Ipv4Addr,
     /// The address it offers; `None` from a proxyDHCP.
@@ -43,7 +43,7 @@ pub struct Heard {
 }
 
 /// Asks once and gathers what is answered within `wait`.
-pub fn probe(interface: &str, wait: Duration) -> io::Result<BTreeSet<Heard>> {
+pub fn probe(interface: &str, wait: Duration) -> io::Result<BTreeSet<DhcpOfferSeen>> {
     let link = getifaddrs()?
         .filter(|entry| entry.interface_name == interface)
         .find_map(|entry| entry.address?.as_link_addr().copied())
@@ -113,7 +113,7 @@ fn question(xid: u32, mac: [u8; 6]) -> Vec<u8> {
 }
 
 /// Reads an offer that answers this question; whatever else it is, is nothing.
-fn parse_answer(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<Heard> {
+fn parse_answer(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<DhcpOfferSeen> {
     let message = parse_message(bytes)?;
     if message.said != Said::Offer || message.xid != xid || message.client.octets() != mac {
         return None;
@@ -125,7 +125,7 @@ fn parse_answer(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<Heard> {
         (!text.is_empty()).then_some(text)
     };
     let named = message.options.get(&options::BOOT_FILE_NAME).and_then(|data| printable(data));
-    Some(Heard {
+    Some(DhcpOfferSeen {
         server: message.server_id().filter(given)?,
         address: Some(message.yiaddr).filter(given),
         boot_file: named.or_else(|| printable(&bytes[108..236])),
@@ -157,7 +157,7 @@ mod tests {
         bytes[108..113].copy_from_slice(b"x.efi");
         bytes.truncate(240);
         bytes.extend([53, 1, 2, 54, 4, 10, 0, 0, 1, 255]);
-        let heard = Heard {
+        let heard = DhcpOfferSeen {
             server: Ipv4Addr::new(10, 0, 0, 1),
             address: Some(Ipv4Addr::new(10, 0, 0, 9)),
             boot_file: Some("x.efi".into()),

@@ -6,7 +6,7 @@
 use super::{
     boot_info::{add_boot, decide_boot},
     classify::Client,
-    model::{Answer, BootInfo, Case, Destination, Door, IgnoreReason, Reply, ReplyKind},
+    model::{Answer, BootInfo, Case, Destination, IgnoreReason, Port, Reply, ReplyKind},
     options,
     packet::MessageKind,
 };
@@ -47,9 +47,9 @@ fn boot_reply(case: &Case<'_>, kind: ReplyKind) -> Answer {
     if let BootInfo::Nothing(reason) = boot {
         return Answer::Ignore(IgnoreReason::NoBoot(reason));
     }
-    let to = match (case.arrival.door, case.request.ciaddr) {
+    let to = match (case.arrival.port, case.request.ciaddr) {
         // The port it asked from: EDK2 listens on 4011 there, iPXE on 68 (C8).
-        (Door::BootServer, _) if !case.arrival.source.ip().is_unspecified() => Destination::Unicast(case.arrival.source),
+        (Port::BootServer, _) if !case.arrival.source.ip().is_unspecified() => Destination::Unicast(case.arrival.source),
         (_, None) if case.request.giaddr.is_none() => Destination::Broadcast,
         _ => case.destination(Ipv4Addr::UNSPECIFIED),
     };

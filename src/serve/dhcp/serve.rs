@@ -4,13 +4,13 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: the DHCP loop and its journal's thread")]
 
 use super::{
-    desk::{Desk, Told},
-    doors::{Incoming, What},
-    ear::Overheard,
     journal::{Journal, Opened},
     leases::{LeaseChange, Leases},
+    listeners::{Incoming, What},
     model::Reply,
-    socket::{Socket, Sound},
+    packet_socket::Overheard,
+    service::{DhcpService, Response},
+    socket::{Received, Socket},
 };
 use crate::serve::{Boots, Recorder, Served};
 use std::{
@@ -29,7 +29,7 @@ use tokio::{
 /// Requests decided in one go, and acknowledgements that are worth a sync at once: a longer burst of them would overrun the
 /// receive buffer of a relay.
 const BATCH: usize = 64;
-/// Requests that may wait, for the desk or for the disk; beyond it they are dropped in the kernel, and their ROMs ask again.
+/// Requests that may wait, for the service or for the disk; beyond it they are dropped in the kernel, and their ROMs ask again.
 pub const BACKLOG: usize = 1024;
 
 /// The least time between two syncs of the journal: under load many acknowledgements share one, and a machine that asks by itself
@@ -37,7 +37,7 @@ pub const BACKLOG: usize = 1024;
 const BETWEEN_SYNCS: Duration = Duration::from_millis(5);
 
 /// An acknowledgement, and the table it was decided by.
-struct Promise {
+struct PendingAck {
     socket: Arc<Socket>,
     reply: Reply,
     served: Arc<Served>,
@@ -45,18 +45,18 @@ struct Promise {
 
 /// What waits for the disk.
 #[derive(Default)]
-struct Held {
-    promises: Vec<Promise>,
+struct Unsynced {
+    promises: Vec<PendingAck>,
     changes: Vec<LeaseChange>,
 }
 
 /// A sync that is under way, and what leaves when it has succeeded.
 struct Writing {
-    promises: Vec<Promise>,
+    promises: Vec<PendingAck>,
     done: JoinHandle<io::Result<()>>,
 }
 
-/// Answers until all doors are closed.
+/// Answers until all ports are closed.
 pub async fn serve_dhcp(
     mut incoming: mpsc::Receiver<Incoming>,
     served: watch::Receiver<Arc<Served>>,
@@ -66,15 +66,15 @@ pub async fn serve_dhcp(
 ) {
     let Opened { journal, leases, .. } = opened;
     let journal = Arc::new(Mutex::new(journal));
-    let mut desk = Desk::new(leases, recorder, boots);
+    let mut service = DhcpService::new(leases, recorder, boots);
     let mut batch = Vec::with_capacity(BATCH);
-    let (mut held, mut writing) = (Held::default(), None);
+    let (mut held, mut writing) = (Unsynced::default(), None);
     let mut next_sync = pin!(sleep_until(Instant::now()));
     let mut is_closed = false;
     loop {
         let waits_for_disk = writing.is_none() && !held.changes.is_empty();
         if waits_for_disk && (is_closed || held.changes.len() >= BATCH || next_sync.deadline() <= Instant::now()) {
-            writing = Some(write(&journal, std::mem::take(&mut held), desk.leases()));
+            writing = Some(write(&journal, std::mem::take(&mut held), service.leases()));
             continue;
         }
         if is_closed && writing.is_none() {
@@ -92,20 +92,20 @@ pub async fn serve_dhcp(
                 is_closed = heard == 0;
                 // One table for the whole batch, and each answer from one table alone.
                 let served = served.borrow().clone();
-                batch.drain(..).for_each(|incoming| answer(&mut desk, incoming, &served, &mut held));
+                batch.drain(..).for_each(|incoming| answer(&mut service, incoming, &served, &mut held));
             }
         }
     }
 }
 
 /// Answers what came; what must be on disk before its answer leaves is held.
-fn answer(desk: &mut Desk, Incoming { socket, what }: Incoming, served: &Arc<Served>, held: &mut Held) {
+fn answer(service: &mut DhcpService, Incoming { socket, what }: Incoming, served: &Arc<Served>, held: &mut Unsynced) {
     let change = match what {
-        What::Heard(Sound::Datagram(datagram)) => {
-            let Told { reply, change, probe } = desk.answer(&socket, &datagram, served);
+        What::Received(Received::Datagram(datagram)) => {
+            let Response { reply, change, probe } = service.answer(&socket, &datagram, served);
             match (reply, change) {
                 (Some(reply), Some(change)) if change.is_durable() => {
-                    held.promises.push(Promise { socket, reply, served: served.clone() });
+                    held.promises.push(PendingAck { socket, reply, served: served.clone() });
                 }
                 // An offer promises nothing that the disk must know.
                 (Some(reply), _) => {
@@ -116,19 +116,19 @@ fn answer(desk: &mut Desk, Incoming { socket, what }: Incoming, served: &Arc<Ser
             }
             change
         }
-        What::Heard(Sound::Overheard(Overheard::Solicitation(solicitation))) => {
-            if desk.is_waiting(solicitation.mac) {
+        What::Received(Received::Overheard(Overheard::Solicitation(solicitation))) => {
+            if service.is_waiting(solicitation.mac) {
                 socket.end_router_search(&solicitation);
             }
             None
         }
-        What::Heard(Sound::Overheard(Overheard::Reply(heard))) => {
-            desk.overhear_reply(&socket, heard, &served.table);
+        What::Received(Received::Overheard(Overheard::Reply(heard))) => {
+            service.overhear_reply(&socket, heard, &served.table);
             None
         }
-        What::Heard(Sound::Overheard(Overheard::Claim(claim))) => desk.overhear_claim(&socket, claim, served),
+        What::Received(Received::Overheard(Overheard::Claim(claim))) => service.overhear_claim(&socket, claim, served),
         What::Reminder => {
-            desk.ask_after(&socket, served).into_iter().for_each(|ip| socket.probe(ip));
+            service.ask_after(&socket, served).into_iter().for_each(|ip| socket.probe(ip));
             None
         }
     };
@@ -136,8 +136,8 @@ fn answer(desk: &mut Desk, Incoming { socket, what }: Incoming, served: &Arc<Ser
 }
 
 /// Sends what is on disk now. What could not be written is not acknowledged, but for what the table itself keeps.
-fn keep(promises: Vec<Promise>, written: &io::Result<()>) {
-    for Promise { socket, reply, served } in promises {
+fn keep(promises: Vec<PendingAck>, written: &io::Result<()>) {
+    for PendingAck { socket, reply, served } in promises {
         if written.is_ok() || is_reservation(&reply, &served) {
             send(&socket, &reply);
         }
@@ -151,7 +151,7 @@ fn send(socket: &Socket, reply: &Reply) {
 }
 
 /// Begins to write changes to the journal, off the loop's thread.
-fn write(journal: &Arc<Mutex<Journal>>, Held { promises, changes }: Held, leases: &Leases) -> Writing {
+fn write(journal: &Arc<Mutex<Journal>>, Unsynced { promises, changes }: Unsynced, leases: &Leases) -> Writing {
     let whole = lock(journal).must_be_rewritten(leases).then(|| leases.clone());
     let journal = journal.clone();
     let done = spawn_blocking(move || lock(&journal).write(&changes, whole.as_ref()));
@@ -159,7 +159,7 @@ fn write(journal: &Arc<Mutex<Journal>>, Held { promises, changes }: Held, leases
 }
 
 /// Waits for the end of a write; for ever, where there is none.
-async fn ended(writing: &mut Option<Writing>) -> (Vec<Promise>, io::Result<()>) {
+async fn ended(writing: &mut Option<Writing>) -> (Vec<PendingAck>, io::Result<()>) {
     let Some(Writing { done, .. }) = writing else { return pending().await };
     let written = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).inspect_err(|error| {
         tracing::error!(%error, "the lease journal cannot be written; only reserved addresses are acknowledged");

@@ -6,11 +6,11 @@
 
 use super::{
     arp,
-    ear::{Ear, Overheard},
     frame::frame,
-    model::{CLIENT_PORT, Destination, Door, Reply},
+    model::{CLIENT_PORT, Destination, Port, Reply},
+    packet_socket::{Overheard, PacketSocket},
     reply::encode,
-    router::{self, Solicitation},
+    router_advertisement::{self, Solicitation},
 };
 use crate::names::MacAddr;
 use nix::{
@@ -43,21 +43,21 @@ pub struct Datagram {
     pub destination: Ipv4Addr,
 }
 
-/// What a door hears.
+/// What a port hears.
 #[derive(Debug)]
-pub enum Sound {
-    /// A datagram to the door.
+pub enum Received {
+    /// A datagram to the port.
     Datagram(Datagram),
     /// Something beside it.
     Overheard(Overheard),
 }
 
-/// One open door.
+/// One open port.
 #[derive(Debug)]
 pub struct Socket {
     pub interface: String,
-    pub door: Door,
-    port: u16,
+    pub port: Port,
+    number: u16,
     index: u32,
     udp: UdpSocket,
     addresses: RwLock<Addresses>,
@@ -67,27 +67,27 @@ pub struct Socket {
 /// The addresses of this host.
 #[derive(Debug, Default)]
 struct Addresses {
-    /// Of the door's interface.
+    /// Of the port's interface.
     here: Vec<Ipv4Addr>,
     /// Of the others, and which of them.
     elsewhere: Vec<(Ipv4Addr, String)>,
 }
 
-/// Raw sockets on one interface: one that sends frames, and an ear.
+/// Raw sockets on one interface: one that sends frames, and one that receives them.
 #[derive(Debug)]
 struct Link {
     socket: OwnedFd,
-    ear: Ear,
+    packets: PacketSocket,
     mac: [u8; 6],
 }
 
 impl Socket {
-    /// Opens a door on an interface.
-    pub fn open(interface: &str, port: u16, door: Door) -> io::Result<Self> {
+    /// Opens a port on an interface.
+    pub fn open(interface: &str, number: u16, port: Port) -> io::Result<Self> {
         let index = if_nametoindex(interface)?;
         let udp = socket2::Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         udp.bind_device(Some(interface.as_bytes()))?;
-        // No SO_REUSEADDR: the device already keeps our doors apart, and with it another DHCP server of this host would stay
+        // No SO_REUSEADDR: the device already keeps our ports apart, and with it another DHCP server of this host would stay
         // unnoticed beside us.
         udp.set_broadcast(true)?;
         udp.set_nonblocking(true)?;
@@ -96,10 +96,10 @@ impl Socket {
             udp.set_recv_buffer_size(RECEIVE_BUFFER)?;
         }
         setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)?;
-        udp.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
-        let link = match door {
-            Door::BootServer => None,
-            Door::Dhcp => Link::open(interface)
+        udp.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, number).into())?;
+        let link = match port {
+            Port::BootServer => None,
+            Port::Dhcp => Link::open(interface)
                 .inspect_err(|error| {
                     tracing::info!(interface, %error, "no raw socket (CAP_NET_RAW): offers go out by broadcast, duplicate addresses go unseen");
                 })
@@ -107,8 +107,8 @@ impl Socket {
         };
         let socket = Self {
             interface: interface.to_owned(),
-            door,
             port,
+            number,
             index,
             udp: UdpSocket::from_std(udp.into())?,
             addresses: RwLock::default(),
@@ -148,19 +148,19 @@ impl Socket {
         addresses.elsewhere.iter().find(|(known, _)| *known == ip).map(|(_, interface)| interface.clone())
     }
 
-    /// Waits for a datagram, or for something beside the door.
-    pub async fn receive(&self) -> io::Result<Sound> {
+    /// Waits for a datagram, or for something beside the port.
+    pub async fn receive(&self) -> io::Result<Received> {
         let datagram = self.udp.async_io(Interest::READABLE, || receive(&self.udp));
-        let Some(link) = &self.link else { return datagram.await.map(Sound::Datagram) };
+        let Some(link) = &self.link else { return datagram.await.map(Received::Datagram) };
         tokio::select! {
             // Machines first: what is overheard can wait.
             biased;
-            datagram = datagram => datagram.map(Sound::Datagram),
-            overheard = link.ear.hear() => overheard.map(Sound::Overheard),
+            datagram = datagram => datagram.map(Received::Datagram),
+            overheard = link.packets.hear() => overheard.map(Received::Overheard),
         }
     }
 
-    /// Whether this is the card the door is on.
+    /// Whether this is the card the port is on.
     pub fn is_own(&self, mac: MacAddr) -> bool {
         self.link.as_ref().is_some_and(|link| link.mac == mac.octets())
     }
@@ -179,7 +179,11 @@ impl Socket {
     pub fn end_router_search(&self, solicitation: &Solicitation) {
         let Some(link) = &self.link else { return };
         let mac = solicitation.mac;
-        match socket::send(link.socket.as_raw_fd(), &router::advertisement(link.mac, solicitation), MsgFlags::empty()) {
+        match socket::send(
+            link.socket.as_raw_fd(),
+            &router_advertisement::advertisement(link.mac, solicitation),
+            MsgFlags::empty(),
+        ) {
             Ok(_) => tracing::debug!(interface = self.interface, %mac, "told that there is no IPv6 router"),
             Err(error) => tracing::debug!(interface = self.interface, %mac, %error, "a router advertisement could not be sent"),
         }
@@ -194,7 +198,7 @@ impl Socket {
             Destination::Broadcast => self.send_udp(reply.from, broadcast, &bytes),
             Destination::Hardware(mac, ip) => {
                 let to = SocketAddrV4::new(ip, CLIENT_PORT);
-                let from = SocketAddrV4::new(reply.from, self.port);
+                let from = SocketAddrV4::new(reply.from, self.number);
                 let sent = match &self.link {
                     Some(link) => link.send(mac.octets(), from, to, &bytes),
                     None => Err(io::ErrorKind::Unsupported.into()),
@@ -245,7 +249,7 @@ impl Link {
         let socket = socket::socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         // Protocol 0, as getifaddrs gives it: the socket sends on this interface and hears nothing.
         socket::bind(socket.as_raw_fd(), &address)?;
-        Ok(Self { socket, ear: Ear::open(&address)?, mac })
+        Ok(Self { socket, packets: PacketSocket::open(&address)?, mac })
     }
 
     fn send(&self, to_mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {

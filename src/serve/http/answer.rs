@@ -10,7 +10,7 @@ use super::{
     route::{Route, decode, route},
     script::boot_script,
     select::{Facts, Selection, media_type, select},
-    shortcut::Shortcut,
+    sendfile::Sendfile,
 };
 use crate::{
     names::BootNonce,
@@ -45,7 +45,7 @@ pub struct Source<'a> {
     /// The mark of a connection that is being answered.
     pub busy: Busy<'a>,
     /// The way of files past us on this connection.
-    pub shortcut: &'a Shortcut,
+    pub sendfile: &'a Sendfile,
 }
 
 /// Answers one request.
@@ -171,7 +171,7 @@ async fn asset<B>(request: &Request<B>, path: &str, source: Source<'_>) -> Respo
         Selection::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
     let payload =
-        if method == Method::HEAD || length == 0 { Bytes::new().into() } else { asset.payload(from, length, source.shortcut) };
+        if method == Method::HEAD || length == 0 { Bytes::new().into() } else { asset.payload(from, length, source.sendfile) };
     if method == Method::GET {
         record_asset(status, path, source);
     }

@@ -8,7 +8,7 @@
 use super::{
     body::{Buffers, Payload, Store, Stretch},
     select::Facts,
-    shortcut::Shortcut,
+    sendfile::Sendfile,
 };
 use hyper::body::Bytes;
 use rustix::{
@@ -222,11 +222,11 @@ impl Kept {
 
 impl Asset {
     /// So many of its bytes, from one on, on a connection with this way past us.
-    pub fn payload(self, from: u64, length: u64, shortcut: &Shortcut) -> Payload {
+    pub fn payload(self, from: u64, length: u64, sendfile: &Sendfile) -> Payload {
         match self.found {
             Found::Memory(bytes) => bytes.slice(from as usize..(from + length) as usize).into(),
             Found::File(file) => {
-                Payload::File(Stretch::new(file, from, length, Store { buffers: self.buffers, shortcut: shortcut.clone() }))
+                Payload::File(Stretch::new(file, from, length, Store { buffers: self.buffers, sendfile: sendfile.clone() }))
             }
         }
     }

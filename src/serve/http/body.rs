@@ -7,7 +7,7 @@
     reason = "effect room: reads pieces of files, on a thread where the disk must be waited for"
 )]
 
-use super::shortcut::{Shortcut, shrank};
+use super::sendfile::{Sendfile, shrank};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use rustix::io::ReadWriteFlags;
 use std::{
@@ -81,7 +81,7 @@ pub struct Store {
     /// Where a piece goes that had to be read.
     pub buffers: Buffers,
     /// Where a piece goes that the kernel can send by itself.
-    pub shortcut: Shortcut,
+    pub sendfile: Sendfile,
 }
 
 impl Stretch {
@@ -95,7 +95,7 @@ impl Stretch {
             return Poll::Ready(None);
         }
         if self.reading.is_none() && self.is_in_memory() {
-            let bytes = self.store.shortcut.promise(&self.file, self.at, self.wanted());
+            let bytes = self.store.sendfile.promise(&self.file, self.at, self.wanted());
             return self.hand_on(bytes);
         }
         let (file, at, wanted, buffers) = (&self.file, self.at, self.wanted(), &self.store.buffers);

@@ -31,7 +31,7 @@ use std::{
 type Answered = BTreeMap<ImageName, Assignment>;
 
 /// What a machine is told that asks for a disk.
-enum Told {
+enum ScriptDecision {
     /// Its script, filled in with this.
     Script(Answered),
     /// To begin again, and why.
@@ -54,26 +54,26 @@ pub(super) async fn machine_script<B>(request: &Request<B>, mac: MacAddr, source
         }
         return text(method, StatusCode::OK, served.table.unknown_script.clone());
     };
-    let told = match (machine.assigned().next(), method) {
-        (None, _) => Told::Script(fixed(machine)),
+    let decision = match (machine.assigned().next(), method) {
+        (None, _) => ScriptDecision::Script(fixed(machine)),
         // Firmware asks so for the length alone.
-        (Some(_), &Method::HEAD) => Told::Again("asked by HEAD"),
+        (Some(_), &Method::HEAD) => ScriptDecision::Again("asked by HEAD"),
         (Some(_), _) => {
             let BootQuery { boot, uuid } = boot_query(request.uri().query().unwrap_or_default());
             let claims = boot.and_then(|boot| source.boots.note_fetch(&served.table, name, boot, peer));
             match boot.zip(claims) {
                 Some((boot, claims)) => ask(name, machine, source, Asked { boot, uuid, claims }).await,
-                None => Told::Again("named no boot that this service knows"),
+                None => ScriptDecision::Again("named no boot that this service knows"),
             }
         }
     };
     let base = served.table.http_base();
-    let (script, happened) = match told {
-        Told::Script(answered) => {
+    let (script, happened) = match decision {
+        ScriptDecision::Script(answered) => {
             let script = fill(&machine.script, name, &base, &answered);
             (chap::script_for(name, machine, script, &served.secrets, peer), happenings(name, machine, &answered))
         }
-        Told::Again(why) => {
+        ScriptDecision::Again(why) => {
             let kind = EventKind::SentBack { machine: name.clone() };
             (again_script(&base), vec![happening(kind, format!("asked for the script of {name} and {why}: sent to boot.ipxe"))])
         }
@@ -101,7 +101,7 @@ struct Asked {
 }
 
 /// Asks the agent for the disks that the table does not name.
-async fn ask(name: &MachineName, machine: &BootMachine, source: Source<'_>, asked: Asked) -> Told {
+async fn ask(name: &MachineName, machine: &BootMachine, source: Source<'_>, asked: Asked) -> ScriptDecision {
     let Asked { boot, uuid, claims } = asked;
     let request = assignment::Request {
         version: assignment::VERSION,
@@ -117,7 +117,7 @@ async fn ask(name: &MachineName, machine: &BootMachine, source: Source<'_>, aske
     source.busy.touch_for(BUDGET);
     let entries = match source.agent.ask(&request, reservation(source, machine.ip)).await.map(|answer| answer.decided) {
         Ok(Decided::Entries(entries)) => entries,
-        Ok(Decided::Again { .. }) => return Told::Again("the table has changed since"),
+        Ok(Decided::Again { .. }) => return ScriptDecision::Again("the table has changed since"),
         Err(error) => {
             let code = match error {
                 AskError::TooMany => WaitCode::TooMany,
@@ -132,7 +132,7 @@ async fn ask(name: &MachineName, machine: &BootMachine, source: Source<'_>, aske
         let assignment = entries.get(&image).cloned().unwrap_or(Assignment::wait(WaitCode::NoAgent));
         answered.insert(image, assignment);
     }
-    Told::Script(answered)
+    ScriptDecision::Script(answered)
 }
 
 /// The disks that are the same for every boot.

@@ -12,6 +12,6 @@ mod machine;
 pub mod route;
 pub mod script;
 pub mod select;
+pub mod sendfile;
 pub mod serve;
-pub mod shortcut;
-pub mod stall;
+pub mod write_timeout;

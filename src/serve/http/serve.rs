@@ -8,8 +8,8 @@ use super::{
     answer::{Source, answer},
     assets::Assets,
     connections::{Activity, Admission, Busy, Connections},
-    shortcut::Shortcut,
-    stall::Watched,
+    sendfile::Sendfile,
+    write_timeout::Watched,
 };
 use crate::serve::{Agent, Boots, Recorder, Served};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -117,9 +117,9 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY");
     }
-    let shortcut = Shortcut::default();
-    let stream = Watched::new(stream, activity.clone(), epoch, shortcut.clone());
-    let (shared, activity, shortcut) = (&shared, &activity, &shortcut);
+    let sendfile = Sendfile::default();
+    let stream = Watched::new(stream, activity.clone(), epoch, sendfile.clone());
+    let (shared, activity, sendfile) = (&shared, &activity, &sendfile);
     let service = service_fn(|request: Request<Incoming>| async move {
         activity.touch(epoch.elapsed());
         let served = shared.served.borrow().clone();
@@ -131,7 +131,7 @@ async fn connection(
             agent: &shared.agent,
             peer,
             busy: Busy { activity, now: epoch.elapsed() },
-            shortcut,
+            sendfile,
         };
         Ok::<_, Infallible>(answer(&request, source).await)
     });

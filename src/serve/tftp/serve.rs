@@ -5,9 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets, their clock and their thread")]
 
 use super::{
+    netascii::NetasciiFiles,
     request::{Opening, ReadRequest, Refusal, parse_opening},
     session::Outcome,
-    texts::Texts,
     transfer::{Buffers, Transfer},
 };
 use crate::{
@@ -48,7 +48,7 @@ const EVENTS: usize = 256;
 const REQUESTS: usize = 64;
 
 /// What an event is about: these two, and from `FIRST_TRANSFER` on a transfer.
-const DOOR: u64 = 0;
+const LISTENER: u64 = 0;
 const STOP: u64 = 1;
 const FIRST_TRANSFER: u64 = 2;
 
@@ -91,11 +91,11 @@ pub async fn serve_tftp(
 /// All transfers.
 struct Transfers {
     epoll: OwnedFd,
-    door: UdpSocket,
+    listener: UdpSocket,
     local: IpAddr,
     served: watch::Receiver<Arc<Served>>,
     recorder: Arc<Recorder>,
-    texts: Texts,
+    texts: NetasciiFiles,
     running: BTreeMap<u64, Transfer>,
     of_peer: BTreeMap<SocketAddr, u64>,
     /// When each is looked at: at its deadline or before, so that a deadline that only moves on moves nothing here.
@@ -109,24 +109,24 @@ struct Transfers {
 
 impl Transfers {
     fn new(
-        door: UdpSocket,
+        listener: UdpSocket,
         stopped: &impl AsFd,
         served: watch::Receiver<Arc<Served>>,
         recorder: Arc<Recorder>,
     ) -> io::Result<Self> {
-        let local = door.local_addr()?.ip();
-        door.set_nonblocking(true)?;
+        let local = listener.local_addr()?.ip();
+        listener.set_nonblocking(true)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &door, EventData::new_u64(DOOR), EventFlags::IN)?;
+        epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         // The end of a pipe that closes needs no flag.
         epoll::add(&epoll, stopped, EventData::new_u64(STOP), EventFlags::empty())?;
         Ok(Self {
             epoll,
-            door,
+            listener,
             local,
             served,
             recorder,
-            texts: Texts::default(),
+            texts: NetasciiFiles::default(),
             running: BTreeMap::new(),
             of_peer: BTreeMap::new(),
             looks: BTreeSet::new(),
@@ -154,10 +154,10 @@ impl Transfers {
                 match event.data.u64() {
                     STOP => {
                         epoll::delete(&self.epoll, stopped)?;
-                        epoll::delete(&self.epoll, &self.door)?;
+                        epoll::delete(&self.epoll, &self.listener)?;
                         self.until = Some(Instant::now() + DRAIN);
                     }
-                    DOOR => self.take_requests(),
+                    LISTENER => self.take_requests(),
                     transfer => self.step(transfer, Transfer::hear),
                 }
             }
@@ -169,7 +169,7 @@ impl Transfers {
     /// Takes requests that are there.
     fn take_requests(&mut self) {
         for _ in 0..REQUESTS {
-            let (length, peer) = match self.door.recv_from(&mut *self.buffers.incoming) {
+            let (length, peer) = match self.listener.recv_from(&mut *self.buffers.incoming) {
                 Ok(heard) => heard,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // A port that was closed meanwhile shows as an error of the next call, and means nothing here.
@@ -196,7 +196,7 @@ impl Transfers {
                 }
             },
         };
-        if let Err(error) = self.door.send_to(&refusal.packet(), peer) {
+        if let Err(error) = self.listener.send_to(&refusal.packet(), peer) {
             tracing::debug!(%peer, %error, "a TFTP refusal could not be sent");
         }
         None

@@ -5,7 +5,7 @@
 
 use super::{
     request::{ReadRequest, encode},
-    waits::{Sent, Waits},
+    retransmit::{Retransmit, Sent},
 };
 use hyper::body::Bytes;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub struct Session {
     data: Bytes,
     blksize: usize,
     window: u64,
-    waits: Waits,
+    waits: Retransmit,
     /// Set until the options are acknowledged.
     oack: Option<Vec<u8>>,
     /// The last block the machine has acknowledged; blocks count from one and do not wrap here.
@@ -121,7 +121,7 @@ impl Session {
             data,
             blksize: blksize.map_or(DEFAULT_BLOCK, |size| size as usize),
             window: window.unwrap_or(1),
-            waits: Waits::new(timeout.map(Duration::from_secs)),
+            waits: Retransmit::new(timeout.map(Duration::from_secs)),
             oack: (!granted.is_empty()).then(|| encode(&Packet::Oack(granted))),
             acked: 0,
             sent: 0,

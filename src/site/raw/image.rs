@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** holds the keys of every kind; which of them a kind takes is in [`Kind`]'s tables.
 
-use super::{AssetPath, At, KernelArgs, Move, OptionsTable, Sha256, SourcePath, Title};
+use super::{AssetPath, KernelArgs, Move, OptionsTable, Sha256, SourcePath, Spanned, Title};
 use crate::{
     names::{Bytes, ImageName, MenuKey, VersionName},
     site::{Firmware, Reset, Role},
@@ -28,40 +28,40 @@ use serde::Deserialize;
 pub(in crate::site) struct ImageFile {
     /// What it is; the keys it takes depend on it.
     #[schemars(required)]
-    pub(in crate::site) kind: Option<At<Kind>>,
+    pub(in crate::site) kind: Option<Spanned<Kind>>,
     /// What a menu calls it. Default: the image's name.
-    pub(in crate::site) title: Option<At<Title>>,
+    pub(in crate::site) title: Option<Spanned<Title>>,
     /// The key that chooses it in a menu. Default: the first letter of its name that no entry before it has.
-    pub(in crate::site) key: Option<At<MenuKey>>,
+    pub(in crate::site) key: Option<Spanned<MenuKey>>,
     /// What firmware can boot it. Default: "any".
-    pub(in crate::site) firmware: Option<At<Firmware>>,
+    pub(in crate::site) firmware: Option<Spanned<Firmware>>,
     /// Further DHCP options told to machines whose default it is.
-    pub(in crate::site) options: Option<At<OptionsTable>>,
+    pub(in crate::site) options: Option<Spanned<OptionsTable>>,
     /// disk: whether machines boot from it or have it beside their system disk. Default: "system".
-    pub(in crate::site) role: Option<At<Role>>,
+    pub(in crate::site) role: Option<Spanned<Role>>,
     /// disk: the size of the disk; volumes round it up to LVM's extents.
-    pub(in crate::site) size: Option<At<Bytes>>,
+    pub(in crate::site) size: Option<Spanned<Bytes>>,
     /// disk: when a machine's clone is thrown away and made anew. Default: "every-boot".
-    pub(in crate::site) reset: Option<At<Reset>>,
+    pub(in crate::site) reset: Option<Spanned<Reset>>,
     /// disk: the version machines get.
-    pub(in crate::site) current: Option<At<VersionName>>,
+    pub(in crate::site) current: Option<Spanned<VersionName>>,
     /// disk: images with role = "data" attached as further LUNs, in order.
-    pub(in crate::site) data_disks: Option<At<Vec<At<ImageName>>>>,
+    pub(in crate::site) data_disks: Option<Spanned<Vec<Spanned<ImageName>>>>,
     /// disk: its versions.
     #[serde(default)]
-    pub(in crate::site) version: Vec<At<VersionTable>>,
+    pub(in crate::site) version: Vec<Spanned<VersionTable>>,
     /// linux: the kernel, a file of the asset store.
-    pub(in crate::site) kernel: Option<At<AssetPath>>,
+    pub(in crate::site) kernel: Option<Spanned<AssetPath>>,
     /// linux: initial RAM disks, files of the asset store, in order.
-    pub(in crate::site) initrd: Option<At<Vec<At<AssetPath>>>>,
+    pub(in crate::site) initrd: Option<Spanned<Vec<Spanned<AssetPath>>>>,
     /// linux: the kernel's command line.
-    pub(in crate::site) args: Option<At<KernelArgs>>,
+    pub(in crate::site) args: Option<Spanned<KernelArgs>>,
     /// linux: a disk image whose clone is attached before the kernel starts, and stays: for an installer. A machine with this
     /// entry needs one for that image too.
-    pub(in crate::site) attach: Option<At<ImageName>>,
+    pub(in crate::site) attach: Option<Spanned<ImageName>>,
     /// Images that had another name before: keeps their data.
     #[serde(default)]
-    pub(in crate::site) moved: Vec<At<Move<ImageName>>>,
+    pub(in crate::site) moved: Vec<Spanned<Move<ImageName>>>,
 }
 
 /// What an image is.
@@ -103,11 +103,11 @@ impl Kind {
 pub(in crate::site) struct VersionTable {
     /// The version's name, such as "2026-11".
     #[schemars(required)]
-    pub(in crate::site) name: Option<At<VersionName>>,
+    pub(in crate::site) name: Option<Spanned<VersionName>>,
     /// The file of the image store it is filled from: .raw or .img, .qcow2, .vhdx.
-    pub(in crate::site) source: Option<At<SourcePath>>,
+    pub(in crate::site) source: Option<Spanned<SourcePath>>,
     /// Fill it from nothing: an empty disk. In place of source.
-    pub(in crate::site) blank: Option<At<bool>>,
+    pub(in crate::site) blank: Option<Spanned<bool>>,
     /// The SHA-256 of the source, checked before it is used.
-    pub(in crate::site) sha256: Option<At<Sha256>>,
+    pub(in crate::site) sha256: Option<Spanned<Sha256>>,
 }

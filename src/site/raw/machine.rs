@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** `[defaults]` holds no key that must differ from machine to machine.
 
-use super::{Address, At, LoaderPath, OptionsTable};
+use super::{Address, LoaderPath, OptionsTable, Spanned};
 use crate::{
     names::{ImageName, Interval, MacAddr, MachineName},
     site::{Firmware, PxeStrategy},
@@ -16,13 +16,13 @@ use serde::Deserialize;
 #[schemars(title = "barista: machines/*.toml")]
 pub(in crate::site) struct MachinesFile {
     /// What the machines of this file have unless they say otherwise.
-    pub(in crate::site) defaults: Option<At<DefaultsTable>>,
+    pub(in crate::site) defaults: Option<Spanned<DefaultsTable>>,
     /// The machines.
     #[serde(default)]
-    pub(in crate::site) machine: Vec<At<MachineTable>>,
+    pub(in crate::site) machine: Vec<Spanned<MachineTable>>,
     /// Machines that had another name before: keeps their data.
     #[serde(default)]
-    pub(in crate::site) moved: Vec<At<Move<MachineName>>>,
+    pub(in crate::site) moved: Vec<Spanned<Move<MachineName>>>,
 }
 
 /// What the machines of a file have unless they say otherwise.
@@ -30,22 +30,22 @@ pub(in crate::site) struct MachinesFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(in crate::site) struct DefaultsTable {
     /// What they can boot; the first is the default of the menu.
-    pub(in crate::site) boot: Option<At<Vec<At<ImageName>>>>,
+    pub(in crate::site) boot: Option<Spanned<Vec<Spanned<ImageName>>>>,
     /// What firmware they boot with. Without it no image is held against them.
-    pub(in crate::site) firmware: Option<At<Firmware>>,
+    pub(in crate::site) firmware: Option<Spanned<Firmware>>,
     /// How long their menu waits before it boots its default. Default: the site's.
-    pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    pub(in crate::site) menu_timeout: Option<Spanned<Interval>>,
     /// Which loader their firmware is told: a name ending in .efi for UEFI, any other for BIOS. Default: the network's.
-    pub(in crate::site) loader: Option<At<LoaderPath>>,
+    pub(in crate::site) loader: Option<Spanned<LoaderPath>>,
     /// How their firmware is told the loader. Default: the network's.
-    pub(in crate::site) pxe: Option<At<PxeStrategy>>,
+    pub(in crate::site) pxe: Option<Spanned<PxeStrategy>>,
     /// Further DHCP options they are told.
-    pub(in crate::site) options: Option<At<OptionsTable>>,
+    pub(in crate::site) options: Option<Spanned<OptionsTable>>,
     /// Whether they forget the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
     /// Default: false.
-    pub(in crate::site) clear_gateway: Option<At<bool>>,
+    pub(in crate::site) clear_gateway: Option<Spanned<bool>>,
     /// Whether they prove themselves with CHAP before a disk is attached; the secret stands in [iscsi] chap-secrets. Default: false.
-    pub(in crate::site) chap: Option<At<bool>>,
+    pub(in crate::site) chap: Option<Spanned<bool>>,
 }
 
 /// One machine.
@@ -55,30 +55,30 @@ pub(in crate::site) struct DefaultsTable {
 pub(in crate::site) struct MachineTable {
     /// Its name; also its host name.
     #[schemars(required)]
-    pub(in crate::site) name: Option<At<MachineName>>,
+    pub(in crate::site) name: Option<Spanned<MachineName>>,
     /// Its Ethernet address.
-    pub(in crate::site) mac: Option<At<MacAddr>>,
+    pub(in crate::site) mac: Option<Spanned<MacAddr>>,
     /// Its Ethernet addresses, in place of mac, if it may boot from more than one.
-    pub(in crate::site) macs: Option<At<Vec<At<MacAddr>>>>,
+    pub(in crate::site) macs: Option<Spanned<Vec<Spanned<MacAddr>>>>,
     /// The address reserved for it: within a subnet, outside its range.
-    pub(in crate::site) ip: Option<At<Address>>,
+    pub(in crate::site) ip: Option<Spanned<Address>>,
     /// What it can boot; the first is the default of the menu.
-    pub(in crate::site) boot: Option<At<Vec<At<ImageName>>>>,
+    pub(in crate::site) boot: Option<Spanned<Vec<Spanned<ImageName>>>>,
     /// What firmware it boots with.
-    pub(in crate::site) firmware: Option<At<Firmware>>,
+    pub(in crate::site) firmware: Option<Spanned<Firmware>>,
     /// How long its menu waits before it boots its default.
-    pub(in crate::site) menu_timeout: Option<At<Interval>>,
+    pub(in crate::site) menu_timeout: Option<Spanned<Interval>>,
     /// Which loader its firmware is told: a name ending in .efi for UEFI, any other for BIOS. Default: the network's.
-    pub(in crate::site) loader: Option<At<LoaderPath>>,
+    pub(in crate::site) loader: Option<Spanned<LoaderPath>>,
     /// How its firmware is told the loader. Default: the network's.
-    pub(in crate::site) pxe: Option<At<PxeStrategy>>,
+    pub(in crate::site) pxe: Option<Spanned<PxeStrategy>>,
     /// Further DHCP options it is told; over its default image's, and those over its network's.
-    pub(in crate::site) options: Option<At<OptionsTable>>,
+    pub(in crate::site) options: Option<Spanned<OptionsTable>>,
     /// Whether it forgets the router when a disk is attached. Windows otherwise sends what is for its disk through the router.
     /// Default: false.
-    pub(in crate::site) clear_gateway: Option<At<bool>>,
+    pub(in crate::site) clear_gateway: Option<Spanned<bool>>,
     /// Whether it proves itself with CHAP before a disk is attached; the secret stands in [iscsi] chap-secrets. Default: false.
-    pub(in crate::site) chap: Option<At<bool>>,
+    pub(in crate::site) chap: Option<Spanned<bool>>,
 }
 
 /// A rename that keeps the data.
@@ -87,8 +87,8 @@ pub(in crate::site) struct MachineTable {
 pub(in crate::site) struct Move<N> {
     /// The name before.
     #[schemars(required)]
-    pub(in crate::site) from: Option<At<N>>,
+    pub(in crate::site) from: Option<Spanned<N>>,
     /// The name now.
     #[schemars(required)]
-    pub(in crate::site) to: Option<At<N>>,
+    pub(in crate::site) to: Option<Spanned<N>>,
 }

@@ -12,7 +12,7 @@ mod options;
 mod path;
 mod platform;
 mod settings;
-mod spot;
+mod spanned;
 mod text;
 
 pub(super) use address::{Address, AddressRange, DomainName, InterfaceName, Relays, Subnet};
@@ -23,7 +23,7 @@ pub(super) use options::{OptionValue, OptionsTable};
 pub(super) use path::{AssetPath, Directory, FilePath, LoaderPath, Sha256, SourcePath};
 pub(super) use platform::ByPlatform;
 pub(super) use settings::{BootTable, IscsiTable, PolicyTable, ServerTable, SiteFile, StorageTable};
-pub(super) use spot::At;
+pub(super) use spanned::Spanned;
 pub(super) use text::{KernelArgs, Title};
 
 /// Gives a newtype over [`String`] its printed form, and with [`crate::names::string_form`] its serde forms.

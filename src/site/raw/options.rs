@@ -3,7 +3,7 @@
 //! **Invariant:** every key and every value keeps its place, and only the shapes that some option takes are read: what an
 //! option means by its value is judged afterwards.
 
-use super::At;
+use super::Spanned;
 use crate::names::{OPTION_RULES, OptionForm, OptionOwner};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -14,7 +14,7 @@ use std::{borrow::Cow, fmt};
 
 /// Options with their values, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::site) struct OptionsTable(pub(in crate::site) Vec<(At<String>, At<OptionValue>)>);
+pub(in crate::site) struct OptionsTable(pub(in crate::site) Vec<(Spanned<String>, Spanned<OptionValue>)>);
 
 /// A value as it is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(in crate::site) enum OptionValue {
     Text(String),
     Number(i64),
     Flag(bool),
-    List(Vec<At<OptionValue>>),
+    List(Vec<Spanned<OptionValue>>),
 }
 
 impl<'de> Deserialize<'de> for OptionsTable {

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every platform has a key here, so that editors complete them and an unknown one is a finding.
 
-use super::At;
+use super::Spanned;
 use crate::names::Platform;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,20 +12,20 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(in crate::site) struct ByPlatform<T> {
     /// For x86 BIOS.
-    bios: Option<At<T>>,
+    bios: Option<Spanned<T>>,
     /// For x86 UEFI of 32 bit.
-    uefi_ia32: Option<At<T>>,
+    uefi_ia32: Option<Spanned<T>>,
     /// For x64 UEFI.
-    uefi_x64: Option<At<T>>,
+    uefi_x64: Option<Spanned<T>>,
     /// For ARM UEFI of 32 bit.
-    uefi_arm32: Option<At<T>>,
+    uefi_arm32: Option<Spanned<T>>,
     /// For ARM UEFI of 64 bit.
-    uefi_arm64: Option<At<T>>,
+    uefi_arm64: Option<Spanned<T>>,
 }
 
 impl<T> ByPlatform<T> {
     /// Those that are there.
-    pub(in crate::site) fn entries(&self) -> impl Iterator<Item = (Platform, &At<T>)> {
+    pub(in crate::site) fn entries(&self) -> impl Iterator<Item = (Platform, &Spanned<T>)> {
         let Self { bios, uefi_ia32, uefi_x64, uefi_arm32, uefi_arm64 } = self;
         let all = [
             (Platform::Bios, bios),

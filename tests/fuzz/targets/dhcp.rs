@@ -1,10 +1,10 @@
-//! Datagrams at the doors of DHCP: read, decide, say, encode.
+//! Datagrams at the ports of DHCP: read, decide, say, encode.
 //!
-//! The first two bytes choose the door, the mode of the network and the sender; the rest is the datagram, which comes twice, for the
+//! The first two bytes choose the port, the mode of the network and the sender; the rest is the datagram, which comes twice, for the
 //! second time meets what the first has changed.
 #![no_main]
 
-use barista::serve::dhcp::{arp::parse_claim, chained::Chained, decide::decide, describe::{address_seen, describe, event_kind, is_worth_recording}, leases::Leases, model::{Answer, Arrival, Door, Offering}, packet::parse, reply::encode, rival::parse_reply, router::{advertisement, parse_solicitation}};
+use barista::serve::dhcp::{arp::parse_claim, chainload_loop::ChainloadLoops, decide::decide, describe::{address_seen, describe, event_kind, is_worth_recording}, leases::Leases, model::{Answer, Arrival, Port, Offering}, packet::parse, reply::encode, router_advertisement::{advertisement, parse_solicitation}, server_reply::parse_reply};
 use barista::boot::{loaders::Loaders, table::FixedTable};
 use barista::site::NetworkMode;
 use hyper::body::Bytes;
@@ -47,10 +47,10 @@ fuzz_target!(|input: &[u8]| {
         addresses: &[OURS],
         destination: if control & 4 == 0 { Ipv4Addr::BROADCAST } else { OURS },
         source: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, *sender), if control & 8 == 0 { 68 } else { 67 }),
-        door: if control & 16 == 0 { Door::Dhcp } else { Door::BootServer },
+        port: if control & 16 == 0 { Port::Dhcp } else { Port::BootServer },
     };
-    let chained = Chained::default();
-    let offering = Offering { table, loaders: &LOADERS, chained: &chained };
+    let chained = ChainloadLoops::default();
+    let offering = Offering { table, loaders: &LOADERS, chainload_loops: &chained };
     let mut leases = Leases::default();
     for second in [0, 7] {
         let now = Timestamp::from_second(second).expect("a time");

@@ -1,4 +1,4 @@
-//! Request paths at the door of HTTP.
+//! Request paths at the port of HTTP.
 #![no_main]
 
 use barista::serve::http::route::{Route, boot_query, route};

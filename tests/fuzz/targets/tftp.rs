@@ -1,4 +1,4 @@
-//! Datagrams at the door of TFTP: the first line of the input opens a transfer, each further one is what the client says next.
+//! Datagrams at the port of TFTP: the first line of the input opens a transfer, each further one is what the client says next.
 #![no_main]
 
 use barista::serve::tftp::{request::{Opening, parse_opening}, session::{Next, Session}};

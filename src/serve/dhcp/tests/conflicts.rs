@@ -5,12 +5,12 @@
 use super::*;
 use crate::{
     serve::dhcp::{
-        alarm::{ModeAlarm, find_mode_alarms},
+        address_conflict::{AddressConflicts, Conflict},
         allocate::Allocation,
         arp::Claim,
         leases::Holding,
-        rival::{Said, parse_reply},
-        squatters::{Conflict, Squatters},
+        rogue_server::{ModeConflict, find_mode_conflicts},
+        server_reply::{Said, parse_reply},
     },
     transcript::{SERVERS_KEPT, ServerKind, Transcript},
 };
@@ -22,17 +22,17 @@ fn mac(last: u8) -> MacAddr {
 
 impl Room {
     /// Somebody claims an address, and what shows changes the leases.
-    fn claim(&mut self, squatters: &mut Squatters, ip: Ipv4Addr, mac: MacAddr) -> Option<Conflict> {
+    fn claim(&mut self, conflicts: &mut AddressConflicts, ip: Ipv4Addr, mac: MacAddr) -> Option<Conflict> {
         let addresses = [SERVER];
         let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         let arrival =
-            Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
+            Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
         let network = self.table.networks.values().next().expect("one network");
         let now = Timestamp::from_second(self.now).expect("a time");
         let table = self.table.clone().into();
         let allocation =
             Allocation { table: &table, network, arrival: &arrival, leases: &self.leases, client: Client::Plain, mac, now };
-        let conflict = squatters.judge(Claim { ip, mac }, &allocation);
+        let conflict = conflicts.judge(Claim { ip, mac }, &allocation);
         conflict.and_then(|conflict| conflict.change(now)).into_iter().for_each(|change| self.leases.apply(change));
         conflict
     }
@@ -40,25 +40,25 @@ impl Room {
 
 #[test]
 fn a_squatted_address_is_offered_to_nobody_but_who_uses_it() {
-    let (mut room, mut squatters) = (Room::with(NetworkMode::Server), Squatters::default());
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     for last in [200, 201] {
-        let conflict = room.claim(&mut squatters, ip(last), mac(90)).expect("a conflict");
-        assert!(matches!(conflict, Conflict::Squatter { .. }) && conflict.concerns() == mac(90), "{conflict}");
-        assert_eq!(room.claim(&mut squatters, ip(last), mac(90)), None, "said once while it is withheld");
+        let conflict = room.claim(&mut conflicts, ip(last), mac(90)).expect("a conflict");
+        assert!(matches!(conflict, Conflict::Unassigned { .. }) && conflict.concerns() == mac(90), "{conflict}");
+        assert_eq!(room.claim(&mut conflicts, ip(last), mac(90)), None, "said once while it is withheld");
     }
     let got: Vec<_> = (1..=4).filter_map(|last| room.join(last)).collect();
     assert_eq!(got.iter().collect::<BTreeSet<_>>(), [ip(202), ip(203)].iter().collect());
     let wanted = Request { requested: Some(ip(200)), ..request(MessageKind::Discover, 90) };
     assert_eq!(offer(room.ask(&wanted)).yiaddr, ip(200), "its own");
     room.now += 601;
-    assert!(room.claim(&mut squatters, ip(201), mac(90)).is_some(), "seen again, said again");
+    assert!(room.claim(&mut conflicts, ip(201), mac(90)).is_some(), "seen again, said again");
 }
 
 #[test]
 fn an_offer_that_shows_to_be_a_duplicate_before_it_is_taken_is_refused_and_another_is_found() {
-    let (mut room, mut squatters) = (Room::with(NetworkMode::Server), Squatters::default());
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     let offered = offer(room.ask(&request(MessageKind::Discover, 1))).yiaddr;
-    assert!(matches!(room.claim(&mut squatters, offered, mac(90)), Some(Conflict::Squatter { .. })));
+    assert!(matches!(room.claim(&mut conflicts, offered, mac(90)), Some(Conflict::Unassigned { .. })));
     let take = Request { requested: Some(offered), server_id: Some(SERVER), ..request(MessageKind::Request, 1) };
     assert!(matches!(room.ask(&take), Answer::Nak(_, NakReason::NotFree(_))));
     assert!(room.join(1).is_some_and(|other| other != offered));
@@ -66,43 +66,43 @@ fn an_offer_that_shows_to_be_a_duplicate_before_it_is_taken_is_refused_and_anoth
 
 #[test]
 fn holders_and_their_own_addresses_are_no_conflict() {
-    let (mut room, mut squatters) = (Room::with(NetworkMode::Server), Squatters::default());
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     let held = room.join(1).expect("an address");
-    assert_eq!(room.claim(&mut squatters, held, mac(1)), None);
+    assert_eq!(room.claim(&mut conflicts, held, mac(1)), None);
     room.now += 2 * HOUR;
-    assert_eq!(room.claim(&mut squatters, held, mac(1)), None, "it slept through the end of its lease");
+    assert_eq!(room.claim(&mut conflicts, held, mac(1)), None, "it slept through the end of its lease");
     let pc01 = "88:ae:dd:05:08:fa".parse().expect("an address");
     for (claimed, by) in
         [(PC01_IP, pc01), (SERVER, mac(9)), (ip(254), mac(9)), (ip(77), mac(9)), (Ipv4Addr::new(1, 2, 3, 4), mac(9))]
     {
-        assert_eq!(room.claim(&mut squatters, claimed, by), None, "{claimed}");
+        assert_eq!(room.claim(&mut conflicts, claimed, by), None, "{claimed}");
     }
 }
 
 #[test]
 fn a_leased_or_reserved_address_in_two_hands_is_said_and_never_withheld() {
-    let (mut room, mut squatters) = (Room::with(NetworkMode::Server), Squatters::default());
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     let held = room.join(1).expect("an address");
-    let conflict = room.claim(&mut squatters, held, mac(90)).expect("a conflict");
+    let conflict = room.claim(&mut conflicts, held, mac(90)).expect("a conflict");
     assert!(matches!(conflict, Conflict::Lease { owner, .. } if owner == mac(1)), "{conflict}");
-    let conflict = room.claim(&mut squatters, PC01_IP, mac(90)).expect("a conflict");
+    let conflict = room.claim(&mut conflicts, PC01_IP, mac(90)).expect("a conflict");
     assert_eq!(
         conflict.to_string(),
         "02:00:00:00:00:5a uses 10.88.0.101, which is reserved for this machine: find it and give it another"
     );
     assert_eq!(conflict.concerns().to_string(), "88:ae:dd:05:08:fa");
-    assert!(room.claim(&mut squatters, PC01_IP, mac(90)).is_none(), "not with every packet");
+    assert!(room.claim(&mut conflicts, PC01_IP, mac(90)).is_none(), "not with every packet");
     room.now += 600;
-    assert!(room.claim(&mut squatters, PC01_IP, mac(90)).is_some(), "but again after a while");
+    assert!(room.claim(&mut conflicts, PC01_IP, mac(90)).is_some(), "but again after a while");
     assert_eq!(room.join(1), Some(held));
     assert_eq!(offer(room.ask(&parse(&fixture!("edk2-discover")).expect("it reads"))).yiaddr, PC01_IP);
 }
 
 #[test]
 fn a_router_that_answers_arp_for_everybody_does_not_take_the_range() {
-    let (mut room, mut squatters) = (Room::with(NetworkMode::Server), Squatters::default());
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     room.network().range = Some((ip(200), ip(219)));
-    let said: Vec<_> = (200..=219).filter_map(|last| room.claim(&mut squatters, ip(last), mac(254))).collect();
+    let said: Vec<_> = (200..=219).filter_map(|last| room.claim(&mut conflicts, ip(last), mac(254))).collect();
     let withheld = room.leases.changes().filter(|change| matches!(change, LeaseChange::Quarantine { .. })).count();
     assert_eq!(withheld, 4);
     assert_eq!(said.iter().filter(|conflict| matches!(conflict, Conflict::Proxy { .. })).count(), 1, "{said:?}");
@@ -111,15 +111,15 @@ fn a_router_that_answers_arp_for_everybody_does_not_take_the_range() {
 
 #[test]
 fn the_walk_asks_after_every_free_address_and_after_nothing_else() {
-    let (mut room, mut squatters) = (Room::with(NetworkMode::Server), Squatters::default());
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     room.network().range = Some((ip(200), ip(209)));
     let (name, network) = room.table.networks.iter().next().expect("one network");
     let is_free = |ip: Ipv4Addr| ip.octets()[3].is_multiple_of(2);
-    let asked: Vec<_> = (0..5).flat_map(|_| squatters.next(name, network, is_free)).collect();
+    let asked: Vec<_> = (0..5).flat_map(|_| conflicts.next(name, network, is_free)).collect();
     let once: BTreeSet<_> = asked.iter().copied().collect();
     assert_eq!(once.into_iter().collect::<Vec<_>>(), [200, 202, 204, 206, 208].map(ip));
     assert!(asked.len() <= 20, "a few in each second");
-    assert!(squatters.next(name, network, |_| false).is_empty());
+    assert!(conflicts.next(name, network, |_| false).is_empty());
 }
 
 #[test]
@@ -154,24 +154,24 @@ fn another_servers_offer_is_read_from_the_frame_as_it_passes() {
 fn a_mode_that_does_not_fit_its_wire_raises_an_alarm_c20() {
     let other = Ipv4Addr::new(10, 88, 0, 254);
     let at = |second: i64| Timestamp::from_second(second).expect("a time");
-    let alarms = |mode, transcript: &Transcript, second| find_mode_alarms(&Room::with(mode).table, transcript, at(second));
+    let conflicts = |mode, transcript: &Transcript, second| find_mode_conflicts(&Room::with(mode).table, transcript, at(second));
     let mut transcript = Transcript::empty();
     for mode in [NetworkMode::Server, NetworkMode::Proxy, NetworkMode::Off] {
-        assert_eq!(alarms(mode, &transcript, 0), [], "silence alone says nothing");
+        assert_eq!(conflicts(mode, &transcript, 0), [], "silence alone says nothing");
     }
     transcript.record_question("eno1", at(100));
-    assert_eq!(alarms(NetworkMode::Proxy, &transcript, 150), [], "firmware asks for a minute");
-    let alone = alarms(NetworkMode::Proxy, &transcript, 160);
-    assert!(matches!(&alone[..], [ModeAlarm::NoServer { since, .. }] if *since == at(100)), "{alone:?}");
+    assert_eq!(conflicts(NetworkMode::Proxy, &transcript, 150), [], "firmware asks for a minute");
+    let alone = conflicts(NetworkMode::Proxy, &transcript, 160);
+    assert!(matches!(&alone[..], [ModeConflict::NoServer { since, .. }] if *since == at(100)), "{alone:?}");
     transcript.record_server(other, ServerKind::BootServer, "eno1", "x".into(), at(161));
-    assert_eq!(alarms(NetworkMode::Proxy, &transcript, 170).len(), 1, "a boot server gives no addresses");
-    assert_eq!(alarms(NetworkMode::Server, &transcript, 170), []);
+    assert_eq!(conflicts(NetworkMode::Proxy, &transcript, 170).len(), 1, "a boot server gives no addresses");
+    assert_eq!(conflicts(NetworkMode::Server, &transcript, 170), []);
     transcript.record_server(other, ServerKind::Dhcp, "eno1", "server 10.88.0.254 …".into(), at(171));
-    assert_eq!(alarms(NetworkMode::Proxy, &transcript, 180), []);
-    let two = alarms(NetworkMode::Server, &transcript, 180);
-    assert!(matches!(&two[..], [ModeAlarm::OtherServer { server, .. }] if *server == other), "{two:?}");
+    assert_eq!(conflicts(NetworkMode::Proxy, &transcript, 180), []);
+    let two = conflicts(NetworkMode::Server, &transcript, 180);
+    assert!(matches!(&two[..], [ModeConflict::OtherServer { server, .. }] if *server == other), "{two:?}");
     assert!(two[0].to_string().contains("stop it, or set mode = \"proxy\""), "{}", two[0]);
-    assert_eq!(alarms(NetworkMode::Server, &transcript, 171 + 3600), [], "it may be gone");
+    assert_eq!(conflicts(NetworkMode::Server, &transcript, 171 + 3600), [], "it may be gone");
     assert_eq!(Transcript::parse(&transcript.render()).expect("it reads"), transcript);
     let old = Transcript::parse(r#"{"version":1,"machines":{}}"#).expect("written before servers were seen");
     assert_eq!(old, Transcript::empty());

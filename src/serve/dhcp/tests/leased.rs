@@ -127,7 +127,7 @@ fn only_the_holder_may_give_back_or_decline() {
 fn inform_is_answered_without_a_lease() {
     let mut room = Room::with(NetworkMode::Server);
     let answer = room.ask(&Request { ciaddr: Some(ip(77)), ..request(MessageKind::Inform, 1) });
-    assert_eq!(service(&answer, Door::Dhcp), "dhcp", "not a proxy's, though it gives no address");
+    assert_eq!(service_name(&answer, Port::Dhcp), "dhcp", "not a proxy's, though it gives no address");
     let reply = ack(answer);
     assert_eq!((reply.yiaddr, reply.to), (Ipv4Addr::UNSPECIFIED, Destination::Unicast(SocketAddrV4::new(ip(77), 68))));
     assert!(!reply.options.contains_key(&options::LEASE_TIME));
@@ -137,7 +137,7 @@ fn inform_is_answered_without_a_lease() {
 #[test]
 fn an_offer_is_not_journalled_and_a_lease_is() {
     let mut room = Room::with(NetworkMode::Server);
-    let discover = room.at(Door::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), &request(MessageKind::Discover, 1));
+    let discover = room.at(Port::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), &request(MessageKind::Discover, 1));
     assert!(matches!(discover.change, Some(change @ LeaseChange::Offer { .. }) if !change.is_durable()));
     room.join(1);
     assert_eq!(room.leases.changes().count(), 1);

@@ -151,7 +151,7 @@ fn firmware_is_told_by_the_way_that_the_site_says_and_the_boot_server_names_the_
 
             let boot_item = (strategy == PxeStrategy::Menu).then(|| vec![0x80, 0, 0, 0]);
             let ask = Request { ciaddr: Some(ip(60)), boot_item, ..firmware(MessageKind::Request, 7) };
-            let reply = ack(room.at(Door::BootServer, SocketAddrV4::new(ip(60), 4011), &ask).answer);
+            let reply = ack(room.at(Port::BootServer, SocketAddrV4::new(ip(60), 4011), &ask).answer);
             assert_eq!((reply.file.as_str(), reply.siaddr), ("ipxe.efi", SERVER), "{mode:?} {strategy:?}");
             assert!(reply.options.contains_key(&options::BOOT_FILE_NAME));
         }
@@ -164,7 +164,7 @@ fn what_real_firmware_chose_from_our_menu_is_answered_with_the_file_and_the_choi
     let mut room = room(NetworkMode::Server);
     room.network().loading.pxe = [(Platform::UefiX64, PxeStrategy::Menu)].into();
     let source = SocketAddrV4::new(chosen.ciaddr.expect("it has an address"), 4011);
-    let reply = ack(room.at(Door::BootServer, source, &chosen).answer);
+    let reply = ack(room.at(Port::BootServer, source, &chosen).answer);
     assert_eq!((reply.file.as_str(), reply.to), ("ipxe.efi", Destination::Unicast(source)));
     assert_eq!(reply.options[&options::VENDOR_INFORMATION], [6, 1, 8, 71, 4, 0x80, 0, 0, 0, 255]);
 }

@@ -1,20 +1,20 @@
 //! What the decisions prevent, one sentence each; packets of real firmware come from `tests/fixtures/dhcp`.
 
+mod classified;
 mod conflicts;
 mod leased;
 mod loaded;
 mod refused;
 mod relayed;
-mod told;
 mod wire;
 
 use super::{
-    chained::Chained,
+    chainload_loop::ChainloadLoops,
     classify::{Ability, Client, classify},
     decide::decide,
-    describe::{offer_to_a_boot, service},
+    describe::{offer_to_a_boot, service_name},
     leases::{LeaseChange, Leases},
-    model::{Answer, Arrival, BootInfo, Decision, Destination, Door, IgnoreReason, NakReason, Note, Offering, Reply},
+    model::{Answer, Arrival, BootInfo, Decision, Destination, IgnoreReason, NakReason, Note, Offering, Port, Reply},
     options,
     packet::{MessageKind, ParseError, Request, parse},
     reply::encode,
@@ -53,7 +53,7 @@ struct Room {
     table: BootTable,
     loaders: Loaders,
     leases: Leases,
-    chained: Chained,
+    chainload_loops: ChainloadLoops,
     now: i64,
 }
 
@@ -74,7 +74,7 @@ impl Room {
             table,
             loaders: files.into_iter().collect(),
             leases: Leases::default(),
-            chained: Chained::default(),
+            chainload_loops: ChainloadLoops::default(),
             now: 1_000_000,
         }
     }
@@ -83,20 +83,20 @@ impl Room {
         self.table.networks.values_mut().next().expect("one network")
     }
 
-    fn at(&self, door: Door, source: SocketAddrV4, request: &Request) -> Decision {
+    fn at(&self, port: Port, source: SocketAddrV4, request: &Request) -> Decision {
         let addresses = [SERVER];
-        let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door };
+        let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port };
         let table = self.table.clone().into();
-        let offering = Offering { table: &table, loaders: &self.loaders, chained: &self.chained };
+        let offering = Offering { table: &table, loaders: &self.loaders, chainload_loops: &self.chainload_loops };
         decide(request, &arrival, offering, &self.leases, Timestamp::from_second(self.now).expect("a time"))
     }
 
     /// Asks on port 67 and lets the answer change the leases.
     fn ask(&mut self, request: &Request) -> Answer {
-        let decision = self.at(Door::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
+        let decision = self.at(Port::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
         decision.change.into_iter().for_each(|change| self.leases.apply(change));
         if let Answer::Offer(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) = &decision.answer {
-            self.chained.note(request.mac, request.xid, Timestamp::from_second(self.now).expect("a time"));
+            self.chainload_loops.note(request.mac, request.xid, Timestamp::from_second(self.now).expect("a time"));
         }
         decision.answer
     }

@@ -20,9 +20,9 @@ fn reboot(last: u8, wanted: Ipv4Addr) -> Request {
 fn renew(room: &mut Room, last: u8, held: Ipv4Addr) -> Answer {
     let request = Request { ciaddr: Some(held), ..request(MessageKind::Request, last) };
     let (addresses, source) = ([SERVER], SocketAddrV4::new(held, 68));
-    let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, door: Door::Dhcp };
+    let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chained: &room.chained };
+    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
     let decision = decide(&request, &arrival, offering, &room.leases, Timestamp::from_second(room.now).expect("a time"));
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
     decision.answer

@@ -31,9 +31,9 @@ fn is_far(ip: Ipv4Addr) -> bool {
 /// A request sent to our address, not to everybody.
 fn to_us(room: &mut Room, request: &Request) -> Answer {
     let (addresses, source) = ([SERVER], SocketAddrV4::new(request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), 68));
-    let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, door: Door::Dhcp };
+    let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chained: &room.chained };
+    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
     let at = Timestamp::from_second(room.now).expect("a time");
     let decision = decide(request, &arrival, offering, &room.leases, at);
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
@@ -178,9 +178,9 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
     let addresses = [SERVER, Ipv4Addr::new(10, 89, 0, 1)];
     let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
     let arrival =
-        Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, door: Door::Dhcp };
+        Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chained: &room.chained };
+    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
     let at = Timestamp::from_second(room.now).expect("a time");
     for held in [ip(200), FAR] {
         let mut leases = Leases::default();
@@ -196,7 +196,7 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
 #[test]
 fn an_offer_to_firmware_or_ipxe_is_a_sign_of_a_boot_also_through_a_relay_and_one_to_a_system_is_none() {
     let sign = |room: &Room, request: &Request| {
-        let decision = room.at(Door::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
+        let decision = room.at(Port::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
         offer_to_a_boot(request, &decision).map(|offer| offer.yiaddr)
     };
     let room = two_rooms();

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(31);
 
 /// The waits of one transfer.
 #[derive(Debug, Clone)]
-pub struct Waits {
+pub struct Retransmit {
     /// What the machine asked for.
     asked: Option<Duration>,
     measured: Option<RoundTrip>,
@@ -46,7 +46,7 @@ struct RoundTrip {
     variation: Duration,
 }
 
-impl Waits {
+impl Retransmit {
     /// Of a transfer that begins; `asked` is its option.
     pub fn new(asked: Option<Duration>) -> Self {
         Self { asked, measured: None, sent: None, heard: Duration::ZERO, time_outs: 0, unmeasured: 0 }

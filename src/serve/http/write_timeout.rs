@@ -5,7 +5,7 @@
 //! EFFECTS: a socket and the clock.
 #![expect(clippy::disallowed_methods, reason = "effect room: HTTP connections and their clock")]
 
-use super::{connections::Activity, shortcut::Shortcut};
+use super::{connections::Activity, sendfile::Sendfile};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -32,13 +32,13 @@ pub struct Watched {
     deadline: Option<Pin<Box<Sleep>>>,
     activity: Activity,
     epoch: Instant,
-    shortcut: Shortcut,
+    sendfile: Sendfile,
 }
 
 impl Watched {
     /// Watches a stream; times are told since the epoch.
-    pub fn new(stream: TcpStream, activity: Activity, epoch: Instant, shortcut: Shortcut) -> Self {
-        Self { stream: TokioIo::new(stream), deadline: None, activity, epoch, shortcut }
+    pub fn new(stream: TcpStream, activity: Activity, epoch: Instant, sendfile: Sendfile) -> Self {
+        Self { stream: TokioIo::new(stream), deadline: None, activity, epoch, sendfile }
     }
 
     /// Sends what was promised, as soon as the socket takes anything.
@@ -46,7 +46,7 @@ impl Watched {
         let stream = self.stream.inner();
         loop {
             ready!(stream.poll_write_ready(context))?;
-            match stream.try_io(Interest::WRITABLE, || self.shortcut.keep(stream, most)) {
+            match stream.try_io(Interest::WRITABLE, || self.sendfile.keep(stream, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
             }
@@ -83,7 +83,7 @@ impl Write for Watched {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match Shortcut::plain(slices) {
+        let written = match Sendfile::plain(slices) {
             0 if !slices.is_empty() => self.poll_promised(context, slices[0].len()),
             plain => Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..plain]),
         };

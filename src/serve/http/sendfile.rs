@@ -23,7 +23,7 @@ const BY_HAND: usize = 64 << 10;
 
 /// The promises of one connection, shared by what makes them and what keeps them.
 #[derive(Debug, Clone, Default)]
-pub struct Shortcut(Arc<Mutex<VecDeque<Promise>>>);
+pub struct Sendfile(Arc<Mutex<VecDeque<Promise>>>);
 
 /// So many bytes of a file from one on.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Promise {
     length: usize,
 }
 
-impl Shortcut {
+impl Sendfile {
     /// Promises a piece; what is returned stands for it in the stream.
     pub fn promise(&self, file: &Arc<File>, at: u64, length: usize) -> Bytes {
         let length = length.min(STAND_IN.len());

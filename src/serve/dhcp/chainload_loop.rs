@@ -15,9 +15,9 @@ const MACHINES: usize = 1024;
 
 /// Rounds of asking, each known by its transaction, of machines that were chained to a loader of ours.
 #[derive(Debug, Clone, Default)]
-pub struct Chained(BTreeMap<MacAddr, Vec<(u32, Timestamp)>>);
+pub struct ChainloadLoops(BTreeMap<MacAddr, Vec<(u32, Timestamp)>>);
 
-impl Chained {
+impl ChainloadLoops {
     /// Whether a machine was chained so often that once more would be a loop.
     pub fn is_looping(&self, mac: MacAddr, xid: u32, now: Timestamp) -> bool {
         let rounds = self.0.get(&mac).into_iter().flatten();

@@ -1,6 +1,6 @@
-//! Opens the doors the table names, and opens them again when it or the interfaces change.
+//! Opens the ports the table names, and opens them again when it or the interfaces change.
 //!
-//! **Invariant:** a door that cannot be opened costs no other door; after the first table it is said once and tried each second.
+//! **Invariant:** a port that cannot be opened costs no other port; after the first table it is said once and tried each second.
 //! EFFECTS: sockets and tasks.
 #![expect(clippy::disallowed_methods, reason = "effect room: opens the services' sockets")]
 
@@ -9,9 +9,9 @@ use crate::{
     desired::NetworkMode,
     serve::{
         dhcp::{
-            doors::Doors,
             journal::Opened,
-            model::Door,
+            listeners::Listeners,
+            model::Port,
             serve::{BACKLOG, serve_dhcp},
         },
         http::serve::{Shared, serve_http},
@@ -42,25 +42,26 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// All doors of the service.
+/// All ports of the service.
 #[derive(Debug)]
-pub struct House {
+pub struct ListenerSet {
     ports: Ports,
     given: Sockets,
     shared: Shared,
-    dhcp: Doors,
-    desk: JoinHandle<()>,
+    dhcp: Listeners,
+    service: JoinHandle<()>,
     tftp: Option<Running>,
     http: Option<Running>,
     said: BTreeSet<String>,
 }
 
-impl House {
-    /// A house with all doors closed.
+impl ListenerSet {
+    /// All listeners, closed.
     pub fn new(ports: Ports, given: Sockets, shared: Shared, leases: Opened) -> Self {
         let (incoming, heard) = mpsc::channel(BACKLOG);
-        let desk = tokio::spawn(serve_dhcp(heard, shared.served.clone(), shared.recorder.clone(), shared.boots.clone(), leases));
-        Self { ports, given, shared, dhcp: Doors::new(incoming), desk, tftp: None, http: None, said: BTreeSet::new() }
+        let service =
+            tokio::spawn(serve_dhcp(heard, shared.served.clone(), shared.recorder.clone(), shared.boots.clone(), leases));
+        Self { ports, given, shared, dhcp: Listeners::new(incoming), service, tftp: None, http: None, said: BTreeSet::new() }
     }
 
     /// Where the services listen.
@@ -69,7 +70,7 @@ impl House {
         Listening { tftp: at(&self.tftp), http: at(&self.http) }
     }
 
-    /// Opens the doors of the first table; a port that is taken or not permitted is an error the operator must mend.
+    /// Opens the ports of the first table; a port that is taken or not permitted is an error the operator must mend.
     pub fn open_first(&mut self) -> Result<(), ServeError> {
         let failures = self.open();
         let (later, now): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_for_later);
@@ -83,7 +84,7 @@ impl House {
         self.say(failures);
     }
 
-    /// Closes all doors and lets what runs end.
+    /// Closes all ports and lets what runs end.
     pub async fn close(self) {
         drop(self.dhcp);
         for running in [self.tftp, self.http].into_iter().flatten() {
@@ -93,7 +94,7 @@ impl House {
                 tracing::error!(%error, "a service ended badly");
             }
         }
-        if let Err(error) = self.desk.await {
+        if let Err(error) = self.service.await {
             tracing::error!(%error, "the DHCP service ended badly");
         }
     }
@@ -118,14 +119,14 @@ impl House {
     fn open_dhcp(&mut self, served: &Served) -> Vec<ServeError> {
         let mut wanted = BTreeMap::new();
         for network in served.table.networks.values().filter(|network| network.mode != NetworkMode::Off) {
-            wanted.insert((network.interface.clone(), Door::Dhcp), self.ports.dhcp);
-            wanted.insert((network.interface.clone(), Door::BootServer), self.ports.boot_server);
+            wanted.insert((network.interface.clone(), Port::Dhcp), self.ports.dhcp);
+            wanted.insert((network.interface.clone(), Port::BootServer), self.ports.boot_server);
         }
         let mut failures = Vec::new();
-        for (interface, door, port) in self.dhcp.close_others(&wanted) {
-            match self.dhcp.open(&interface, door, port) {
-                Ok(()) => tracing::info!(interface, port, "listening for DHCP"),
-                Err(error) => failures.push(ServeError::open("DHCP", port, &interface, error)),
+        for (interface, port, number) in self.dhcp.close_others(&wanted) {
+            match self.dhcp.open(&interface, port, number) {
+                Ok(()) => tracing::info!(interface, port = number, "listening for DHCP"),
+                Err(error) => failures.push(ServeError::open("DHCP", number, &interface, error)),
             }
         }
         failures

@@ -1,6 +1,6 @@
 //! Whether a network's mode fits what is on its wire: two servers of addresses, or none (C20).
 //!
-//! **Invariant:** pure; speaks from what was seen, never from silence alone: a room in which nobody boots raises no alarm.
+//! **Invariant:** pure; judges what was seen, never silence alone: a room in which nobody boots is not reported.
 
 use crate::{
     boot::table::BootTable,
@@ -18,7 +18,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// A network's mode that does not fit its wire.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ModeAlarm {
+pub enum ModeConflict {
     /// We give addresses, and so does somebody else.
     #[error(
         "network {network} is mode = \"server\", but another DHCP server answers on {interface}: {what}, at {last}; \
@@ -52,8 +52,8 @@ pub enum ModeAlarm {
 }
 
 /// The networks whose mode does not fit what the transcript saw.
-pub fn find_mode_alarms(table: &BootTable, transcript: &Transcript, now: Timestamp) -> Vec<ModeAlarm> {
-    let mut alarms = Vec::new();
+pub fn find_mode_conflicts(table: &BootTable, transcript: &Transcript, now: Timestamp) -> Vec<ModeConflict> {
+    let mut conflicts = Vec::new();
     for (name, network) in &table.networks {
         let (network_name, interface) = (name.clone(), network.interface.clone());
         match network.mode {
@@ -63,7 +63,7 @@ pub fn find_mode_alarms(table: &BootTable, transcript: &Transcript, now: Timesta
                     .servers
                     .iter()
                     .filter(|(_, seen)| seen.kind == ServerKind::Dhcp && seen.interface == interface && seen.last + FRESH > now);
-                alarms.extend(others.map(|(server, seen)| ModeAlarm::OtherServer {
+                conflicts.extend(others.map(|(server, seen)| ModeConflict::OtherServer {
                     network: network_name.clone(),
                     interface: interface.clone(),
                     server: *server,
@@ -74,10 +74,10 @@ pub fn find_mode_alarms(table: &BootTable, transcript: &Transcript, now: Timesta
             NetworkMode::Proxy => {
                 let Some(wire) = transcript.wires.get(&interface).filter(|wire| wire.asked + FRESH > now) else { continue };
                 if let Some(since) = wire.alone_since.filter(|since| *since + PATIENCE <= now) {
-                    alarms.push(ModeAlarm::NoServer { network: network_name, interface, since });
+                    conflicts.push(ModeConflict::NoServer { network: network_name, interface, since });
                 }
             }
         }
     }
-    alarms
+    conflicts
 }

@@ -1,22 +1,22 @@
-//! The desk all doors lead to: it asks the pure half, keeps the leases, and writes down what happened.
+//! Answers what all DHCP sockets receive: asks the pure files for a decision, keeps the leases, and records what happened.
 //!
 //! **Invariant:** decides nothing itself; a lease changes only as a decision or a conflict says. EFFECTS: the clock, the transcript.
 #![expect(clippy::disallowed_methods, reason = "effect room: the clock")]
 
 use super::{
+    address_conflict::{AddressConflicts, Conflict},
     allocate::Allocation,
     arp::Claim,
-    chained::Chained,
+    chainload_loop::ChainloadLoops,
     classify::Client,
     decide::decide,
-    describe::{address_seen, describe, event_kind, is_worth_recording, offer_to_a_boot, service},
+    describe::{address_seen, describe, event_kind, is_worth_recording, offer_to_a_boot, service_name},
     leases::{LeaseChange, Leases},
-    model::{Answer, Arrival, BootInfo, Decision, Door, IgnoreReason, Note, Offering, Reply},
+    model::{Answer, Arrival, BootInfo, Decision, IgnoreReason, Note, Offering, Port, Reply},
     packet::{MessageKind, Request, parse},
-    rival::Heard,
-    router::Waiting,
+    router_advertisement::AwaitingRouter,
+    server_reply::ServerReply,
     socket::{Datagram, Socket},
-    squatters::{Conflict, Squatters},
 };
 use crate::{
     boot::table::{BootNetwork, BootTable, FixedTable},
@@ -36,7 +36,7 @@ use std::{
 const WARNED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a request leads to.
-pub(super) struct Told {
+pub(super) struct Response {
     /// What the client is told.
     pub reply: Option<Reply>,
     /// What changes in the leases.
@@ -46,25 +46,25 @@ pub(super) struct Told {
 }
 
 /// Whoever owns the leases.
-pub(super) struct Desk {
+pub(super) struct DhcpService {
     leases: Leases,
-    squatters: Squatters,
-    chained: Chained,
-    waiting: Waiting,
+    conflicts: AddressConflicts,
+    chainload_loops: ChainloadLoops,
+    waiting: AwaitingRouter,
     recorder: Arc<Recorder>,
     boots: Arc<Boots>,
     /// Other servers, and when the operator was last warned of each.
     warned: BTreeMap<Ipv4Addr, Timestamp>,
 }
 
-impl Desk {
-    /// A desk with these leases.
+impl DhcpService {
+    /// A service with these leases, and nothing heard yet.
     pub fn new(leases: Leases, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
         Self {
             leases,
-            squatters: Squatters::default(),
-            chained: Chained::default(),
-            waiting: Waiting::default(),
+            conflicts: AddressConflicts::default(),
+            chainload_loops: ChainloadLoops::default(),
+            waiting: AwaitingRouter::default(),
             recorder,
             boots,
             warned: BTreeMap::new(),
@@ -77,12 +77,12 @@ impl Desk {
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, socket: &Socket, datagram: &Datagram, served: &Served) -> Told {
+    pub fn answer(&mut self, socket: &Socket, datagram: &Datagram, served: &Served) -> Response {
         let request = match parse(&datagram.bytes) {
             Ok(request) => request,
             Err(error) => {
                 tracing::debug!(interface = socket.interface, source = %datagram.source, %error, "no DHCP request");
-                return Told { reply: None, change: None, probe: None };
+                return Response { reply: None, change: None, probe: None };
             }
         };
         let addresses = socket.addresses();
@@ -91,9 +91,9 @@ impl Desk {
             addresses: &addresses,
             destination: datagram.destination,
             source: datagram.source,
-            door: socket.door,
+            port: socket.port,
         };
-        let offering = Offering { table: &served.table, loaders: &served.loaders, chained: &self.chained };
+        let offering = Offering { table: &served.table, loaders: &served.loaders, chainload_loops: &self.chainload_loops };
         let now = Timestamp::now();
         let decision = decide(&request, &arrival, offering, &self.leases, now);
         if let Some(change) = decision.change {
@@ -120,11 +120,11 @@ impl Desk {
             Some(Reply { boot: Some(BootInfo::Script(_)), .. }) => self.waiting.note(request.mac, now),
             Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) => {
                 self.waiting.note(request.mac, now);
-                self.chained.note(request.mac, request.xid, now);
+                self.chainload_loops.note(request.mac, request.xid, now);
             }
             _ => {}
         }
-        Told { reply, change: decision.change, probe }
+        Response { reply, change: decision.change, probe }
     }
 
     fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &FixedTable) {
@@ -132,8 +132,8 @@ impl Desk {
         if request.kind == MessageKind::Discover && request.giaddr.is_none() && decision.client != Client::Plain {
             self.recorder.record_question(interface);
         }
-        if let (Answer::Ignore(IgnoreReason::OtherServer(server)), MessageKind::Request, Door::Dhcp) =
-            (&decision.answer, request.kind, socket.door)
+        if let (Answer::Ignore(IgnoreReason::OtherServer(server)), MessageKind::Request, Port::Dhcp) =
+            (&decision.answer, request.kind, socket.port)
             && !self.is_door_of_ours(socket, *server, table)
         {
             self.record_server(*server, ServerKind::Dhcp, socket, table, format!("{mac} took its address of server {server}"));
@@ -146,7 +146,7 @@ impl Desk {
         if let Answer::Noted(Note::DeclinedReservation(_)) = decision.answer {
             tracing::warn!(%mac, interface, "{what}");
         }
-        let service = service(&decision.answer, socket.door);
+        let service = service_name(&decision.answer, socket.port);
         let kind = event_kind(request, decision);
         // Whoever says that a reserved address is its own is not believed.
         let is_own =
@@ -170,7 +170,7 @@ impl Desk {
         let arrival = arrival(socket, &addresses);
         let (_, network) = our_networks(&served.table, &arrival).find(|(_, network)| network.subnet.contains(&claim.ip))?;
         let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
-        let conflict = self.squatters.judge(claim, &allocation)?;
+        let conflict = self.conflicts.judge(claim, &allocation)?;
         tracing::warn!(interface = socket.interface, "{conflict}");
         self.recorder.record(conflict.concerns(), on(socket), None, overheard_as(conflict.to_string()));
         let change = Conflict::change(conflict, now)?;
@@ -179,7 +179,7 @@ impl Desk {
     }
 
     /// Takes note of what another server said.
-    pub fn overhear_reply(&mut self, socket: &Socket, heard: Heard, table: &FixedTable) {
+    pub fn overhear_reply(&mut self, socket: &Socket, heard: ServerReply, table: &FixedTable) {
         if socket.addresses().contains(&heard.server) || self.is_door_of_ours(socket, heard.server, table) {
             return;
         }
@@ -190,8 +190,8 @@ impl Desk {
         }
     }
 
-    /// Whether it is another door of this service that speaks here, which is said as what it is: no rival, but two interfaces on one
-    /// wire, where a machine takes an address of whichever door answers first.
+    /// Whether it is another port of this service that speaks here, which is no other server, but two interfaces on one
+    /// wire, where a machine takes an address of whichever port answers first.
     fn is_door_of_ours(&mut self, socket: &Socket, server: Ipv4Addr, table: &BootTable) -> bool {
         let answers_on = |other: &String| find_mode(table, other).is_some_and(|mode| mode != NetworkMode::Off);
         let Some(other) = socket.elsewhere(server).filter(answers_on) else { return false };
@@ -228,7 +228,7 @@ impl Desk {
 
     /// The next free addresses of this wire that are asked after by ARP.
     pub fn ask_after(&mut self, socket: &Socket, served: &Served) -> Vec<Ipv4Addr> {
-        if socket.door != Door::Dhcp {
+        if socket.port != Port::Dhcp {
             return Vec::new();
         }
         let now = Timestamp::now();
@@ -240,7 +240,7 @@ impl Desk {
         for (name, network) in our_networks(&served.table, &arrival) {
             let allocation = allocation(&served.table, network, &arrival, &self.leases, nobody, now);
             asked.extend(
-                self.squatters.next(name, network, |ip| self.leases.live(ip, now).is_none() && allocation.is_dynamic(ip)),
+                self.conflicts.next(name, network, |ip| self.leases.live(ip, now).is_none() && allocation.is_dynamic(ip)),
             );
         }
         asked
@@ -258,7 +258,7 @@ fn our_networks<'a>(table: &'a BootTable, arrival: &Arrival<'a>) -> impl Iterato
 
 fn arrival<'a>(socket: &'a Socket, addresses: &'a [Ipv4Addr]) -> Arrival<'a> {
     let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-    Arrival { interface: &socket.interface, addresses, destination: Ipv4Addr::BROADCAST, source, door: socket.door }
+    Arrival { interface: &socket.interface, addresses, destination: Ipv4Addr::BROADCAST, source, port: socket.port }
 }
 
 fn allocation<'a>(

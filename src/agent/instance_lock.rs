@@ -32,16 +32,16 @@ pub struct Held {
 
 /// Whether an agent runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub enum InstanceState {
     /// One does.
     Running,
     /// None does.
     Gone,
 }
 
-/// Why presence cannot be claimed or told.
+/// Why the lock cannot be taken or looked at.
 #[derive(Debug, thiserror::Error)]
-pub enum PresenceError {
+pub enum InstanceLockError {
     /// Another agent runs.
     #[error("another agent already runs on {}", .0.display())]
     Taken(PathBuf),
@@ -57,16 +57,16 @@ pub enum PresenceError {
 }
 
 /// Claims to be the agent of a state directory.
-pub fn claim(state: &Path, kernel: &dyn Kernel) -> Result<Held, PresenceError> {
+pub fn claim(state: &Path, kernel: &dyn Kernel) -> Result<Held, InstanceLockError> {
     let path = state.join(PATH);
-    let failed = |source| PresenceError::Io { path: path.clone(), source };
+    let failed = |source| InstanceLockError::Io { path: path.clone(), source };
     fs::create_dir_all(state).map_err(failed)?;
     let open = |name: &str, mode| {
         OpenOptions::new().write(true).create(true).truncate(false).mode(mode).open(state.join(name)).map_err(failed)
     };
     let claim = match Flock::lock(open(CLAIM, 0o600)?, FlockArg::LockExclusiveNonblock) {
         Ok(claim) => claim,
-        Err((_, Errno::EWOULDBLOCK)) => return Err(PresenceError::Taken(state.to_owned())),
+        Err((_, Errno::EWOULDBLOCK)) => return Err(InstanceLockError::Taken(state.to_owned())),
         Err((_, errno)) => return Err(failed(errno.into())),
     };
     let mut file = open(PATH, 0o644)?;
@@ -83,22 +83,22 @@ pub fn claim(state: &Path, kernel: &dyn Kernel) -> Result<Held, PresenceError> {
 }
 
 /// Which agent claimed a state directory last: another text for every process.
-pub fn identity(state: &Path) -> Result<String, PresenceError> {
+pub fn identity(state: &Path) -> Result<String, InstanceLockError> {
     let path = state.join(PATH);
-    fs::read_to_string(&path).map_err(|source| PresenceError::Io { path, source })
+    fs::read_to_string(&path).map_err(|source| InstanceLockError::Io { path, source })
 }
 
 /// Tells whether an agent runs on a state directory; needs to read its lock file only.
-pub fn look(state: &Path) -> Result<Presence, PresenceError> {
+pub fn look(state: &Path) -> Result<InstanceState, InstanceLockError> {
     let path = state.join(PATH);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Presence::Gone),
-        Err(source) => return Err(PresenceError::Io { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(InstanceState::Gone),
+        Err(source) => return Err(InstanceLockError::Io { path, source }),
     };
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(Presence::Gone),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(Presence::Running),
-        Err((_, errno)) => Err(PresenceError::Io { path, source: errno.into() }),
+        Ok(_) => Ok(InstanceState::Gone),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(InstanceState::Running),
+        Err((_, errno)) => Err(InstanceLockError::Io { path, source: errno.into() }),
     }
 }

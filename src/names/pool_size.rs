@@ -45,14 +45,14 @@ string_form!(Percent, "percentage, such as 10%", "^(100|[0-9]{1,2}) ?%$");
 
 /// A part of a volume group's free space, `90%`, or a size, `500GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
+pub enum PoolSize {
     /// A percentage of what is free.
     Percent(Percent),
     /// So many bytes, however much is free.
     Size(Bytes),
 }
 
-impl Share {
+impl PoolSize {
     /// What this comes to, of `free`.
     pub fn of(self, free: Bytes) -> Bytes {
         match self {
@@ -62,14 +62,14 @@ impl Share {
     }
 }
 
-impl FromStr for Share {
+impl FromStr for PoolSize {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         if text.ends_with('%') { text.parse().map(Self::Percent) } else { text.parse().map(Self::Size) }
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for PoolSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percent(percent) => percent.fmt(f),
@@ -78,7 +78,7 @@ impl fmt::Display for Share {
     }
 }
 
-string_form!(Share, "percentage such as 90%, or size such as 500GiB", "^[0-9]+ ?(%|[KMGT]iB|[kKMGT]B|B)$");
+string_form!(PoolSize, "percentage such as 90%, or size such as 500GiB", "^[0-9]+ ?(%|[KMGT]iB|[kKMGT]B|B)$");
 
 #[cfg(test)]
 mod tests {
@@ -86,10 +86,10 @@ mod tests {
 
     #[test]
     fn a_share_is_a_percentage_or_a_size() {
-        assert_eq!("90%".parse::<Share>().map(|s| s.of(Bytes(1000))), Ok(Bytes(900)));
-        assert_eq!("5GiB".parse::<Share>().map(|s| s.of(Bytes(1000))), Ok(Bytes(5 << 30)));
-        assert!("101%".parse::<Share>().is_err());
-        assert!("ten".parse::<Share>().is_err());
+        assert_eq!("90%".parse::<PoolSize>().map(|s| s.of(Bytes(1000))), Ok(Bytes(900)));
+        assert_eq!("5GiB".parse::<PoolSize>().map(|s| s.of(Bytes(1000))), Ok(Bytes(5 << 30)));
+        assert!("101%".parse::<PoolSize>().is_err());
+        assert!("ten".parse::<PoolSize>().is_err());
         assert_eq!(Percent::new(90).of(Bytes(u64::MAX)).0, 16_602_069_666_338_596_453);
     }
 }

@@ -7,9 +7,9 @@ use hyper::body::Bytes;
 
 /// The other forms, each after the file it was made from.
 #[derive(Debug, Default)]
-pub struct Texts(Vec<(Bytes, Bytes)>);
+pub struct NetasciiFiles(Vec<(Bytes, Bytes)>);
 
-impl Texts {
+impl NetasciiFiles {
     /// The bytes of a file as a request wants them.
     pub fn form(&mut self, request: &ReadRequest, file: Bytes) -> Bytes {
         match request.mode {
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_text_is_converted_once_for_all_who_ask_and_forgotten_with_its_file() {
-        let mut texts = Texts::default();
+        let mut texts = NetasciiFiles::default();
         let file = Bytes::from(b"a\nb\rc\r\n".to_vec());
         assert_eq!(texts.form(&request(Mode::Octet), file.clone()).as_ptr(), file.as_ptr());
         let first = texts.form(&request(Mode::Netascii), file.clone());

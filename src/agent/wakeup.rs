@@ -1,6 +1,6 @@
-//! Wakes the agent before its time: somebody pushed, or it is to stop.
+//! Wakes the agent before its next look is due: to look again, or to stop.
 //!
-//! **Invariant:** a ring is never lost: one that comes while nobody waits ends the next wait at once.
+//! **Invariant:** no wakeup is lost: one that comes while nobody waits ends the next wait at once.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -9,10 +9,10 @@ use std::{
 
 /// Wakes the agent, to look again or to stop; clones wake the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Bell(Arc<(Mutex<Rung>, Condvar)>);
+pub struct Wakeup(Arc<(Mutex<Pending>, Condvar)>);
 
 #[derive(Debug, Default)]
-struct Rung {
+struct Pending {
     look: Option<()>,
     host: Option<()>,
     stop: Option<()>,
@@ -29,8 +29,8 @@ pub enum Woken {
     ToStop,
 }
 
-impl Bell {
-    /// There may be something new.
+impl Wakeup {
+    /// Asks for a look: there may be something new.
     pub fn look(&self) {
         self.lock().look = Some(());
         self.0.1.notify_all();
@@ -47,7 +47,7 @@ impl Bell {
         self.lock().host.take().is_some()
     }
 
-    /// Stop, now and for good.
+    /// Asks the agent to stop; every later wait ends at once.
     pub fn stop(&self) {
         self.lock().stop = Some(());
         self.0.1.notify_all();
@@ -58,19 +58,19 @@ impl Bell {
         self.lock().stop.is_some()
     }
 
-    /// Waits for a ring, but no longer than this; zero only asks.
+    /// Waits for a wakeup, but no longer than this; zero only asks.
     pub fn wait(&self, longest: Duration) -> Woken {
-        let silent = |rung: &mut Rung| rung.look.is_none() && rung.stop.is_none();
+        let silent = |pending: &mut Pending| pending.look.is_none() && pending.stop.is_none();
         let waited = self.0.1.wait_timeout_while(self.lock(), longest, silent);
-        let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match (rung.stop, rung.look.take()) {
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match (pending.stop, pending.look.take()) {
             (Some(()), _) => Woken::ToStop,
             (None, Some(())) => Woken::ToLook,
             (None, None) => Woken::ByTime,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rung> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         // Every field is valid whatever a panicking thread did.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,14 +82,14 @@ mod tests {
 
     #[test]
     fn a_ring_is_heard_once_and_a_stop_for_ever() {
-        let bell = Bell::default();
+        let wakeup = Wakeup::default();
         let none = Duration::ZERO;
-        assert_eq!(bell.wait(none), Woken::ByTime);
-        bell.clone().look();
-        bell.look();
-        assert_eq!((bell.wait(Duration::from_secs(9)), bell.wait(none)), (Woken::ToLook, Woken::ByTime));
-        bell.look();
-        bell.stop();
-        assert_eq!((bell.wait(none), bell.wait(Duration::from_secs(9))), (Woken::ToStop, Woken::ToStop));
+        assert_eq!(wakeup.wait(none), Woken::ByTime);
+        wakeup.clone().look();
+        wakeup.look();
+        assert_eq!((wakeup.wait(Duration::from_secs(9)), wakeup.wait(none)), (Woken::ToLook, Woken::ByTime));
+        wakeup.look();
+        wakeup.stop();
+        assert_eq!((wakeup.wait(none), wakeup.wait(Duration::from_secs(9))), (Woken::ToStop, Woken::ToStop));
     }
 }

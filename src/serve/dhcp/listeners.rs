@@ -1,11 +1,11 @@
-//! The DHCP doors that are open, and what they hear on its way to the desk.
+//! The DHCP ports that are open, and what they hear on its way to the service.
 //!
-//! **Invariant:** a door whose interface is gone is closed, and one of the same name that comes back is opened anew. EFFECTS.
+//! **Invariant:** a port whose interface is gone is closed, and one of the same name that comes back is opened anew. EFFECTS.
 #![expect(clippy::disallowed_methods, reason = "effect room: tasks that listen")]
 
 use super::{
-    model::Door,
-    socket::{Socket, Sound},
+    model::Port,
+    socket::{Received, Socket},
 };
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{
@@ -14,40 +14,40 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// How often the desk is reminded of each door.
+/// How often the service is reminded of each port.
 const REMINDER: Duration = Duration::from_secs(1);
 
-/// What comes to the desk, and from which door.
+/// What comes to the service, and from which port.
 #[derive(Debug)]
 pub struct Incoming {
     pub(super) socket: Arc<Socket>,
     pub(super) what: What,
 }
 
-/// What comes to the desk.
+/// What comes to the service.
 #[derive(Debug)]
 pub(super) enum What {
     /// Something was heard.
-    Heard(Sound),
+    Received(Received),
     /// A second has passed.
     Reminder,
 }
 
-/// The doors that are open, by interface and door.
+/// The ports that are open, by interface and port.
 #[derive(Debug)]
-pub struct Doors {
-    open: BTreeMap<(String, Door), (Arc<Socket>, JoinHandle<()>)>,
+pub struct Listeners {
+    open: BTreeMap<(String, Port), (Arc<Socket>, JoinHandle<()>)>,
     incoming: mpsc::Sender<Incoming>,
 }
 
-impl Doors {
-    /// No doors yet; what they hear goes to `incoming`.
+impl Listeners {
+    /// No ports yet; what they hear goes to `incoming`.
     pub fn new(incoming: mpsc::Sender<Incoming>) -> Self {
         Self { open: BTreeMap::new(), incoming }
     }
 
-    /// Closes doors that are not wanted or whose interface is gone, and says which wanted ones are not open.
-    pub fn close_others(&mut self, wanted: &BTreeMap<(String, Door), u16>) -> Vec<(String, Door, u16)> {
+    /// Closes ports that are not wanted or whose interface is gone, and says which wanted ones are not open.
+    pub fn close_others(&mut self, wanted: &BTreeMap<(String, Port), u16>) -> Vec<(String, Port, u16)> {
         self.open.retain(|key, (socket, task)| {
             let keep = wanted.contains_key(key) && socket.is_alive() && !task.is_finished();
             match keep {
@@ -57,32 +57,32 @@ impl Doors {
             keep
         });
         let missing = wanted.iter().filter(|(key, _)| !self.open.contains_key(*key));
-        missing.map(|((interface, door), port)| (interface.clone(), *door, *port)).collect()
+        missing.map(|((interface, port), number)| (interface.clone(), *port, *number)).collect()
     }
 
-    /// Opens one door.
-    pub fn open(&mut self, interface: &str, door: Door, port: u16) -> io::Result<()> {
-        let socket = Arc::new(Socket::open(interface, port, door)?);
+    /// Opens one port.
+    pub fn open(&mut self, interface: &str, port: Port, number: u16) -> io::Result<()> {
+        let socket = Arc::new(Socket::open(interface, number, port)?);
         let task = tokio::spawn(hear(socket.clone(), self.incoming.clone()));
-        self.open.insert((interface.to_owned(), door), (socket, task));
+        self.open.insert((interface.to_owned(), port), (socket, task));
         Ok(())
     }
 }
 
-impl Drop for Doors {
+impl Drop for Listeners {
     fn drop(&mut self) {
         self.open.values().for_each(|(_, task)| task.abort());
     }
 }
 
-/// Hands what a door hears to the desk, until its interface goes away.
+/// Hands what a port hears to the service, until its interface goes away.
 async fn hear(socket: Arc<Socket>, incoming: mpsc::Sender<Incoming>) {
     let mut reminder = interval(REMINDER);
     reminder.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let what = tokio::select! {
             heard = socket.receive() => match heard {
-                Ok(sound) => What::Heard(sound),
+                Ok(received) => What::Received(received),
                 Err(error) => {
                     tracing::warn!(interface = socket.interface, %error, "a DHCP socket failed; it is opened again");
                     return;
@@ -90,9 +90,9 @@ async fn hear(socket: Arc<Socket>, incoming: mpsc::Sender<Incoming>) {
             },
             _ = reminder.tick() => What::Reminder,
         };
-        let is_machine = matches!(what, What::Heard(Sound::Datagram(_)));
+        let is_machine = matches!(what, What::Received(Received::Datagram(_)));
         let incoming_one = Incoming { socket: socket.clone(), what };
-        // Machines wait for the desk; what is merely overheard is dropped when it is busy.
+        // Machines wait for the service; what is merely overheard is dropped when it is busy.
         let closed = match is_machine {
             true => incoming.send(incoming_one).await.is_err(),
             false => matches!(incoming.try_send(incoming_one), Err(mpsc::error::TrySendError::Closed(_))),

@@ -40,9 +40,9 @@ pub struct Solicitation {
 
 /// Machines whose iPXE has just been told what to boot, and when.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(BTreeMap<MacAddr, Timestamp>);
+pub struct AwaitingRouter(BTreeMap<MacAddr, Timestamp>);
 
-impl Waiting {
+impl AwaitingRouter {
     /// Takes note that an iPXE has been told.
     pub fn note(&mut self, mac: MacAddr, now: Timestamp) {
         if self.0.len() >= MACHINES {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_machine_waits_for_some_seconds_and_a_flood_is_not_remembered() {
-        let (now, mut waiting) = (Timestamp::UNIX_EPOCH, Waiting::default());
+        let (now, mut waiting) = (Timestamp::UNIX_EPOCH, AwaitingRouter::default());
         let machine = |n: usize| MacAddr::from_octets([2, 0, 0, 0, (n >> 8) as u8, n as u8]).expect("a unicast address");
         assert!(!waiting.contains(machine(0), now));
         (0..2000).for_each(|n| waiting.note(machine(n), now));

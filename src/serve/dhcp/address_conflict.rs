@@ -14,7 +14,7 @@ use std::{
 /// Addresses of a network asked after in each second: fifty are known in a quarter of a minute, and four small broadcasts are
 /// nothing to any wire.
 const PROBES: usize = 4;
-/// Addresses looked at for them: a walk through a full range must not hold the desk up.
+/// Addresses looked at for them: a walk through a full range must not hold the service up.
 const LOOKED_AT: usize = 256;
 /// Addresses that one card may keep from others by ARP. A router that answers for everybody (proxy ARP) would take the range.
 const BELIEVED: usize = 4;
@@ -28,7 +28,7 @@ const REMEMBERED: usize = 256;
 pub enum Conflict {
     /// A free address of the range is in use by somebody who did not ask us.
     #[error("{} uses {}, which it was not given; nobody else gets it for a while", claim.mac, claim.ip)]
-    Squatter {
+    Unassigned {
         /// Who, and what.
         claim: Claim,
     },
@@ -60,14 +60,14 @@ impl Conflict {
     /// Whose transcript it belongs in.
     pub fn concerns(self) -> MacAddr {
         match self {
-            Self::Squatter { claim } | Self::Proxy { claim } => claim.mac,
+            Self::Unassigned { claim } | Self::Proxy { claim } => claim.mac,
             Self::Reservation { owner, .. } | Self::Lease { owner, .. } => owner,
         }
     }
 
     /// What it changes in the leases.
     pub fn change(self, now: Timestamp) -> Option<LeaseChange> {
-        let Self::Squatter { claim } = self else { return None };
+        let Self::Unassigned { claim } = self else { return None };
         let until = server::after(now, server::QUARANTINE);
         Some(LeaseChange::Quarantine { ip: claim.ip, by: Some(claim.mac), until })
     }
@@ -75,7 +75,7 @@ impl Conflict {
 
 /// What is remembered between probes.
 #[derive(Debug, Default)]
-pub struct Squatters {
+pub struct AddressConflicts {
     /// Where the walk through each network's range is.
     walked: BTreeMap<NetworkName, Ipv4Addr>,
     /// Until when an address is withheld on a card's word.
@@ -84,7 +84,7 @@ pub struct Squatters {
     said: BTreeMap<(MacAddr, Option<Ipv4Addr>), Timestamp>,
 }
 
-impl Squatters {
+impl AddressConflicts {
     /// The next free addresses of a network's range that are asked after.
     pub fn next(&mut self, name: &NetworkName, network: &BootNetwork, is_free: impl Fn(Ipv4Addr) -> bool) -> Vec<Ipv4Addr> {
         let Some((first, last)) = network.range.map(|(first, last)| (u32::from(first), u32::from(last))) else {
@@ -112,13 +112,13 @@ impl Squatters {
         let now = allocation.now;
         let conflict = find_conflict(claim, allocation)?;
         let conflict = match conflict {
-            Conflict::Squatter { .. } => self.believe(claim, now),
+            Conflict::Unassigned { .. } => self.believe(claim, now),
             other => other,
         };
         let about = (!matches!(conflict, Conflict::Proxy { .. })).then_some(claim.ip);
-        // A squatter is said as often as it is withheld: that ends the next one.
+        // Such a use is reported each time its address is withheld anew.
         let is_news = match self.said.get(&(claim.mac, about)) {
-            Some(said) => matches!(conflict, Conflict::Squatter { .. }) || *said + SAID_FOR <= now,
+            Some(said) => matches!(conflict, Conflict::Unassigned { .. }) || *said + SAID_FOR <= now,
             None => true,
         };
         if !is_news {
@@ -144,7 +144,7 @@ impl Squatters {
             return Conflict::Proxy { claim };
         }
         held.insert(claim.ip, server::after(now, server::QUARANTINE));
-        Conflict::Squatter { claim }
+        Conflict::Unassigned { claim }
     }
 }
 
@@ -161,11 +161,11 @@ fn find_conflict(claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> 
     match allocation.leases.live(claim.ip, allocation.now) {
         Some(Holding::Quarantined { .. }) => None,
         Some(Holding::Bound { mac: owner, .. }) => (owner != claim.mac).then_some(Conflict::Lease { claim, owner }),
-        Some(Holding::Offered { mac, .. }) => (mac != claim.mac).then_some(Conflict::Squatter { claim }),
+        Some(Holding::Offered { mac, .. }) => (mac != claim.mac).then_some(Conflict::Unassigned { claim }),
         // Who had the address last may have slept through the end of its lease; it is given to others last of all.
         None => {
             let had = allocation.leases.holding(claim.ip).and_then(Holding::mac);
-            (had != Some(claim.mac)).then_some(Conflict::Squatter { claim })
+            (had != Some(claim.mac)).then_some(Conflict::Unassigned { claim })
         }
     }
 }

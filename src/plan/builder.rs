@@ -115,12 +115,12 @@ impl Intent {
 
 /// The plan while it is being gathered.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct PlanBuilder {
     pub intents: BTreeMap<Subject, Intent>,
     pub notes: BTreeSet<Note>,
 }
 
-impl Draft {
+impl PlanBuilder {
     pub fn note(&mut self, about: impl Into<String>, message: impl Into<String>) {
         self.notes.insert(Note { about: about.into(), message: message.into() });
     }

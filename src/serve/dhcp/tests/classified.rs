@@ -135,7 +135,7 @@ fn http_boot_gets_an_address_and_its_own_class_c14() {
 fn a_proxy_gives_no_address_refuses_none_and_is_silent_to_systems_c4() {
     let mut room = Room::with(NetworkMode::Proxy);
     let answer = room.ask(&firmware(MessageKind::Discover, 7));
-    assert_eq!(service(&answer, Door::Dhcp), "proxydhcp");
+    assert_eq!(service_name(&answer, Port::Dhcp), "proxydhcp");
     let reply = offer(answer);
     assert_eq!((reply.yiaddr, reply.flags, reply.to), (Ipv4Addr::UNSPECIFIED, 0x8000, Destination::Broadcast));
     for absent in [options::LEASE_TIME, options::SUBNET_MASK, options::ROUTER, options::HOST_NAME] {
@@ -156,7 +156,7 @@ fn the_boot_server_answers_the_port_it_was_asked_from_in_every_mode_c8() {
         let source = SocketAddrV4::new(ip(60), 4011);
         let boot_item = Some(vec![0, 0, 0, 0]);
         let ask = Request { ciaddr: Some(ip(60)), uuid: Some(vec![0; 17]), boot_item, ..firmware(MessageKind::Request, 7) };
-        let decision = room.at(Door::BootServer, source, &ask);
+        let decision = room.at(Port::BootServer, source, &ask);
         let reply = ack(decision.answer);
         assert_eq!((reply.to, reply.yiaddr, reply.ciaddr), (Destination::Unicast(source), Ipv4Addr::UNSPECIFIED, ip(60)));
         assert_eq!((reply.file.as_str(), reply.options[&options::CLIENT_UUID].len()), ("ipxe.efi", 17));

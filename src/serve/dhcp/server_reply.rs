@@ -19,7 +19,7 @@ const BOOT_REPLY: u8 = 2;
 
 /// A reply of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
+pub struct ServerReply {
     /// The server's identifier, or where the packet came from.
     pub server: Ipv4Addr,
     /// The client it is for.
@@ -41,7 +41,7 @@ pub enum Said {
     Nak,
 }
 
-impl Heard {
+impl ServerReply {
     /// What kind of server says such a thing.
     pub fn kind(&self) -> ServerKind {
         match self.said {
@@ -51,7 +51,7 @@ impl Heard {
     }
 }
 
-impl fmt::Display for Heard {
+impl fmt::Display for ServerReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, client, yiaddr, said } = self;
         match said {
@@ -83,11 +83,11 @@ impl ServerMessage {
 }
 
 /// Reads a frame with a server's reply to a client.
-pub fn parse_reply(frame: &[u8]) -> Option<Heard> {
+pub fn parse_reply(frame: &[u8]) -> Option<ServerReply> {
     let (source, bytes) = datagram_to_client(frame)?;
     let message = parse_message(bytes)?;
     let server = message.server_id().unwrap_or(source);
-    Some(Heard { server, client: message.client, yiaddr: message.yiaddr, said: message.said })
+    Some(ServerReply { server, client: message.client, yiaddr: message.yiaddr, said: message.said })
 }
 
 /// Where a frame's UDP datagram to the client's port comes from, and what it carries.

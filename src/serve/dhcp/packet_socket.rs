@@ -1,4 +1,4 @@
-//! What passes on an interface beside our own doors: who claims an address by ARP, what other DHCP servers say, and who looks for
+//! What passes on an interface beside our own ports: who claims an address by ARP, what other DHCP servers say, and who looks for
 //! an IPv6 router.
 //!
 //! **Invariant:** hears only what is addressed to this host, to everybody or to all routers, and sends nothing. The kernel's filter
@@ -7,8 +7,8 @@
 
 use super::{
     arp::{Claim, parse_claim},
-    rival::{Heard, parse_reply},
-    router::{ALL_ROUTERS, ICMPV6, ROUTER_SOLICITATION, Solicitation, parse_solicitation},
+    router_advertisement::{ALL_ROUTERS, ICMPV6, ROUTER_SOLICITATION, Solicitation, parse_solicitation},
+    server_reply::{ServerReply, parse_reply},
 };
 use nix::{
     libc,
@@ -46,7 +46,7 @@ const SOLICITATIONS: [SockFilter; 6] = [
 
 /// Packet sockets on one interface.
 #[derive(Debug)]
-pub struct Ear {
+pub struct PacketSocket {
     arp: UdpSocket,
     replies: UdpSocket,
     solicitations: UdpSocket,
@@ -60,12 +60,12 @@ pub enum Overheard {
     /// Somebody has an address.
     Claim(Claim),
     /// Another server answered somebody.
-    Reply(Heard),
+    Reply(ServerReply),
     /// Somebody looks for an IPv6 router.
     Solicitation(Solicitation),
 }
 
-impl Ear {
+impl PacketSocket {
     /// Listens on the interface with this link address.
     pub fn open(link: &LinkAddr) -> io::Result<Self> {
         Ok(Self {
