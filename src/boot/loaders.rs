@@ -5,7 +5,7 @@
 
 use crate::names::Platform;
 use hyper::body::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an iPXE that nothing is embedded in asks for, beside its own file and then at the root (iPXE
 /// `interface/efi/efi_autoexec.c`); the signed ones cannot have anything embedded (C36).
@@ -17,6 +17,8 @@ pub struct Loaders {
     files: BTreeMap<String, Bytes>,
     /// Names in lower case, and how they are spelled.
     spelled: BTreeMap<String, String>,
+    /// Names of files that are there, and too large to be served.
+    left_out: BTreeSet<String>,
 }
 
 /// What will start a loader.
@@ -56,6 +58,16 @@ impl Loaders {
         };
         let at_root = || name.rsplit_once('/').filter(|(_, file)| *file == AUTOEXEC).and_then(|(_, file)| found(file));
         found(&name).or_else(at_root).map(|(name, bytes)| (name.as_str(), bytes))
+    }
+
+    /// Takes note of files that are there, and too large to be served.
+    pub fn leave_out(&mut self, names: impl IntoIterator<Item = String>) {
+        self.left_out.extend(names);
+    }
+
+    /// Whether a file is there and too large to be served.
+    pub fn is_left_out(&self, requested: &str) -> bool {
+        normalise(requested).is_some_and(|name| self.left_out.contains(&name))
     }
 
     /// The names, in order.
@@ -122,7 +134,7 @@ impl FromIterator<(String, Bytes)> for Loaders {
     fn from_iter<I: IntoIterator<Item = (String, Bytes)>>(loaders: I) -> Self {
         let files: BTreeMap<String, Bytes> = loaders.into_iter().collect();
         let spelled = files.keys().map(|name| (name.to_ascii_lowercase(), name.clone())).collect();
-        Self { files, spelled }
+        Self { files, spelled, left_out: BTreeSet::new() }
     }
 }
 

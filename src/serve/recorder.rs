@@ -92,6 +92,12 @@ impl Happening {
         Self { service, kind: EventKind::LoaderMissing { file }, what }
     }
 
+    /// Somebody asked for a loader that is too large to be served.
+    pub fn loader_too_large(service: &'static str, name: &str) -> Self {
+        let what = format!("asked for {:?}, which is too large: loaders are kept in memory", shown(name, LONGEST_NAME));
+        Self { what, ..Self::loader_missing(service, name) }
+    }
+
     fn at(self, at: Timestamp) -> Event {
         Event { at, service: self.service.to_owned(), kind: self.kind, until: None, what: self.what }
     }

@@ -67,6 +67,7 @@ pub struct TableSource {
     secrets: Secrets,
     secrets_seen: Option<Stamp>,
     loaders_seen: BTreeMap<String, Found>,
+    too_large: BTreeSet<String>,
     /// Bytes by what they were read from: a file that did not change is not read again, and links share their file's.
     read: BTreeMap<Stamp, Bytes>,
     said: Option<String>,
@@ -92,6 +93,7 @@ impl TableSource {
             secrets: Secrets::new(),
             secrets_seen: None,
             loaders_seen: BTreeMap::new(),
+            too_large: BTreeSet::new(),
             read: BTreeMap::new(),
             said: None,
             left_out: None,
@@ -102,14 +104,15 @@ impl TableSource {
     pub fn poll(&mut self) -> Option<Served> {
         let table_changed = self.read_table() | self.read_secrets();
         let (table, generation) = self.table.as_ref()?;
-        let Listing { files, left_out } = list_beside(&self.state, table.loaders.as_deref());
+        let Listing { files, left_out, too_large } = list_beside(&self.state, table.loaders.as_deref());
         if left_out != self.left_out {
             left_out.iter().for_each(|what| tracing::warn!("{what}"));
             self.left_out = left_out;
         }
-        if !table_changed && files == self.loaders_seen {
+        if !table_changed && files == self.loaders_seen && too_large == self.too_large {
             return None;
         }
+        self.too_large.clone_from(&too_large);
         let before = std::mem::take(&mut self.read);
         let mut read = |Found { path, stamp }: &Found| {
             let known = self.read.get(stamp).or_else(|| before.get(stamp)).cloned();
@@ -121,6 +124,7 @@ impl TableSource {
         let names: Vec<_> = loaders.names().filter(|name| !name.contains('/')).collect();
         let below = loaders.names().count() - names.len();
         tracing::info!(site = %table.site, machines = table.machines.len(), loaders = names.join(" "), below, "serving a new boot table");
+        loaders.leave_out(too_large);
         loaders.add(AUTOEXEC, autoexec_script(&table.http_base()).into());
         self.loaders_seen = files;
         let largest_block = largest_block(table);
@@ -210,6 +214,8 @@ impl TableSource {
 struct Listing {
     files: BTreeMap<String, Found>,
     left_out: Option<String>,
+    /// Names of those that are left out for their size.
+    too_large: BTreeSet<String>,
 }
 
 /// The same, unless what is barista's own lies in that directory: secrets, leases, what machines did.
@@ -291,8 +297,14 @@ impl Walk<'_> {
                             let name = name.to_owned();
                             listing.files.insert(name, Found { path, stamp });
                         }
-                        (false, _, _) => listing.leave_out(&path, "it is larger than 64 MiB"),
-                        (_, false, _) => listing.leave_out(&path, "all loaders together are larger than 256 MiB"),
+                        (false, _, _) => {
+                            listing.too_large.insert(name.to_owned());
+                            listing.leave_out(&path, "it is larger than 64 MiB");
+                        }
+                        (_, false, _) => {
+                            listing.too_large.insert(name.to_owned());
+                            listing.leave_out(&path, "all loaders together are larger than 256 MiB");
+                        }
                         (_, _, false) => listing.leave_out(&path, "there are more than 4096 files"),
                     }
                 }

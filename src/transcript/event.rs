@@ -130,6 +130,8 @@ pub enum DhcpMessage {
     Release,
     /// I have an address; tell me the rest.
     Inform,
+    /// BOOTP: tell me my address and my file.
+    Bootp,
 }
 
 /// What was asking.

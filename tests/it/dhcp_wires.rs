@@ -203,6 +203,14 @@ impl Wires {
         self.until("the service listens", |wires| wires.read("serve.log").contains("listening for HTTP"));
     }
 
+    /// The memory that the service had at its most, in KiB: of the program itself, which is a child of `ip`.
+    pub fn memory_of_service(&self) -> u64 {
+        let pid = self.service.as_ref().expect("it runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a figure");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Ends the service without a word to it, as a power cut does.
     pub fn kill_service(&mut self) {
         let mut service = self.service.take().expect("it runs");

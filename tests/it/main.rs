@@ -58,5 +58,6 @@ mod serve_netns;
 mod serve_process;
 mod serve_tftp;
 mod serve_tftp_peers;
+mod siege;
 mod site;
 mod survival;

@@ -156,12 +156,17 @@ pub fn hex(text: &str) -> Vec<u8> {
 
 /// One exchange of busybox's udhcpc on `c0` of a namespace, and what its script was told; empty when nobody answered.
 pub fn udhcpc(namespace: &str, directory: &Path, extra: &[&str]) -> BTreeMap<String, String> {
+    udhcpc_of(Command::new("ip").args(["netns", "exec", namespace, "busybox"]), "c0", directory, extra)
+}
+
+/// The same by a busybox that is about to be started, on any interface.
+pub fn udhcpc_of(busybox: &mut Command, interface: &str, directory: &Path, extra: &[&str]) -> BTreeMap<String, String> {
     let (script, out) = (directory.join("script"), directory.join("told"));
     fs::write(&script, format!("#!/bin/sh\n[ \"$1\" = bound ] && env > {}\nexit 0\n", out.display())).expect("it is written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it may run");
     drop(fs::remove_file(&out));
-    Command::new("ip")
-        .args(["netns", "exec", namespace, "busybox", "udhcpc", "-i", "c0", "-n", "-q", "-f", "-t", "6", "-T", "1", "-s"])
+    busybox
+        .args(["udhcpc", "-i", interface, "-n", "-q", "-f", "-t", "6", "-T", "1", "-s"])
         .arg(&script)
         .args(extra)
         .stdout(Stdio::null())

@@ -5,7 +5,8 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::Command,
 };
 
 pub struct Answer {
@@ -140,5 +141,28 @@ fn silent_connections_keep_nobody_out() {
     let silent: Vec<_> = (0..200).map(|_| TcpStream::connect(service.http).expect("it connects")).collect();
     assert_eq!(get(service.http, "/boot.ipxe").status, 200);
     drop(silent);
+    service.stop();
+}
+
+#[test]
+fn a_client_that_ends_its_own_side_gets_the_whole_answer() {
+    let service = Service::start(&[]);
+    let body: Vec<u8> = (0..5_000_000u32).map(|n| (n >> 3) as u8).collect();
+    fs::create_dir_all(service.state.path().join("assets")).expect("it is made");
+    fs::write(service.state.path().join("assets/large"), &body).expect("it is written");
+    let mut stream = TcpStream::connect(service.http).expect("it connects");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    stream.write_all(b"GET /assets/large HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is sent");
+    stream.shutdown(Shutdown::Write).expect("it has asked");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the whole answer, and its end");
+    assert!(answer.ends_with(&body), "{} bytes", answer.len());
+
+    // busybox nc ends its side as soon as its input ends.
+    let (ip, port) = (service.http.ip().to_string(), service.http.port().to_string());
+    let request = "printf 'GET //boot.ipxe HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' | busybox nc \"$0\" \"$1\"";
+    let said = Command::new("sh").args(["-c", request, &ip, &port]).output().expect("a shell").stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.starts_with("HTTP/1.1 200") && said.contains("#!ipxe"), "{said}");
     service.stop();
 }

@@ -269,3 +269,60 @@ fn a_network_that_loses_one_packet_in_twenty_delivers_the_file() {
     }
     service.stop();
 }
+
+#[test]
+fn a_machine_that_was_reset_and_asks_again_from_the_same_port_is_served_anew() {
+    let service = Service::start(&[("big.efi", &bytes(1_000_000)), ("ipxe.efi", &bytes(2000))]);
+    let socket = peer();
+    let wishes = request("big.efi", &[("tsize", "0"), ("blksize", "1468")]);
+    socket.send_to(&wishes, service.tftp).expect("it is sent");
+    let (Packet::Oack(_), old) = hear(&socket) else { panic!("no OACK") };
+    for block in 0..40u16 {
+        socket.send_to(&[&[0, 4], &block.to_be_bytes()[..]].concat(), old).expect("it is sent");
+        let (Packet::Data { .. }, _) = hear(&socket) else { panic!("no DATA") };
+    }
+    // It was reset: nothing is acknowledged, and its ROM uses the port it used before.
+    let begun = Instant::now();
+    socket.send_to(&wishes, service.tftp).expect("it is sent");
+    let new = loop {
+        match hear(&socket) {
+            (Packet::Oack(_), from) => break from,
+            (packet, from) => assert!(from == old && matches!(packet, Packet::Data { .. }), "{packet:?}"),
+        }
+    };
+    assert!(new != old && begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
+    service.stop();
+}
+
+#[test]
+fn a_machine_that_leaves_its_options_out_the_second_time_gets_the_first_block_at_once() {
+    let service = Service::start(&[("ipxe.efi", &bytes(2000))]);
+    let socket = peer();
+    socket.send_to(&request("ipxe.efi", &[("tsize", "0"), ("blksize", "1468")]), service.tftp).expect("it is sent");
+    let (Packet::Oack(_), old) = hear(&socket) else { panic!("no OACK") };
+    let begun = Instant::now();
+    socket.send_to(&request("ipxe.efi", &[]), service.tftp).expect("it is sent");
+    let (packet, from) = hear(&socket);
+    assert!(matches!(packet, Packet::Data { block_num: 1, .. }) && from != old, "{packet:?}");
+    assert!(begun.elapsed() < Duration::from_millis(900), "after {:?}", begun.elapsed());
+    service.stop();
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_and_the_machine_is_told_why() {
+    let service = Service::start(&[("ipxe.efi", b"loader")]);
+    let large = fs::File::create(service.state.path().join("loaders/initrd.img")).expect("it is made");
+    large.set_len((64 << 20) + 1).expect("it is sparse");
+    let answer = || {
+        let socket = peer();
+        socket.send_to(&request("initrd.img", &[]), service.tftp).expect("it is sent");
+        match hear(&socket).0 {
+            Packet::Error { msg, .. } => msg,
+            other => panic!("{other:?}"),
+        }
+    };
+    service.until("it has been looked at", || async { answer().contains("too large") });
+    let http = crate::serve_http::get(service.http, "/loaders/initrd.img");
+    assert!(String::from_utf8_lossy(&http.body).contains("too large"));
+    service.stop();
+}

@@ -18,6 +18,9 @@ const PROBES: usize = 4;
 const LOOKED_AT: usize = 256;
 /// Addresses that one card may keep from others by ARP. A router that answers for everybody (proxy ARP) would take the range.
 const BELIEVED: usize = 4;
+/// The part of a range that all cards together may keep from others by ARP: whoever invents cards would take the range. What is
+/// used beyond it is found by the clients themselves, who decline it.
+const BELIEVED_PART: usize = 4;
 /// The same conflict is said again after this.
 const SAID_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// Conflicts remembered; more than this on one wire is an attack, and said often enough.
@@ -48,6 +51,12 @@ pub enum Conflict {
         /// Whom it is leased to.
         owner: MacAddr,
     },
+    /// More addresses of a range are claimed by ARP than are kept from others.
+    #[error("{} and many others use addresses they were not given, such as {}: no more are withheld on their word", claim.mac, claim.ip)]
+    Many {
+        /// Who, and what.
+        claim: Claim,
+    },
     /// One card answers for more addresses than a card has.
     #[error("{} answers ARP for {} and many others: it is a proxy, and not believed", claim.mac, claim.ip)]
     Proxy {
@@ -60,7 +69,7 @@ impl Conflict {
     /// Whose transcript it belongs in.
     pub fn concerns(self) -> MacAddr {
         match self {
-            Self::Unassigned { claim } | Self::Proxy { claim } => claim.mac,
+            Self::Unassigned { claim } | Self::Proxy { claim } | Self::Many { claim } => claim.mac,
             Self::Reservation { owner, .. } | Self::Lease { owner, .. } => owner,
         }
     }
@@ -81,7 +90,7 @@ pub struct AddressConflicts {
     /// Until when an address is withheld on a card's word.
     believed: BTreeMap<MacAddr, BTreeMap<Ipv4Addr, Timestamp>>,
     /// When a conflict was last said.
-    said: BTreeMap<(MacAddr, Option<Ipv4Addr>), Timestamp>,
+    said: BTreeMap<(Option<MacAddr>, Option<Ipv4Addr>), Timestamp>,
 }
 
 impl AddressConflicts {
@@ -112,12 +121,17 @@ impl AddressConflicts {
         let now = allocation.now;
         let conflict = find_conflict(claim, allocation)?;
         let conflict = match conflict {
-            Conflict::Unassigned { .. } => self.believe(claim, now),
+            Conflict::Unassigned { .. } => self.believe(claim, allocation.network, now),
             other => other,
         };
-        let about = (!matches!(conflict, Conflict::Proxy { .. })).then_some(claim.ip);
+        // One line for a card that claims many addresses, and one for many cards.
+        let about = match conflict {
+            Conflict::Proxy { .. } => (Some(claim.mac), None),
+            Conflict::Many { .. } => (None, None),
+            _ => (Some(claim.mac), Some(claim.ip)),
+        };
         // Such a use is reported each time its address is withheld anew.
-        let is_news = match self.said.get(&(claim.mac, about)) {
+        let is_news = match self.said.get(&about) {
             Some(said) => matches!(conflict, Conflict::Unassigned { .. }) || *said + SAID_FOR <= now,
             None => true,
         };
@@ -130,19 +144,25 @@ impl AddressConflicts {
         if self.said.len() >= REMEMBERED {
             self.said.pop_first();
         }
-        self.said.insert((claim.mac, about), now);
+        self.said.insert(about, now);
         Some(conflict)
     }
 
-    fn believe(&mut self, claim: Claim, now: Timestamp) -> Conflict {
+    fn believe(&mut self, claim: Claim, network: &BootNetwork, now: Timestamp) -> Conflict {
         self.believed.retain(|_, held| {
             held.retain(|_, until| *until > now);
             !held.is_empty()
         });
-        let held = self.believed.entry(claim.mac).or_default();
-        if held.len() >= BELIEVED {
+        if self.believed.get(&claim.mac).is_some_and(|held| held.len() >= BELIEVED) {
             return Conflict::Proxy { claim };
         }
+        let (first, last) = network.range.unwrap_or((claim.ip, claim.ip));
+        let withheld = self.believed.values().flat_map(BTreeMap::keys).filter(|ip| (first..=last).contains(*ip)).count();
+        let most = (u32::from(last) - u32::from(first)) as usize / BELIEVED_PART + 1;
+        if withheld >= most.max(BELIEVED) {
+            return Conflict::Many { claim };
+        }
+        let held = self.believed.entry(claim.mac).or_default();
         held.insert(claim.ip, server::after(now, server::QUARANTINE));
         Conflict::Unassigned { claim }
     }

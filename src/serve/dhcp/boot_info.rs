@@ -22,12 +22,12 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
         Client::Plain => Err(NoBoot::Plain),
         Client::PxeFirmware { arch } => loader(case, arch, Starter::Firmware)
             .map(|(platform, file)| BootInfo::Loader { file, strategy: strategy(case, platform) }),
-        // U-Boot drops an offer without an address.
-        Client::Etherboot | Client::UBoot { .. } if case.network.mode == NetworkMode::Proxy => Err(NoBoot::NotByProxy),
-        Client::Etherboot => loader(case, ClientArch::BIOS, Starter::Firmware)
+        Client::Etherboot | Client::Bootp if case.network.mode == NetworkMode::Proxy => Err(NoBoot::NotByProxy),
+        Client::Etherboot | Client::Bootp => loader(case, ClientArch::BIOS, Starter::Firmware)
             .map(|(_, file)| BootInfo::Loader { file, strategy: PxeStrategy::Plain }),
         Client::HttpBoot { arch } => loader(case, arch, Starter::Firmware)
             .map(|(_, file)| BootInfo::HttpLoader(format!("{}/loaders/{file}", table.http_base()))),
+        // Beside a router too: a U-Boot of old drops an offer without an address, and one with SERVERIP_FROM_PROXYDHCP waits for it.
         Client::UBoot { .. } => own_files(case),
         Client::RaspberryPi(model) => match case.offering.loaders.has_near_root(model.needed_file()) {
             true => Ok(BootInfo::PiMenu(model)),

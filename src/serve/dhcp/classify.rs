@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** whatever is not recognised is a plain client, and a plain client is never told boot fields.
 
-use super::packet::{IpxeFeatures, Request};
-use crate::names::{ClientArch, MacAddr};
+use super::packet::{IpxeFeatures, MessageKind, Request};
+use crate::names::ClientArch;
 use std::fmt;
 
-/// What Raspberry Pi's makers have registered (C27).
+/// What Raspberry Pi's makers have registered (C27): for the chip's ROM of the older ones, whose GUID is one octet repeated.
 const RASPBERRY_PI: [[u8; 3]; 7] = [
     [0xb8, 0x27, 0xeb],
     [0xdc, 0xa6, 0x32],
@@ -34,6 +34,8 @@ pub enum Client {
     },
     /// The ancestor of both, in a ROM: it takes a BOOTP file.
     Etherboot,
+    /// A ROM that speaks BOOTP and says nothing of itself.
+    Bootp,
     /// Firmware that fetches a loader by TFTP.
     PxeFirmware {
         /// What it runs on; BIOS when it does not say, as the ROMs before RFC 4578 did.
@@ -113,26 +115,35 @@ pub fn classify(request: &Request) -> Client {
         return request.arch.map_or(Client::Plain, |arch| Client::HttpBoot { arch });
     }
     if !vendor.starts_with(b"PXEClient") {
-        return Client::Plain;
+        return if request.kind == MessageKind::Bootp { Client::Bootp } else { Client::Plain };
     }
     let arch = request.arch.unwrap_or(ClientArch::BIOS);
-    // A UEFI that runs on one says ARM, and is UEFI like any other.
-    match is_raspberry_pi(request.mac) && matches!(arch, ClientArch::BIOS | ClientArch::ARM_RPIBOOT) {
-        true => Client::RaspberryPi(pi_model(request.uuid.as_deref().unwrap_or_default())),
-        false => Client::PxeFirmware { arch },
+    raspberry_pi(arch, request).map_or(Client::PxeFirmware { arch }, Client::RaspberryPi)
+}
+
+/// Which Raspberry Pi asks, if one does: its loader says so in its GUID or its architecture, whatever its Ethernet address, which an
+/// owner or the maker of a carrier board may have set. A UEFI that runs on one says ARM, and is UEFI like any other.
+fn raspberry_pi(arch: ClientArch, request: &Request) -> Option<PiModel> {
+    if !matches!(arch, ClientArch::BIOS | ClientArch::ARM_RPIBOOT) {
+        return None;
     }
-}
-
-fn is_raspberry_pi(mac: MacAddr) -> bool {
-    RASPBERRY_PI.iter().any(|prefix| mac.octets().starts_with(prefix))
-}
-
-/// Models since the fourth name themselves in option 97; the chip's ROM fills it with one octet.
-fn pi_model(uuid: &[u8]) -> PiModel {
-    match uuid.windows(4).find_map(|part| part.strip_prefix(b"RPi")) {
-        Some([b'4']) => PiModel::Pi4,
-        Some(_) => PiModel::Pi5,
-        None => PiModel::Pi3,
+    let guid = request.uuid.as_deref().and_then(|uuid| uuid.get(1..17)).unwrap_or_default();
+    match guid.strip_prefix(b"RPi") {
+        Some([b'4', ..]) => return Some(PiModel::Pi4),
+        Some(_) => return Some(PiModel::Pi5),
+        None => {}
+    }
+    if arch == ClientArch::ARM_RPIBOOT {
+        return Some(PiModel::Pi5);
+    }
+    // Its serial number four times (DHCP_OPTION97=0). One octet sixteen times is the ROM of an older one, and many a PC.
+    let is_serial =
+        guid.len() == 16 && guid.chunks(4).all(|part| part == &guid[..4]) && guid.iter().any(|octet| *octet != guid[0]);
+    let is_registered = RASPBERRY_PI.iter().any(|prefix| request.mac.octets().starts_with(prefix));
+    match (is_serial, is_registered) {
+        (true, _) => Some(PiModel::Pi4),
+        (false, true) => Some(PiModel::Pi3),
+        (false, false) => None,
     }
 }
 
@@ -146,6 +157,7 @@ impl fmt::Display for Client {
             Self::Gpxe { arch: Some(arch) } => write!(f, "gPXE on {arch}"),
             Self::Gpxe { arch: None } => f.write_str("gPXE"),
             Self::Etherboot => f.write_str("an Etherboot ROM"),
+            Self::Bootp => f.write_str("a BOOTP client"),
             Self::PxeFirmware { arch } => write!(f, "{arch} (PXEClient)"),
             Self::HttpBoot { arch } => write!(f, "{arch} (HTTPClient)"),
             Self::UBoot { arch: Some(arch) } => write!(f, "U-Boot on {arch}"),

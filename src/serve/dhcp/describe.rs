@@ -20,6 +20,7 @@ pub fn describe(request: &Request, decision: &Decision) -> String {
         MessageKind::Decline => "DECLINE",
         MessageKind::Release => "RELEASE",
         MessageKind::Inform => "INFORM",
+        MessageKind::Bootp => "BOOTP",
     };
     let client = decision.client;
     let told = |verb: &str, reply: &Reply| {
@@ -61,10 +62,11 @@ pub fn event_kind(request: &Request, decision: &Decision) -> EventKind {
         MessageKind::Decline => DhcpMessage::Decline,
         MessageKind::Release => DhcpMessage::Release,
         MessageKind::Inform => DhcpMessage::Inform,
+        MessageKind::Bootp => DhcpMessage::Bootp,
     };
     let (asker, arch) = match decision.client {
         Client::PxeFirmware { arch } => (Asker::Firmware, Some(arch)),
-        Client::Etherboot | Client::RaspberryPi(_) => (Asker::Firmware, None),
+        Client::Etherboot | Client::Bootp | Client::RaspberryPi(_) => (Asker::Firmware, None),
         Client::UBoot { arch } => (Asker::UBoot, arch),
         Client::Gpxe { arch } => (Asker::LackingIpxe, arch),
         Client::HttpBoot { arch } => (Asker::HttpFirmware, Some(arch)),
@@ -102,8 +104,9 @@ fn silence(reason: &IgnoreReason) -> Silence {
         | IgnoreReason::ProxyOnly
         | IgnoreReason::NotBooting
         | IgnoreReason::UnknownLease(_)
+        | IgnoreReason::NotReserved
         | IgnoreReason::Unclear
-        | IgnoreReason::WrongDoor => Silence::Other,
+        | IgnoreReason::WrongPort => Silence::Other,
     }
 }
 
@@ -113,7 +116,7 @@ pub fn address_seen(request: &Request, decision: &Decision) -> Option<Ipv4Addr> 
         Answer::Ack(reply) if !reply.yiaddr.is_unspecified() => Some(reply.yiaddr),
         // In proxy mode the address is another server's; the client says which it took.
         Answer::Ignore(IgnoreReason::OtherServer(_)) => request.requested,
-        _ => request.ciaddr,
+        _ => request.working_address(),
     }
 }
 

@@ -14,6 +14,11 @@ const TIME_TO_LIVE: u8 = 64;
 
 /// The frame; `None` when the payload does not fit an IP packet.
 pub fn frame(from_mac: [u8; 6], to_mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Option<Vec<u8>> {
+    Some([&to_mac[..], &from_mac[..], &IPV4[..], &ip_packet(from, to, payload)?].concat())
+}
+
+/// The IP packet; `None` when the payload does not fit one.
+pub fn ip_packet(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Option<Vec<u8>> {
     let udp_length = u16::try_from(payload.len() + 8).ok()?;
     let ip_length = udp_length.checked_add(20)?;
     let mut ip = vec![0x45, 0];
@@ -37,7 +42,7 @@ pub fn frame(from_mac: [u8; 6], to_mac: [u8; 6], from: SocketAddrV4, to: SocketA
         sum => sum,
     };
     udp[6..8].copy_from_slice(&udp_sum.to_be_bytes());
-    Some([&to_mac[..], &from_mac[..], &IPV4[..], &ip, &udp].concat())
+    Some([ip, udp].concat())
 }
 
 /// The Internet checksum (RFC 1071) over parts, each of even length but the last.

@@ -6,7 +6,10 @@
 use crate::names::MacAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 /// What is known of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,15 @@ pub struct Leases {
     by_address: BTreeMap<Ipv4Addr, Holding>,
     /// The other way round, so that a client is found without a walk; kept equal by [`Leases::apply`] alone.
     by_mac: BTreeMap<MacAddr, Vec<Ipv4Addr>>,
+    /// By their ends, so that one that has ended is found without a walk.
+    by_end: BTreeSet<(Timestamp, Ipv4Addr)>,
+    /// How many addresses of each 256 something is known of, so that a full range is passed over in steps.
+    in_block: BTreeMap<u32, u16>,
+}
+
+/// The 256 addresses that an address is one of.
+fn block(ip: Ipv4Addr) -> u32 {
+    u32::from(ip) >> 8
 }
 
 impl Leases {
@@ -124,6 +136,16 @@ impl Leases {
     /// What is known of this address, ended or not.
     pub fn holding(&self, ip: Ipv4Addr) -> Option<Holding> {
         self.by_address.get(&ip).copied()
+    }
+
+    /// The addresses whose holding has ended, the one that ended first before the others.
+    pub fn ended(&self, now: Timestamp) -> impl Iterator<Item = Ipv4Addr> {
+        self.by_end.range(..=(now, Ipv4Addr::BROADCAST)).map(|(_, ip)| *ip)
+    }
+
+    /// Of how many of the 256 addresses that this is one of something is known.
+    pub fn known_around(&self, ip: Ipv4Addr) -> u16 {
+        self.in_block.get(&block(ip)).copied().unwrap_or_default()
     }
 
     /// What keeps this address from being given away now.
@@ -170,7 +192,14 @@ impl Leases {
     }
 
     fn set(&mut self, ip: Ipv4Addr, holding: Option<Holding>) {
-        if let Some(mac) = self.by_address.remove(&ip).and_then(Holding::mac)
+        let before = self.by_address.remove(&ip);
+        if let Some(before) = before {
+            self.by_end.remove(&(before.until(), ip));
+            if let Some(known) = self.in_block.get_mut(&block(ip)) {
+                *known -= 1;
+            }
+        }
+        if let Some(mac) = before.and_then(Holding::mac)
             && let Some(addresses) = self.by_mac.get_mut(&mac)
         {
             addresses.retain(|known| *known != ip);
@@ -180,6 +209,8 @@ impl Leases {
         }
         let Some(holding) = holding else { return };
         self.by_address.insert(ip, holding);
+        self.by_end.insert((holding.until(), ip));
+        *self.in_block.entry(block(ip)).or_default() += 1;
         if let Some(mac) = holding.mac() {
             self.by_mac.entry(mac).or_default().push(ip);
         }

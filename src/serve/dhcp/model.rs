@@ -6,7 +6,7 @@ use super::{
     chainload_loop::ChainloadLoops,
     classify::{Client, PiModel},
     leases::{LeaseChange, Leases},
-    packet::Request,
+    packet::{MessageKind, Request},
 };
 use crate::{
     boot::{
@@ -131,12 +131,15 @@ pub enum IgnoreReason {
     /// Everything is given away, or there is no range.
     #[error("no address is free on network {0}")]
     NoAddress(NetworkName),
+    /// BOOTP from a client that no address is reserved for: an address of the range would be its own for ever.
+    #[error("it speaks BOOTP, and no address of this network is reserved for it")]
+    NotReserved,
     /// A request that says neither which address nor which server.
     #[error("it names no address")]
     Unclear,
     /// A message this port does not answer.
     #[error("such a message has no answer here")]
-    WrongDoor,
+    WrongPort,
 }
 
 /// An answer, and what it changes.
@@ -187,7 +190,10 @@ impl Case<'_> {
     /// Where a reply goes that gives this address (RFC 2131 §4.1, C15).
     pub fn destination(&self, yiaddr: Ipv4Addr) -> Destination {
         let to = |ip, port| Destination::Unicast(SocketAddrV4::new(ip, port));
-        match (self.request.giaddr, self.request.ciaddr) {
+        match (self.request.giaddr, self.request.working_address()) {
+            // The answer to an INFORM goes to the client, also where a relay passed the question on (RFC 2131 §4.3.5).
+            (_, Some(ciaddr)) if self.request.kind == MessageKind::Inform => to(ciaddr, CLIENT_PORT),
+            (Some(giaddr), _) if self.request.has_relay_port => to(giaddr, self.arrival.source.port()),
             (Some(giaddr), _) => to(giaddr, SERVER_PORT),
             (None, Some(ciaddr)) => to(ciaddr, CLIENT_PORT),
             (None, None) if self.request.wants_broadcast() || yiaddr.is_unspecified() => Destination::Broadcast,
@@ -266,6 +272,8 @@ pub enum ReplyKind {
     Ack,
     /// DHCPNAK
     Nak,
+    /// BOOTREPLY, which has no message type
+    Bootp,
 }
 
 /// Where a reply goes.
@@ -314,6 +322,6 @@ pub struct Reply {
     pub site_options: BTreeSet<u8>,
     /// What it says to boot, for the transcript.
     pub boot: Option<BootInfo>,
-    /// The longest message the client takes, headers included.
-    pub max_message_size: u16,
+    /// The longest message the client takes, IP and UDP headers not counted.
+    pub longest: usize,
 }

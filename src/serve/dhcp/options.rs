@@ -94,4 +94,6 @@ pub mod relay {
     pub const LINK_SELECTION: u8 = 5;
     /// The address that stands for the server, so that renewals come through the relay as well (RFC 5107).
     pub const SERVER_ID_OVERRIDE: u8 = 11;
+    /// The relay listens at the port it sent from (RFC 8357).
+    pub const SOURCE_PORT: u8 = 19;
 }

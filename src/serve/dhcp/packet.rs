@@ -32,6 +32,8 @@ pub enum MessageKind {
     Release,
     /// I have an address; tell me the rest.
     Inform,
+    /// BOOTP's request, which has no message type (RFC 1542 §2): tell me my address and my file.
+    Bootp,
 }
 
 /// What an iPXE says it can do in option 175.
@@ -88,12 +90,28 @@ pub struct Request {
     pub max_message_size: Option<u16>,
     /// The boot item it chose from a PXE menu, echoed.
     pub boot_item: Option<Vec<u8>>,
+    /// Whether its relay listens at the port it sent from, in place of 67 (RFC 8357).
+    pub has_relay_port: bool,
+    /// The octets of the request: a BOOTP client takes no longer reply than its request.
+    pub length: usize,
 }
 
 impl Request {
     /// True when it asks for an answer by broadcast.
     pub fn wants_broadcast(&self) -> bool {
         self.flags & FLAG_BROADCAST != 0
+    }
+
+    /// The address it works with and answers ARP for: known only while it renews or rebinds its lease, or informs (RFC 2131 §4.3.6,
+    /// §4.4.5), or where it speaks BOOTP. Clients leave an old address in `ciaddr` of a DISCOVER, and of a REQUEST that takes an
+    /// offer, and hear nothing that is sent there.
+    pub fn working_address(&self) -> Option<Ipv4Addr> {
+        let is_working = match self.kind {
+            MessageKind::Request => self.server_id.is_none() && self.requested.is_none(),
+            MessageKind::Inform | MessageKind::Release | MessageKind::Bootp => true,
+            MessageKind::Discover | MessageKind::Decline => false,
+        };
+        self.ciaddr.filter(|_| is_working)
     }
 
     /// The address that stands for the server in this exchange, where a relay names one (RFC 5107).
@@ -116,9 +134,6 @@ pub enum ParseError {
     /// A reply, or nothing known.
     #[error("it is not a request (op {0})")]
     NotARequest(u8),
-    /// No magic cookie: plain BOOTP.
-    #[error("it has no DHCP magic cookie")]
-    NoCookie,
     /// Hardware that is not Ethernet.
     #[error("its hardware is type {htype} with addresses of {hlen} octets, not Ethernet")]
     Hardware {
@@ -158,9 +173,6 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
     if bytes[0] != BOOT_REQUEST {
         return Err(ParseError::NotARequest(bytes[0]));
     }
-    if bytes[FIXED - MAGIC.len()..FIXED] != MAGIC {
-        return Err(ParseError::NoCookie);
-    }
     let message = Message::new(bytes).map_err(|_| ParseError::Short(bytes.len()))?;
     let (htype, hlen) = (bytes[1], message.hlen());
     let chaddr: [u8; 6] = match hlen {
@@ -168,7 +180,9 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
         _ => return Err(ParseError::Hardware { htype, hlen }),
     };
     let mac = MacAddr::from_octets(chaddr)?;
-    let found = gather(bytes, &message);
+    // Without the magic cookie the vendor area is of BOOTP's older form, and says nothing (RFC 1542 §2).
+    let has_options = bytes[FIXED - MAGIC.len()..FIXED] == MAGIC;
+    let found = if has_options { gather(bytes, &message) } else { BTreeMap::new() };
     let raw = |option: u8| found.get(&option).filter(|data| !data.is_empty()).cloned();
     let address = |option: u8| found.get(&option).and_then(|data| one_address(data));
     let kind = match found.get(&options::MESSAGE_TYPE).map(Vec::as_slice) {
@@ -177,7 +191,8 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
         Some([4]) => MessageKind::Decline,
         Some([7]) => MessageKind::Release,
         Some([8]) => MessageKind::Inform,
-        _ => return Err(ParseError::Kind),
+        None => MessageKind::Bootp,
+        Some(_) => return Err(ParseError::Kind),
     };
     for (option, most) in ECHOED {
         let bytes = found.get(&option).map_or(0, Vec::len);
@@ -215,7 +230,6 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
             .and_then(|data| sub_option(data, relay::SERVER_ID_OVERRIDE))
             .and_then(one_address),
         subnet_selection: address(options::SUBNET_SELECTION),
-        relay_information,
         parameter_list: found.get(&options::PARAMETER_LIST).cloned().unwrap_or_default(),
         max_message_size: found
             .get(&options::MAX_MESSAGE_SIZE)
@@ -226,6 +240,9 @@ pub fn parse(bytes: &[u8]) -> Result<Request, ParseError> {
             .filter(|_| vendor_class.as_deref().is_some_and(|class| class.starts_with(b"PXEClient")))
             .and_then(|data| sub_option(data, pxe::BOOT_ITEM))
             .map(<[u8]>::to_vec),
+        has_relay_port: relay_information.as_deref().and_then(|data| sub_option(data, relay::SOURCE_PORT)).is_some(),
+        relay_information,
+        length: bytes.len(),
         vendor_class,
     })
 }

@@ -26,7 +26,9 @@ pub(super) fn decide_proxy(case: &Case<'_>) -> Answer {
             None => Answer::Ignore(IgnoreReason::ProxyOnly),
         },
         MessageKind::Inform if request.boot_item.is_some() => boot_reply(case, ReplyKind::Ack),
-        MessageKind::Inform | MessageKind::Decline | MessageKind::Release => Answer::Ignore(IgnoreReason::ProxyOnly),
+        MessageKind::Inform | MessageKind::Decline | MessageKind::Release | MessageKind::Bootp => {
+            Answer::Ignore(IgnoreReason::ProxyOnly)
+        }
     }
 }
 
@@ -38,7 +40,9 @@ pub(super) fn decide_boot_server(case: &Case<'_>) -> Answer {
         (MessageKind::Request | MessageKind::Inform, _, Some(false)) => {
             Answer::Ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)))
         }
-        (MessageKind::Discover | MessageKind::Decline | MessageKind::Release, _, _) => Answer::Ignore(IgnoreReason::WrongDoor),
+        (MessageKind::Discover | MessageKind::Decline | MessageKind::Release | MessageKind::Bootp, _, _) => {
+            Answer::Ignore(IgnoreReason::WrongPort)
+        }
     }
 }
 
@@ -47,10 +51,10 @@ fn boot_reply(case: &Case<'_>, kind: ReplyKind) -> Answer {
     if let BootInfo::Nothing(reason) = boot {
         return Answer::Ignore(IgnoreReason::NoBoot(reason));
     }
-    let to = match (case.arrival.port, case.request.ciaddr) {
+    let source = case.arrival.source;
+    let to = match case.arrival.port {
         // The port it asked from: EDK2 listens on 4011 there, iPXE on 68 (C8).
-        (Port::BootServer, _) if !case.arrival.source.ip().is_unspecified() => Destination::Unicast(case.arrival.source),
-        (_, None) if case.request.giaddr.is_none() => Destination::Broadcast,
+        Port::BootServer if !source.ip().is_unspecified() && case.request.giaddr.is_none() => Destination::Unicast(source),
         _ => case.destination(Ipv4Addr::UNSPECIFIED),
     };
     let mut reply = Reply::to(case.request, kind, case.local, to);
@@ -68,6 +72,6 @@ fn boot_reply(case: &Case<'_>, kind: ReplyKind) -> Answer {
     }
     match kind {
         ReplyKind::Offer => Answer::Offer(reply),
-        ReplyKind::Ack | ReplyKind::Nak => Answer::Ack(reply),
+        ReplyKind::Ack | ReplyKind::Nak | ReplyKind::Bootp => Answer::Ack(reply),
     }
 }

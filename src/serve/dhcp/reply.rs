@@ -36,13 +36,16 @@ impl Reply {
     pub fn to(request: &Request, kind: ReplyKind, from: Ipv4Addr, to: Destination) -> Self {
         let mut options = BTreeMap::new();
         let code = match kind {
-            ReplyKind::Offer => 2,
-            ReplyKind::Ack => 5,
-            ReplyKind::Nak => 6,
+            ReplyKind::Offer => Some(2),
+            ReplyKind::Ack => Some(5),
+            ReplyKind::Nak => Some(6),
+            ReplyKind::Bootp => None,
         };
-        options.insert(options::MESSAGE_TYPE, vec![code]);
-        // A relay that stands for the server hears the renewals, and passes them on (RFC 5107 §4).
-        options.insert(options::SERVER_ID, request.server_override().unwrap_or(from).octets().to_vec());
+        if let Some(code) = code {
+            options.insert(options::MESSAGE_TYPE, vec![code]);
+            // A relay that stands for the server hears the renewals, and passes them on (RFC 5107 §4).
+            options.insert(options::SERVER_ID, request.server_override().unwrap_or(from).octets().to_vec());
+        }
         for (option, echo) in [(options::CLIENT_ID, &request.client_id), (options::CLIENT_UUID, &request.uuid)] {
             if let Some(echo) = echo {
                 options.insert(option, echo.clone());
@@ -69,7 +72,11 @@ impl Reply {
             relay_information: request.relay_information.clone(),
             site_options: BTreeSet::new(),
             boot: None,
-            max_message_size: request.max_message_size.unwrap_or(SMALLEST_LIMIT).max(SMALLEST_LIMIT),
+            longest: match kind {
+                // As long as the request, for a client that knows of no options beyond its vendor area (RFC 1542 §2.1).
+                ReplyKind::Bootp => request.length.max(SHORTEST),
+                _ => usize::from(request.max_message_size.unwrap_or(SMALLEST_LIMIT).max(SMALLEST_LIMIT)) - HEADERS,
+            },
         }
     }
 
@@ -111,11 +118,10 @@ impl Reply {
 
 /// The bytes of a reply.
 pub fn encode(reply: &Reply) -> Vec<u8> {
-    let limit = usize::from(reply.max_message_size).saturating_sub(HEADERS);
     let mut bytes = encode_with(reply, reply.options.iter());
     let mut left_out = BTreeSet::new();
     for expendable in EXPENDABLE.into_iter().chain(reply.site_options.iter().rev().copied()) {
-        if bytes.len() <= limit {
+        if bytes.len() <= reply.longest {
             break;
         }
         if reply.options.contains_key(&expendable) && left_out.insert(expendable) {

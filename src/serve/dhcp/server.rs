@@ -33,6 +33,7 @@ pub(super) fn decide_server(case: &Case<'_>) -> Outcome {
         MessageKind::Decline => decide_decline(case),
         MessageKind::Release => decide_release(case),
         MessageKind::Inform => decide_inform(case),
+        MessageKind::Bootp => decide_bootp(case),
     }
 }
 
@@ -127,20 +128,31 @@ fn decide_release(case: &Case<'_>) -> Outcome {
 }
 
 fn decide_inform(case: &Case<'_>) -> Outcome {
-    let ciaddr = case.request.ciaddr.unwrap_or(*case.arrival.source.ip());
-    if ciaddr.is_unspecified() {
-        return ignore(IgnoreReason::Unclear);
-    }
+    // Some clients leave it to the packet's source, which is a relay's own where one passed it on.
+    let source = Some(*case.arrival.source.ip()).filter(|ip| case.request.giaddr.is_none() && !ip.is_unspecified());
+    let Some(ciaddr) = case.request.ciaddr.or(source) else { return ignore(IgnoreReason::Unclear) };
     if !case.network.subnet.contains(&ciaddr) {
         // A mask and a router of another subnet would be worse than none (RFC 2131 §4.3.5).
         return ignore(IgnoreReason::UnknownLease(ciaddr));
     }
-    let to = match case.request.giaddr {
-        Some(_) => case.destination(ciaddr),
-        None => Destination::Unicast(SocketAddrV4::new(ciaddr, CLIENT_PORT)),
-    };
+    let to = Destination::Unicast(SocketAddrV4::new(ciaddr, CLIENT_PORT));
     let mut reply = Reply::to(case.request, ReplyKind::Ack, case.local, to);
     reply.ciaddr = ciaddr;
+    add_network(&mut reply, case);
+    add_boot_information(&mut reply, case);
+    (Answer::Ack(reply), None)
+}
+
+/// BOOTP gives an address for ever, so it gives only what the site reserves, and writes no lease down (RFC 1534 §2).
+fn decide_bootp(case: &Case<'_>) -> Outcome {
+    let allocation = allocation(case);
+    let Some(ip) = allocation.reservation() else { return ignore(IgnoreReason::NotReserved) };
+    if !allocation.may_hold(ip) {
+        return ignore(IgnoreReason::NoAddress(case.name.clone()));
+    }
+    let mut reply = Reply::to(case.request, ReplyKind::Bootp, case.local, case.destination(ip));
+    reply.yiaddr = ip;
+    reply.ciaddr = case.request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED);
     add_network(&mut reply, case);
     add_boot_information(&mut reply, case);
     (Answer::Ack(reply), None)

@@ -6,7 +6,7 @@
 
 use super::{
     arp,
-    frame::frame,
+    frame::{frame, ip_packet},
     model::{CLIENT_PORT, Destination, Port, Reply},
     packet_socket::{Overheard, PacketSocket},
     reply::encode,
@@ -77,6 +77,8 @@ struct Addresses {
 #[derive(Debug)]
 struct Link {
     socket: OwnedFd,
+    /// Sends IP packets as they are, by the kernel's routes.
+    routed: OwnedFd,
     packets: PacketSocket,
     mac: [u8; 6],
 }
@@ -194,7 +196,7 @@ impl Socket {
         let bytes = encode(reply);
         let broadcast = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
         match reply.to {
-            Destination::Unicast(to) => self.send_udp(reply.from, to, &bytes),
+            Destination::Unicast(to) => self.send_routed(reply, to, &bytes),
             Destination::Broadcast => self.send_udp(reply.from, broadcast, &bytes),
             Destination::Hardware(mac, ip) => {
                 let to = SocketAddrV4::new(ip, CLIENT_PORT);
@@ -209,6 +211,21 @@ impl Socket {
         }
     }
 
+    /// Sends to an address, which the kernel asks after by ARP where it must. What waits for an answer fills a buffer, and anybody can
+    /// name hosts that are not there: so it is not the buffer that broadcasts need. Where even this one is full, a client of this wire
+    /// is reached by its Ethernet address.
+    fn send_routed(&self, reply: &Reply, to: SocketAddrV4, bytes: &[u8]) -> io::Result<()> {
+        let Some(link) = &self.link else { return self.send_udp(reply.from, to, bytes) };
+        let from = SocketAddrV4::new(reply.from, self.number);
+        match link.send_routed(from, to, bytes) {
+            Err(error) if is_full(&error) && reply.giaddr.is_unspecified() => link.send(reply.mac.octets(), from, to, bytes),
+            Err(error) if is_full(&error) => Err(error),
+            // Longer than a frame: the other socket cuts it.
+            Err(_) => self.send_udp(reply.from, to, bytes),
+            Ok(()) => Ok(()),
+        }
+    }
+
     fn send_udp(&self, from: Ipv4Addr, to: SocketAddrV4, bytes: &[u8]) -> io::Result<()> {
         let info = libc::in_pktinfo {
             ipi_ifindex: i32::try_from(self.index).unwrap_or(0),
@@ -220,6 +237,11 @@ impl Socket {
         socket::sendmsg(udp, &[IoSlice::new(bytes)], &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
         Ok(())
     }
+}
+
+/// Whether a send failed because the socket's buffer is full.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 fn receive(udp: &UdpSocket) -> io::Result<Datagram> {
@@ -249,7 +271,17 @@ impl Link {
         let socket = socket::socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         // Protocol 0, as getifaddrs gives it: the socket sends on this interface and hears nothing.
         socket::bind(socket.as_raw_fd(), &address)?;
-        Ok(Self { socket, packets: PacketSocket::open(&address)?, mac })
+        let routed = socket::socket(AddressFamily::Inet, SockType::Raw, flags, socket::SockProtocol::Raw)?;
+        setsockopt(&routed, sockopt::BindToDevice, &interface.into())?;
+        Ok(Self { socket, routed, packets: PacketSocket::open(&address)?, mac })
+    }
+
+    fn send_routed(&self, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {
+        let packet = ip_packet(from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
+        // The packet's own header has the port.
+        let to = SockaddrIn::from(SocketAddrV4::new(*to.ip(), 0));
+        socket::sendto(self.routed.as_raw_fd(), &packet, &to, MsgFlags::empty())?;
+        Ok(())
     }
 
     fn send(&self, to_mac: [u8; 6], from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> io::Result<()> {

@@ -57,7 +57,7 @@ fn direct<'a>(
     let of = |ip: Ipv4Addr, among: &[Found<'a>]| among.iter().find(|(_, network)| network.subnet.contains(&ip)).copied();
     // A client behind a relay renews, releases and informs past it, from the address it has (RFC 2131 §4.3.2, C17).
     if arrival.is_to_us()
-        && let Some(found) = request.ciaddr.and_then(|ip| of(ip, here))
+        && let Some(found) = request.working_address().and_then(|ip| of(ip, here))
     {
         return Ok(found);
     }
@@ -67,9 +67,9 @@ fn direct<'a>(
         wire = here.iter().filter(|(_, network)| network.relay.is_empty()).copied().collect();
     }
     // Several subnets may share a wire: the client's own word goes first, and only when it asks to keep an address.
-    let asked = request.requested.filter(|_| request.kind != MessageKind::Discover);
+    let [held, asked] = [request.ciaddr, request.requested].map(|ip| ip.filter(|_| request.kind != MessageKind::Discover));
     let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
-    let named = [request.ciaddr, asked, reserved].into_iter().flatten().find_map(|ip| of(ip, &wire));
+    let named = [asked, held, reserved].into_iter().flatten().find_map(|ip| of(ip, &wire));
     named.or(wire.first().copied()).ok_or(IgnoreReason::NoNetwork)
 }
 

@@ -83,6 +83,11 @@ pub async fn answer<B>(request: &Request<B>, source: Source<'_>) -> Response<Pay
                 };
                 whole(&method, StatusCode::OK, kind, file.clone())
             }
+            None if served.loaders.is_left_out(&name) => {
+                recorder.record_address(peer, Happening::loader_too_large("http", &name));
+                let why = "too large: loaders are kept in memory; put it among the assets\n";
+                text(&method, StatusCode::NOT_FOUND, why.to_owned())
+            }
             None => {
                 recorder.record_address(peer, Happening::loader_missing("http", &name));
                 text(&method, StatusCode::NOT_FOUND, "no such loader\n".to_owned())

@@ -1,7 +1,8 @@
 //! Which connections are open, and which one makes room for another.
 //!
-//! **Invariant:** a connection that is being answered is never closed for another; one on which nothing moves always is, so
-//! neither a thousand silent clients nor one greedy address keep a machine out. PURE.
+//! **Invariant:** one on which nothing moves makes room first. Where all are busy, one of the address that has the most does, and a
+//! stranger's before a machine's of the site: neither a thousand silent clients nor a thousand busy ones of a few addresses keep a
+//! machine out, and no address that has one connection loses it to an equal. PURE.
 
 use std::{
     collections::BTreeMap,
@@ -62,9 +63,24 @@ pub enum Admission<K> {
     Refused,
 }
 
+/// Whom a connection is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// An address that the site gives to no machine.
+    Stranger(IpAddr),
+    /// An address of a machine of the site.
+    Machine(IpAddr),
+}
+
+impl Peer {
+    fn is_machine(self) -> bool {
+        matches!(self, Self::Machine(_))
+    }
+}
+
 /// The open connections, by a key of the caller's.
 #[derive(Debug)]
-pub struct Connections<K>(BTreeMap<K, (IpAddr, Activity)>);
+pub struct Connections<K>(BTreeMap<K, (Peer, Activity)>);
 
 impl<K: Copy + Ord> Connections<K> {
     /// None.
@@ -73,26 +89,47 @@ impl<K: Copy + Ord> Connections<K> {
     }
 
     /// Decides about a new connection.
-    pub fn admit(&self, peer: IpAddr, now: Duration) -> Admission<K> {
-        let full = if self.0.values().filter(|(known, _)| *known == peer).count() >= MOST_FOR_ONE {
+    pub fn admit(&self, peer: Peer, now: Duration) -> Admission<K> {
+        let own = self.0.values().filter(|(known, _)| *known == peer).count();
+        let full = if own >= MOST_FOR_ONE {
             Some(self.quietest(Some(peer), now))
         } else {
-            (self.0.len() >= MOST).then(|| self.quietest(None, now))
+            (self.0.len() >= MOST).then(|| self.quietest(None, now).or_else(|| self.least(peer, own, now)))
         };
         match full {
             None => Admission::Welcome,
-            Some(Some(quietest)) => Admission::Instead(quietest),
+            Some(Some(key)) => Admission::Instead(key),
             Some(None) => Admission::Refused,
         }
     }
 
     /// Whether somebody could be admitted; while nobody can, new connections had better wait in the kernel.
     pub fn has_room(&self, now: Duration) -> bool {
-        self.0.len() < MOST || self.quietest(None, now).is_some()
+        let of_many = || self.counts().values().any(|count| *count > 1);
+        self.0.len() < MOST || of_many() || self.quietest(None, now).is_some()
+    }
+
+    /// The busy connection that makes room for a newcomer that has so many already: the quietest of the peer with the most.
+    fn least(&self, newcomer: Peer, own: usize, now: Duration) -> Option<K> {
+        let counts = self.counts();
+        let (most, count) = counts.iter().max_by_key(|(peer, count)| (!peer.is_machine(), **count))?;
+        let is_worth_less = match (most.is_machine(), newcomer.is_machine()) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => *count > own + 1,
+        };
+        let of_most = self.0.iter().filter(|(_, (peer, _))| peer == most);
+        of_most.max_by_key(|(_, (_, activity))| activity.quiet_for(now)).filter(|_| is_worth_less).map(|(key, _)| *key)
+    }
+
+    fn counts(&self) -> BTreeMap<Peer, usize> {
+        let mut counts = BTreeMap::new();
+        self.0.values().for_each(|(peer, _)| *counts.entry(*peer).or_default() += 1);
+        counts
     }
 
     /// Takes a connection in.
-    pub fn open(&mut self, key: K, peer: IpAddr, activity: Activity) {
+    pub fn open(&mut self, key: K, peer: Peer, activity: Activity) {
         self.0.insert(key, (peer, activity));
     }
 
@@ -101,7 +138,7 @@ impl<K: Copy + Ord> Connections<K> {
         self.0.remove(key);
     }
 
-    fn quietest(&self, peer: Option<IpAddr>, now: Duration) -> Option<K> {
+    fn quietest(&self, peer: Option<Peer>, now: Duration) -> Option<K> {
         let candidates = self.0.iter().filter(|(_, (known, _))| peer.is_none_or(|peer| *known == peer));
         let quiet = candidates.map(|(key, (_, activity))| (activity.quiet_for(now), *key)).filter(|(quiet, _)| *quiet >= QUIET);
         quiet.max_by_key(|(quiet, _)| *quiet).map(|(_, key)| key)
@@ -117,8 +154,8 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn address(number: usize) -> IpAddr {
-        Ipv4Addr::from(0x0a00_0000 + u32::try_from(number).expect("few")).into()
+    fn address(number: usize) -> Peer {
+        Peer::Stranger(Ipv4Addr::from(0x0a00_0000 + u32::try_from(number).expect("few")).into())
     }
 
     /// So many connections of so many addresses; the first moved first.
@@ -152,6 +189,22 @@ mod tests {
         assert_eq!(connections.admit(address(1), Duration::from_millis(900)), Admission::Refused, "all of it just moved");
         connections.close(&1);
         assert_eq!(connections.admit(address(1), LATER), Admission::Welcome);
+    }
+
+    #[test]
+    fn busy_clients_of_a_few_addresses_keep_nobody_out_and_a_machine_of_the_site_goes_before_strangers() {
+        let now = Duration::from_millis(900);
+        let connections = room(MOST, 4);
+        assert!(connections.has_room(now), "each of four addresses has many");
+        assert!(matches!(connections.admit(address(9), now), Admission::Instead(_)));
+        let machine = Peer::Machine(Ipv4Addr::new(192, 168, 1, 101).into());
+        let one_each = room(MOST, MOST);
+        assert_eq!(one_each.admit(address(5000), now), Admission::Refused, "all have one, and all are busy");
+        assert!(matches!(one_each.admit(machine, now), Admission::Instead(_)));
+        let mut machines = Connections::none();
+        (0..MOST).for_each(|key| machines.open(key, machine, Activity::default()));
+        (0..MOST).for_each(|key| machines.0.values().nth(key).into_iter().for_each(|(_, activity)| activity.touch(now)));
+        assert_eq!(machines.admit(address(1), now), Admission::Refused, "a stranger takes nothing of a machine's");
     }
 
     #[test]

@@ -35,12 +35,17 @@ pub fn route(method: &Method, path: &str) -> Route {
         return Route::MethodNotAllowed;
     }
     // Assets keep their encoding until they are looked for.
-    if let Some(asset) =
-        path.strip_prefix("/assets/").map(|asset| asset.trim_start_matches('/')).filter(|asset| !asset.is_empty())
+    if let Some(asset) = path
+        .trim_start_matches('/')
+        .strip_prefix("assets/")
+        .map(|asset| asset.trim_start_matches('/'))
+        .filter(|asset| !asset.is_empty())
     {
         return Route::Asset(format!("/{asset}"));
     }
     let Some(path) = decode(path) else { return Route::NotFound };
+    // Firmware and loaders join a base that ends in a slash and a path that begins with one.
+    let path = format!("/{}", path.trim_start_matches('/'));
     let machine = |text: &str| text.parse().map_or_else(|_| Route::NoSuchMac(text.to_owned()), Route::MachineScript);
     match path.as_str() {
         // Cafés that come from CloudCyberCafe keep their loaders, which ask the old paths.
@@ -109,6 +114,10 @@ mod tests {
         for (path, expected) in [
             ("/boot.ipxe", Route::BootScript),
             ("/ipxe/boot.ipxe", Route::BootScript),
+            ("//boot.ipxe", Route::BootScript),
+            ("///machines/88aedd0508fa/boot.ipxe", Route::MachineScript(mac)),
+            ("//loaders/ipxe.efi", Route::Loader("ipxe.efi".into())),
+            ("//assets/rescue/vmlinuz", Route::Asset("/rescue/vmlinuz".into())),
             ("/healthz", Route::Health),
             ("/machines/88aedd0508fa/boot.ipxe", Route::MachineScript(mac)),
             ("/machines/88:AE:DD:05:08:FA/boot.ipxe", Route::MachineScript(mac)),

@@ -7,7 +7,7 @@
 use super::{
     answer::{Source, answer},
     assets::Assets,
-    connections::{Activity, Admission, Busy, Connections},
+    connections::{Activity, Admission, Busy, Connections, Peer},
     sendfile::Sendfile,
     write_timeout::Watched,
 };
@@ -73,7 +73,11 @@ pub async fn serve_http(listener: TcpListener, shared: Shared, mut stop: oneshot
             () = sleep(FULL), if !has_room => {}
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, peer)) => {
-                    match connections.admit(peer.ip(), epoch.elapsed()) {
+                    let whom = match peer.ip().to_canonical() {
+                        IpAddr::V4(ip) if shared.served.borrow().table.is_reserved(ip) => Peer::Machine(peer.ip()),
+                        _ => Peer::Stranger(peer.ip()),
+                    };
+                    match connections.admit(whom, epoch.elapsed()) {
                         Admission::Welcome => {}
                         Admission::Instead(quiet) => {
                             connections.close(&quiet);
@@ -88,7 +92,7 @@ pub async fn serve_http(listener: TcpListener, shared: Shared, mut stop: oneshot
                     activity.touch(epoch.elapsed());
                     let running = connection(stream, peer.ip(), shared.clone(), closed.clone(), (activity.clone(), epoch));
                     let task = tasks.spawn(running);
-                    connections.open(task.id(), peer.ip(), activity);
+                    connections.open(task.id(), whom, activity);
                     aborts.insert(task.id(), task);
                 }
                 Err(error) => {
@@ -139,6 +143,9 @@ async fn connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
+            // A client may end its own side once it has asked (busybox nc, `curl` through some proxies), and still waits for its answer.
+            // One that is dead takes nothing, and ends by its write deadline.
+            .half_close(true)
             .max_buf_size(LONGEST_HEAD)
             // What stands for a file's bytes must not be copied together with the head.
             .writev(true)

@@ -69,6 +69,9 @@ pub enum Refusal {
     /// A request that does not read.
     #[error("malformed request")]
     Malformed,
+    /// A file that is there and is too large to be kept in memory.
+    #[error("too large: this server sends no file of more than 64 MiB, and no more than 256 MiB of files")]
+    TooLarge,
 }
 
 impl Refusal {
@@ -78,6 +81,7 @@ impl Refusal {
             Self::NotFound => ErrorCode::FileNotFound,
             Self::ReadOnly => ErrorCode::AccessViolation,
             Self::Mode | Self::Malformed => ErrorCode::IllegalOperation,
+            Self::TooLarge => ErrorCode::NotDefined,
         };
         encode(&Packet::Error { code, msg: self.to_string() })
     }
@@ -95,7 +99,8 @@ pub fn parse_opening(datagram: &[u8]) -> Opening {
     let mut texts = rest.split_inclusive(|byte| *byte == 0).map_while(|text| text.strip_suffix(b"\0"));
     let (Some(name), Some(mode)) = (texts.next(), texts.next()) else { return Opening::Refuse(Refusal::Malformed) };
     let mode = match mode.to_ascii_lowercase().as_slice() {
-        b"octet" => Mode::Octet,
+        // BSD's clients have long said `binary` (their mode command), and their servers take it.
+        b"octet" | b"binary" => Mode::Octet,
         b"netascii" => Mode::Netascii,
         _ => return Opening::Refuse(Refusal::Mode),
     };

@@ -1,7 +1,8 @@
 //! The TFTP loop: one thread, one socket that hears requests, one socket for each transfer.
 //!
-//! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address; the caps are
-//! silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a thread; decides nothing.
+//! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address. When all are taken, one
+//! that never acknowledged anything makes room, then one of the address that has the most, and a stranger's before a machine's of the
+//! site, so that no flood keeps a machine out. The caps are silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a thread; decides nothing.
 #![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets, their clock and their thread")]
 
 use super::{
@@ -24,6 +25,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -178,7 +180,7 @@ impl Transfers {
             let served = self.served.borrow().clone();
             if let Some((request, file)) = self.open(length, peer, &served) {
                 let file = self.texts.form(&request, file);
-                self.ask(peer, request, file, served.largest_block);
+                self.ask(peer, request, file, &served);
             }
         }
     }
@@ -190,6 +192,10 @@ impl Transfers {
             Opening::Refuse(refusal) => refusal,
             Opening::Read(request) => match served.loaders.find(&request.name) {
                 Some((_, file)) => return Some((request, file.clone())),
+                None if served.loaders.is_left_out(&request.name) => {
+                    self.recorder.record_address(peer.ip(), Happening::loader_too_large("tftp", &request.name));
+                    Refusal::TooLarge
+                }
                 None => {
                     self.recorder.record_address(peer.ip(), Happening::loader_missing("tftp", &request.name));
                     Refusal::NotFound
@@ -203,22 +209,70 @@ impl Transfers {
     }
 
     /// Starts a transfer, unless the machine already has this file coming or there are too many.
-    fn ask(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
+    fn ask(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, served: &Served) {
+        // What it said to its last transfer before it asked: that this one is over, perhaps.
+        if let Some(token) = self.of_peer.get(&peer).copied() {
+            self.step(token, Transfer::hear);
+        }
         let known = self.of_peer.get(&peer).and_then(|token| Some((*token, self.running.get_mut(token)?)));
         match known {
-            Some((_, running)) if running.file == request.name => running.again = Some((Instant::now(), request, file)),
-            Some((token, _)) => {
-                self.remove(token);
-                self.start(peer, request, file, largest_block);
-            }
-            None => {
-                let of_peer = self.of_peer.keys().filter(|known| known.ip() == peer.ip()).count();
-                match self.running.len() < MOST_TRANSFERS && of_peer < MOST_FOR_ONE {
-                    true => self.start(peer, request, file, largest_block),
-                    false => tracing::warn!(%peer, "too many TFTP transfers; this one waits until it asks again"),
+            Some((token, running)) if running.request == request => {
+                running.again = Some((Instant::now(), request, file));
+                match running.heard {
+                    // It heard nothing so far, so what came first is lost.
+                    None => self.step(token, Transfer::begin_again),
+                    Some(heard) if heard.elapsed() >= FRESH => self.start_anew(token),
+                    // A duplicate, or a machine that was reset a moment ago: which of the two shows when the next wait ends.
+                    Some(_) => {}
                 }
             }
+            // Another file, or other options: it has begun again.
+            Some((token, _)) => {
+                self.remove(token);
+                self.start(peer, request, file, served.largest_block);
+            }
+            None => match self.make_room(peer.ip(), served) {
+                true => self.start(peer, request, file, served.largest_block),
+                false => tracing::debug!(%peer, "too many TFTP transfers; this one waits until it asks again"),
+            },
         }
+    }
+
+    /// Makes room for a transfer of this address, by ending one that is worth less than it; whether there is room.
+    fn make_room(&mut self, newcomer: IpAddr, served: &Served) -> bool {
+        let worth = |transfer: &Transfer| Worth {
+            of_site: is_of_site(transfer.peer.ip(), served),
+            heard: transfer.heard.is_some(),
+            since: transfer.begun,
+        };
+        let of_newcomer = self.of_peer.keys().filter(|peer| peer.ip() == newcomer).count();
+        let candidates = self.running.iter().map(|(token, transfer)| (worth(transfer), transfer.peer.ip(), *token));
+        if of_newcomer >= MOST_FOR_ONE {
+            // Its own, and only one that never took anything: what it is being sent it may want.
+            let own = candidates.filter(|(worth, ip, _)| *ip == newcomer && !worth.heard).min();
+            return own.is_some_and(|(_, _, token)| self.remove(token).is_some());
+        }
+        if self.running.len() < MOST_TRANSFERS {
+            return true;
+        }
+        let mut of_each: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        self.of_peer.keys().for_each(|peer| *of_each.entry(peer.ip()).or_default() += 1);
+        let count = |ip: IpAddr| of_each.get(&ip).copied().unwrap_or_default();
+        let least = candidates.min_by_key(|(worth, ip, _)| (worth.of_site, worth.heard, Reverse(count(*ip)), worth.since));
+        let Some((worth, ip, token)) = least else { return false };
+        let is_worth_less = match (worth.of_site, is_of_site(newcomer, served)) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => !worth.heard || count(ip) > of_newcomer + 1,
+        };
+        is_worth_less && self.remove(token).is_some()
+    }
+
+    /// Ends a transfer whose machine has asked anew, and begins that one.
+    fn start_anew(&mut self, token: u64) {
+        let Some(Transfer { peer, again: Some((_, request, file)), .. }) = self.remove(token) else { return };
+        let largest_block = self.served.borrow().largest_block;
+        self.start(peer, request, file, largest_block);
     }
 
     fn start(&mut self, peer: SocketAddr, request: ReadRequest, file: Bytes, largest_block: usize) {
@@ -254,7 +308,7 @@ impl Transfers {
             // Its port is closed: it is gone, or has what it wanted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.end(token, Some(Outcome::Aborted)),
             Err(error) => {
-                tracing::warn!(peer = %transfer.peer, name = shown(&transfer.file, LONGEST_NAME), %error, "a TFTP transfer failed");
+                tracing::warn!(peer = %transfer.peer, name = shown(&transfer.request.name, LONGEST_NAME), %error, "a TFTP transfer failed");
                 self.end(token, None);
             }
         }
@@ -264,8 +318,11 @@ impl Transfers {
     fn look(&mut self, now: Instant) {
         while let Some((_, token)) = self.looks.first().copied().filter(|(at, _)| *at <= now) {
             self.looks.pop_first();
-            if self.running.get(&token).is_some_and(|transfer| transfer.deadline <= now) {
-                self.step(token, Transfer::time_out);
+            if let Some(transfer) = self.running.get(&token).filter(|transfer| transfer.deadline <= now) {
+                match transfer.has_begun_anew() {
+                    true => self.start_anew(token),
+                    false => self.step(token, Transfer::time_out),
+                }
             }
             if let Some(transfer) = self.running.get_mut(&token) {
                 transfer.look = transfer.deadline;
@@ -297,9 +354,22 @@ impl Transfers {
     }
 }
 
+/// What a transfer is worth when another one needs its place: the least goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    of_site: bool,
+    heard: bool,
+    since: Instant,
+}
+
+/// Whether the site gives this address to one of its machines.
+fn is_of_site(ip: IpAddr, served: &Served) -> bool {
+    matches!(ip.to_canonical(), IpAddr::V4(ip) if served.table.is_reserved(ip))
+}
+
 /// Says how a transfer ended.
 fn tell(recorder: &Recorder, transfer: &Transfer, outcome: Outcome) {
-    let (peer, name) = (transfer.peer, shown(&transfer.file, LONGEST_NAME));
+    let (peer, name) = (transfer.peer, shown(&transfer.request.name, LONGEST_NAME));
     let (kind, what) = match outcome {
         Outcome::Complete => {
             let (size, took) = (transfer.size(), transfer.begun.elapsed());

@@ -1,7 +1,7 @@
 //! One transfer as a state machine: datagrams and time-outs in, datagrams and what to wait for out.
 //!
-//! **Invariant:** a datagram sends one window at most and an acknowledgement said twice sends it once, so no packet from outside
-//! makes a storm; a silent machine ends its transfer in about half a minute. PURE: the time is the one since the transfer began.
+//! **Invariant:** a datagram sends one window at most, and what repeats an acknowledgement sends no more than two, so no packet from
+//! outside makes a storm; a silent machine ends its transfer in about half a minute. PURE: the time is the one since the transfer began.
 
 use super::{
     request::{ReadRequest, encode},
@@ -83,6 +83,17 @@ pub enum Outcome {
     GaveUp,
 }
 
+/// How a machine says that a block is not the one it expects (RFC 7440 §4 leaves it open).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    /// It has not shown yet.
+    Unknown,
+    /// It acknowledges the last good block for each, as EDK2 does.
+    ForEachBlock,
+    /// It acknowledges the last good block once, as iPXE and U-Boot do.
+    Once,
+}
+
 /// One transfer.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -98,6 +109,14 @@ pub struct Session {
     sent: u64,
     /// The block whose repeated acknowledgement has already been answered.
     answered: Option<u64>,
+    /// How the machine says that a block is not the one it expects.
+    repeats: Repeats,
+    /// Repetitions of the last acknowledgement that say nothing new: one lost block makes as many of them as blocks follow it in its
+    /// window. An answer to each would send every window twice from here on (RFC 1123 §4.2.3.1).
+    echoes: u64,
+    /// Whether the window was sent once more because a wait was over. Where its blocks were late and not lost, the machine has them
+    /// twice, and says what it has because of those.
+    is_doubled: bool,
 }
 
 impl Session {
@@ -126,6 +145,9 @@ impl Session {
             acked: 0,
             sent: 0,
             answered: None,
+            repeats: Repeats::Unknown,
+            echoes: 0,
+            is_doubled: false,
         };
         let step = session.send_on(Duration::ZERO);
         (session, step)
@@ -149,6 +171,13 @@ impl Session {
             return done(Outcome::GaveUp);
         }
         self.answered = None;
+        self.echoes = 0;
+        self.is_doubled = self.oack.is_none();
+        self.send_on(at)
+    }
+
+    /// What was sent first, once more, for a machine that asks again because it heard nothing of it.
+    pub fn begin_again(&mut self, at: Duration) -> Step {
         self.send_on(at)
     }
 
@@ -185,22 +214,62 @@ impl Session {
         }
         // Sixteen bits on the wire, and a window is far smaller: one block between the last acknowledged and the last sent.
         let Some(block) = (self.acked..=self.sent).find(|known| *known as u16 == block) else { return WAIT_ON };
+        let in_flight = self.sent - block;
         if block == self.acked {
-            // In a window, a machine that misses its first block says the last one again (RFC 7440 §4): once is answered.
-            // Without windows it is a duplicate, and an answer to it would double every packet from here on (RFC 1123 §4.2.3.1).
-            // After a time-out it is no duplicate: the machine lives and its block is lost, so it need not wait for the next one.
-            let lost = self.window > 1 || self.waits.is_overdue();
-            let missed = lost && self.sent > self.acked && self.answered != Some(block);
-            self.answered = Some(block);
-            return if missed { self.send_on(at) } else { WAIT_ON };
+            return self.hear_repeated(in_flight, at);
         }
+        if in_flight == 0 && self.echoes > 0 && self.repeats == Repeats::Unknown {
+            self.repeats = Repeats::Once;
+        }
+        let taken = block - self.acked;
         self.acked = block;
         self.answered = None;
         self.waits.heard(at);
+        let is_doubled = std::mem::take(&mut self.is_doubled);
+        self.echoes = match (in_flight, is_doubled, self.repeats) {
+            (0, false, _) => 0,
+            (0, true, Repeats::Once) => 1,
+            (0, true, _) => taken,
+            // It says so because of the first block that it has twice: what follows is on its way.
+            (_, true, Repeats::Once) => 0,
+            (_, true, _) => taken - 1,
+            // An acknowledgement within a window says that the block behind it is lost (RFC 7440 §4). The one after that made it say so.
+            (_, false, _) => in_flight.saturating_sub(2),
+        };
+        if in_flight > 0 && is_doubled {
+            return self.slide(at);
+        }
         match block == self.blocks() {
             true => done(Outcome::Complete),
             false => self.send_on(at),
         }
+    }
+
+    /// What the window has room for behind the blocks that are on their way.
+    fn slide(&mut self, at: Duration) -> Step {
+        let first = self.sent + 1;
+        self.sent = (self.acked + self.window).min(self.blocks());
+        let send = if first > self.sent { Outgoing::Nothing } else { Outgoing::Blocks { first, last: self.sent } };
+        Step { send, next: Next::Wait(self.waits.begin(Sent::Other, at)) }
+    }
+
+    /// The last acknowledgement once more. In a window, a machine that misses its first block says so (RFC 7440 §4): once is answered.
+    /// Without windows it is a duplicate (RFC 1123 §4.2.3.1). After a time-out it is none: the machine lives and its block is lost, so
+    /// it need not wait for the next one.
+    fn hear_repeated(&mut self, in_flight: u64, at: Duration) -> Step {
+        let is_overdue = self.waits.is_overdue();
+        if !is_overdue && self.echoes > 0 {
+            self.echoes -= 1;
+            self.repeats = Repeats::ForEachBlock;
+            return WAIT_ON;
+        }
+        let is_lost = self.window > 1 || is_overdue;
+        if !is_lost || in_flight == 0 || self.answered == Some(self.acked) {
+            return WAIT_ON;
+        }
+        self.answered = Some(self.acked);
+        self.echoes = in_flight.saturating_sub(2);
+        self.send_on(at)
     }
 
     /// The window after the last acknowledged block, or the options while they are not acknowledged.

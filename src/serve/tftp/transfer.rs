@@ -35,13 +35,15 @@ pub struct Transfer {
     /// The machine.
     pub peer: SocketAddr,
     /// What it asked for.
-    pub file: String,
+    pub request: ReadRequest,
     /// When it asked.
     pub begun: Instant,
     /// When the wait is over.
     pub deadline: Instant,
     /// When the loop looks at it.
     pub look: Instant,
+    /// When it last took something; never, for one that has only asked.
+    pub heard: Option<Instant>,
     /// The same request once more: a duplicate, or the real one of a ROM that asked for the size first, whose end of the
     /// probe is still on its way to the other socket.
     pub again: Option<(Instant, ReadRequest, Bytes)>,
@@ -89,8 +91,8 @@ impl Transfer {
         socket.connect(peer)?;
         socket.set_nonblocking(true)?;
         let (session, step) = Session::open(&request, file, largest_block);
-        let (file, cutting) = (request.name, Cutting::Untried);
-        let mut transfer = Self { peer, file, begun, deadline: begun, look: begun, again: None, session, socket, cutting };
+        let (heard, again, cutting) = (None, None, Cutting::Untried);
+        let mut transfer = Self { peer, request, begun, deadline: begun, look: begun, heard, again, session, socket, cutting };
         transfer.take(step, begun, buffers)?;
         transfer.look = transfer.deadline;
         Ok(transfer)
@@ -104,7 +106,22 @@ impl Transfer {
         };
         let now = Instant::now();
         let step = self.session.hear(&buffers.incoming[..length], now - self.begun);
+        if step.next != Next::WaitOn {
+            self.heard = Some(now);
+        }
         self.take(step, now, buffers)
+    }
+
+    /// Sends what came first once more.
+    pub fn begin_again(&mut self, buffers: &mut Buffers) -> io::Result<Option<Outcome>> {
+        let now = Instant::now();
+        let step = self.session.begin_again(now - self.begun);
+        self.take(step, now, buffers)
+    }
+
+    /// Whether the machine has asked anew since it last took something: it was reset, and its ROM uses the same port again.
+    pub fn has_begun_anew(&self) -> bool {
+        self.again.as_ref().is_some_and(|(asked, ..)| self.heard.is_some_and(|heard| heard < *asked))
     }
 
     /// Takes the news that the wait is over; the outcome where that ends the transfer.

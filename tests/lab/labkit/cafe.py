@@ -251,7 +251,8 @@ class Cafe:
         return serials.pop()
 
     def dump(self) -> str:
-        """Everything of ours that should be the same after the same apply: no uuids, epochs, times, counters or device numbers."""
+        """Everything of ours that should be the same after the same apply: no uuids, epochs, times, counters,
+        sessions or device numbers."""
         lines = [f"{lv['lv_name']} size={lv['lv_size']} attr={lv['lv_attr']} origin={lv['origin']} "
                  f"tags={lv['lv_tags']}" for _, lv in sorted(self.volumes().items())]
         tree = self.server.must(f"python3 -S -E - {TARGETS} {PREFIX}", 120, stdin=TREE.encode())
@@ -262,5 +263,7 @@ class Cafe:
         # Which HBA a backstore got depends on what a cut run had left there; one without a backstore keeps its number.
         disks = dict(re.findall(r"core/iblock_(\d+)/(\w+\.[^/\s]+)", text))
         text = re.sub(r"iblock_(\d+)", lambda found: f"iblock_{disks.get(found[1], found[1])}", text)
-        return "\n".join(sorted(text.splitlines()))
+        # A session is the client's: one that was switched off ends when the kernel has waited long enough for it.
+        kept = [line for line in text.splitlines() if not re.search(r"/acls/[^/ ]+/info = ", line)]
+        return "\n".join(sorted(kept))
 

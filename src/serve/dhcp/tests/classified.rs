@@ -59,11 +59,10 @@ fn what_is_no_request_of_an_ethernet_machine_is_refused() {
     };
     assert_eq!(parse(&whole[..239]), Err(ParseError::Short(239)));
     assert_eq!(with(0, 2), Err(ParseError::NotARequest(2)));
-    assert_eq!(with(236, 0), Err(ParseError::NoCookie));
     assert_eq!(with(2, 255), Err(ParseError::Hardware { htype: 1, hlen: 255 }));
     assert_eq!(with(1, 32), Err(ParseError::Hardware { htype: 32, hlen: 6 }));
     assert!(matches!(with(28, 0x89), Err(ParseError::Mac(_))));
-    assert_eq!(parse(&whole[..240]), Err(ParseError::Kind));
+    assert_eq!(with(242, 9), Err(ParseError::Kind));
 }
 
 #[test]
@@ -171,4 +170,42 @@ fn a_network_that_is_off_and_an_interface_that_is_none_are_silent() {
     assert!(matches!(room.ask(&firmware(MessageKind::Discover, 7)), Answer::Ignore(IgnoreReason::Off(_))));
     room.network().interface = "eno2".into();
     assert_eq!(room.ask(&firmware(MessageKind::Discover, 7)), Answer::Ignore(IgnoreReason::NoNetwork));
+}
+
+#[test]
+fn a_raspberry_pi_is_known_by_its_guid_whatever_its_ethernet_address() {
+    for (packet, model) in
+        [(fixture!("rpi4-own-address-discover"), PiModel::Pi4), (fixture!("rpi5-rpiboot-discover"), PiModel::Pi5)]
+    {
+        assert_eq!(classify(&parse(&packet).expect("it reads")), Client::RaspberryPi(model));
+    }
+    let guid = |guid: [u8; 16]| Some([&[0][..], &guid].concat());
+    let named = |name: &[u8; 4]| {
+        guid([&name[..], &[0, 0xc0, 0x31, 0x11, 0, 0, 0, 0x11, 0x1a, 0x2b, 0x3c, 0x4d]].concat().try_into().expect("16"))
+    };
+    let serial = guid([0x1a, 0x2b, 0x3c, 0x4d].repeat(4).try_into().expect("16"));
+    let other = Client::PxeFirmware { arch: ClientArch::BIOS };
+    for (arch, uuid, expected) in [
+        (0, named(b"RPi4"), Client::RaspberryPi(PiModel::Pi4)),
+        (0, named(b"RPi5"), Client::RaspberryPi(PiModel::Pi5)),
+        (41, named(b"RPi4"), Client::RaspberryPi(PiModel::Pi4)),
+        (41, None, Client::RaspberryPi(PiModel::Pi5)),
+        (0, serial.clone(), Client::RaspberryPi(PiModel::Pi4)),
+        // Boards whose maker left the field as it was.
+        (0, guid([0; 16]), other),
+        (0, guid([0xff; 16]), other),
+        (0, guid(*b"xRPi4xxxxxxxxxxx"), other),
+        (0, None, other),
+        // Its UEFI says ARM, and is UEFI like any other.
+        (11, named(b"RPi4"), Client::PxeFirmware { arch: ClientArch(11) }),
+    ] {
+        let asks = Request { uuid: uuid.clone(), ..firmware(MessageKind::Discover, arch) };
+        assert_eq!(classify(&asks), expected, "{arch} {uuid:x?}");
+    }
+    let older = Request {
+        mac: MacAddr::from_octets([0xb8, 0x27, 0xeb, 0, 0, 0x21]).expect("a unicast address"),
+        uuid: guid([0x44; 16]),
+        ..firmware(MessageKind::Discover, 0)
+    };
+    assert_eq!(classify(&older), Client::RaspberryPi(PiModel::Pi3));
 }

@@ -110,6 +110,18 @@ fn a_router_that_answers_arp_for_everybody_does_not_take_the_range() {
 }
 
 #[test]
+fn invented_cards_that_answer_arp_for_a_range_keep_no_more_than_a_quarter_of_it() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    room.network().range = Some((ip(2), ip(251)));
+    let said: Vec<_> = (2..=251).filter_map(|last| room.claim(&mut conflicts, ip(last), mac(last))).collect();
+    let withheld = room.leases.changes().filter(|change| matches!(change, LeaseChange::Quarantine { .. })).count();
+    assert_eq!(withheld, 250 / 4 + 1);
+    assert_eq!(said.iter().filter(|conflict| matches!(conflict, Conflict::Many { .. })).count(), 1, "said once: {said:?}");
+    room.now += 600;
+    assert!(room.claim(&mut conflicts, ip(250), mac(250)).is_some_and(|said| matches!(said, Conflict::Unassigned { .. })));
+}
+
+#[test]
 fn the_walk_asks_after_every_free_address_and_after_nothing_else() {
     let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     room.network().range = Some((ip(200), ip(209)));

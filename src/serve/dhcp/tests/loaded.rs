@@ -80,7 +80,7 @@ fn an_etherboot_rom_is_told_the_file_alone_and_only_by_the_server_of_its_address
 }
 
 #[test]
-fn a_u_boot_is_told_who_has_its_files_and_only_by_the_server_of_its_address() {
+fn a_u_boot_is_told_who_has_its_files_beside_another_server_too() {
     let discover = read(fixture!("uboot-arm64-discover"));
     assert_eq!(classify(&discover), Client::UBoot { arch: Some(ClientArch(22)) });
     let mut room = room(NetworkMode::Server);
@@ -92,8 +92,13 @@ fn a_u_boot_is_told_who_has_its_files_and_only_by_the_server_of_its_address() {
     assert_eq!(offer(room.ask(&discover)).file, "", "that is for its UEFI part");
     room.table.machines.values_mut().next().expect("a machine").loader = Some("pxelinux.0".into());
     assert_eq!(offer(room.ask(&discover)).file, "pxelinux.0");
-    let answer = self::room(NetworkMode::Proxy).ask(&discover);
-    assert!(matches!(answer, Answer::Ignore(IgnoreReason::NoBoot(_))), "{answer:?}");
+    // New ones take a proxy's word (CONFIG_SERVERIP_FROM_PROXYDHCP); those of old drop an offer without an address.
+    let beside = offer(self::room(NetworkMode::Proxy).ask(&discover));
+    assert_eq!(
+        (beside.siaddr, beside.yiaddr, beside.to),
+        (Ipv4Addr::new(10, 88, 0, 1), Ipv4Addr::UNSPECIFIED, Destination::Broadcast)
+    );
+    assert_eq!(text(&beside, options::VENDOR_CLASS), "PXEClient", "by which it knows a proxy");
 }
 
 #[test]

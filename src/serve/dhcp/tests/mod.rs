@@ -4,13 +4,14 @@ mod classified;
 mod conflicts;
 mod leased;
 mod loaded;
+mod reachable;
 mod refused;
 mod relayed;
 mod wire;
 
 use super::{
     chainload_loop::ChainloadLoops,
-    classify::{Ability, Client, classify},
+    classify::{Ability, Client, PiModel, classify},
     decide::decide,
     describe::{offer_to_a_boot, service_name},
     leases::{LeaseChange, Leases},
@@ -135,6 +136,8 @@ fn request(kind: MessageKind, last: u8) -> Request {
         parameter_list: Vec::new(),
         max_message_size: None,
         boot_item: None,
+        has_relay_port: false,
+        length: 300,
     }
 }
 
