@@ -1,5 +1,6 @@
 //! The shape of the house: which room may use which, and how large a room may be.
 
+use barista::serve::dhcp::quirks::QUIRKS;
 use std::{
     collections::BTreeMap,
     fs,
@@ -200,4 +201,41 @@ fn expand<'a>(text: &'a str, prefix: &str, found: &mut Vec<String>) -> &'a str {
     let rest = rest.trim_start();
     rest.strip_prefix("as ")
         .map_or(rest, |alias| alias.trim_start().trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+#[test]
+fn every_reference_to_a_quirk_has_its_row_and_every_row_its_test() {
+    let files = [Path::new("src"), Path::new("tests")].into_iter().flat_map(sources);
+    let texts: Vec<(PathBuf, String)> = files.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
+    let known: Vec<String> = QUIRKS.iter().map(|quirk| quirk.number.to_string()).collect();
+    let mut offences = Vec::new();
+    let mut referred = BTreeMap::new();
+    for (path, text) in &texts {
+        for (line, number) in text.lines().enumerate().flat_map(|(n, line)| quirks_of(line).map(move |number| (n + 1, number))) {
+            referred.insert(number.clone(), ());
+            if !known.contains(&number) {
+                offences.push(format!("{}:{line}: C{number} has no row", path.display()));
+            }
+        }
+    }
+    for quirk in QUIRKS {
+        let missing = quirk.tests.iter().filter(|test| !texts.iter().any(|(_, text)| text.contains(&format!("fn {test}("))));
+        offences.extend(missing.map(|test| format!("C{}: there is no test {test}", quirk.number)));
+        if !referred.contains_key(&quirk.number.to_string()) {
+            offences.push(format!("C{}: nothing refers to it", quirk.number));
+        }
+    }
+    assert!(QUIRKS.is_sorted_by_key(|quirk| quirk.number) && offences.is_empty(), "{}", offences.join("\n"));
+}
+
+/// The quirks a line refers to: `(C13)`, `C13, C14` in a comment, `_c13` in a test's name.
+fn quirks_of(line: &str) -> impl Iterator<Item = String> {
+    let is_name = line.trim_start().starts_with("fn ");
+    let is_comment = line.contains("//") || line.contains('"');
+    let words = line.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter_map(move |word| {
+        let digits = if is_name { word.strip_prefix('c')? } else { word.strip_prefix('C').filter(|_| is_comment)? };
+        let is_number = (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.to_owned())
+    })
 }

@@ -22,6 +22,7 @@ pub mod packet;
 mod packet_socket;
 pub mod probe;
 mod proxy;
+pub mod quirks;
 pub mod reply;
 pub mod rogue_server;
 pub mod router_advertisement;
