@@ -7,6 +7,7 @@ pub mod commands;
 mod devices_file;
 mod durable;
 mod export;
+#[cfg(any(test, feature = "test-support"))]
 pub mod fake;
 mod give;
 mod image;
