@@ -11,6 +11,7 @@ use std::{
 /// name wins.
 const EDGES: &[(&str, &[&str])] = &[
     ("names", &[]),
+    ("book", &[]),
     ("site", &["names"]),
     ("observed", &["names"]),
     ("boot::table", &["names", "desired"]),
