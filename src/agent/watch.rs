@@ -1,4 +1,4 @@
-//! Hears of pushes as they happen.
+//! Watches the repository for pushes (inotify), and wakes the agent at each.
 //!
 //! What the file system tells is a hint only: directories that are replaced go silent without an error, and some file systems
 //! tell nothing. **Invariant:** nothing depends on it: the agent looks by itself every few seconds, and arms a new watch now

@@ -1,4 +1,4 @@
-//! The words the house is built from: one newtype and one parser for each.
+//! Names, addresses, sizes and times as newtypes, with one parser each.
 //!
 //! **Invariant:** a value of one of these types is legal wherever it may be printed (IQN, LVM, DNS, iPXE);
 //! nothing downstream escapes or checks it again.

@@ -1,4 +1,4 @@
-//! Decides on the facts.
+//! Judges the facts: which of them are problems, and how each is mended.
 //!
 //! **Invariant:** pure; every problem names the thing and the mend, and each check says something even when all is well.
 

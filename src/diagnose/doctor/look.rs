@@ -1,4 +1,4 @@
-//! Gathers the facts.
+//! Gathers the facts about this host that the judgement needs.
 //!
 //! **Invariant:** changes nothing, and waits for no program longer than its deadline.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads /proc, /sys and directories")]

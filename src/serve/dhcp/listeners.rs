@@ -1,4 +1,4 @@
-//! The DHCP ports that are open, and what they hear on its way to the service.
+//! The DHCP sockets that are open, and what they receive on its way to the service.
 //!
 //! **Invariant:** a port whose interface is gone is closed, and one of the same name that comes back is opened anew. EFFECTS.
 #![expect(clippy::disallowed_methods, reason = "effect room: tasks that listen")]

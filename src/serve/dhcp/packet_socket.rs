@@ -1,5 +1,4 @@
-//! What passes on an interface beside our own ports: who claims an address by ARP, what other DHCP servers say, and who looks for
-//! an IPv6 router.
+//! Receives on an interface what does not come to our own ports: ARP claims, replies of other DHCP servers, and router solicitations.
 //!
 //! **Invariant:** hears only what is addressed to this host, to everybody or to all routers, and sends nothing. The kernel's filter
 //! drops all other packets before they are copied. EFFECTS: packet sockets.

@@ -1,4 +1,4 @@
-//! The search for an IPv6 router that holds a booting iPXE up, and the answer that ends it: there is none here.
+//! Ends the search for an IPv6 router that delays a booting iPXE: a router advertisement says that there is none.
 //!
 //! iPXE fetches its script once every way to an address has come to an end, and it waits 16 s for a router that is not there.
 //! **Invariant:** only an iPXE that has just been told what to boot is answered, it alone, and from an address that no router

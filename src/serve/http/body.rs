@@ -1,4 +1,4 @@
-//! The body of an answer: bytes in memory, or a stretch of a file read a piece at a time.
+//! The body of an answer: bytes in memory, or a part of a file, read a piece at a time.
 //!
 //! **Invariant:** a connection holds one piece of a file, however large the file and however slow its client; a file that shrank
 //! while it was sent breaks the connection, it never fills the promised length with something else. EFFECTS: reads files.

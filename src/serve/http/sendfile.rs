@@ -1,4 +1,4 @@
-//! The way of a file's bytes past this program: the kernel sends them from its page cache (`sendfile(2)`).
+//! Sends file bodies with sendfile(2) beneath hyper: the kernel takes them from its page cache.
 //!
 //! A body is bytes, for hyper. A piece that the kernel can send by itself is therefore promised: it stands in the stream as so
 //! many bytes of one block of memory that nothing else uses, and where they come to be written, the piece is sent instead.

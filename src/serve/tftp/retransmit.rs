@@ -1,4 +1,4 @@
-//! How long an answer is waited for before the same is sent again, and how long a silent machine is believed in.
+//! Retransmission: how long an acknowledgement is waited for before the same is sent again, and when a silent machine counts as gone.
 //!
 //! **Invariant:** only what was sent once is measured (Karn's rule), no measured wait is shorter than `LEAST`, and what the machine
 //! asked for itself is not corrected. PURE. Follows RFC 1123 §4.2.3.2, RFC 2349 and RFC 6298.
