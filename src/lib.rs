@@ -15,7 +15,8 @@
 //! | room | is | may use |
 //! |---|---|---|
 //! | [`names`] | newtypes with one parser each | nothing |
-//! | [`site`] | pure: text of a commit to [`site::Site`], or every finding at once | names |
+//! | [`diagnostic`] | pure: what is wrong, where, and how to mend it; its printed form | nothing |
+//! | [`site`] | pure: text of a commit to [`site::Site`], or every finding at once | names, diagnostic |
 //! | [`desired`] | pure: every object that should exist, with its final name | site |
 //! | [`observed`] | pure: raw tool output and configfs listings to facts | names |
 //! | [`boot`] | pure: scripts from templates, the boot table, loaders, what serving asks the agent | desired |
@@ -59,6 +60,7 @@ pub mod cli;
 pub mod deploy;
 pub mod desired;
 pub mod diagnose;
+pub mod diagnostic;
 pub mod exchange;
 pub mod host;
 pub mod names;

@@ -4,9 +4,10 @@
 
 use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
 use super::wakeup::Wakeup;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::{Progress, RunDir, System, chain};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
-use crate::site::{Finding, Severity, Site, Tree};
+use crate::site::{Site, Tree};
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 /// How often a plan is made and carried out in one attempt. The second takes up what was skipped because a seat came into use
@@ -27,7 +28,7 @@ pub(super) enum Ended {
         after: Box<Plan>,
     },
     /// The commit has findings.
-    Refused(Vec<Finding>),
+    Refused(Vec<Diagnostic>),
     /// Some of it was carried out and failed, or none of it could be.
     Failed {
         /// How many changes were done.

@@ -7,6 +7,7 @@ use super::assign::Assigner;
 use super::backoff::Backoff;
 use super::occupancy::{self, OccupancyMemory};
 use crate::desired::Source;
+use crate::diagnostic::Diagnostic;
 use crate::host::commands::{Commands, Entry};
 use crate::host::{
     self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System,
@@ -14,7 +15,7 @@ use crate::host::{
 use crate::names::{DiskId, MachineName, Mono};
 use crate::observed::{Observation, Paused, Seen};
 use crate::plan::{self, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
-use crate::site::{Finding, Site};
+use crate::site::Site;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -126,7 +127,7 @@ pub struct Applied {
 pub enum ConvergeError {
     /// The site's names or templates do not work out.
     #[error("the site has findings")]
-    Findings(Vec<Finding>),
+    Findings(Vec<Diagnostic>),
     /// The site has disks, and only root can look at them.
     #[error("the site has disks, and only root can look at volumes and targets")]
     NotRoot,

@@ -3,8 +3,8 @@
 //! **Invariant:** a record, never a source of what should be; losing it loses explanations only.
 #![expect(clippy::disallowed_methods, reason = "effect room: writes and reads the status document")]
 
+use crate::diagnostic::Diagnostic;
 use crate::plan::{Action, Plan, Revision, Subject};
-use crate::site::Finding;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -116,7 +116,7 @@ pub enum AttemptResult {
     /// The commit was refused for these findings.
     Refused {
         /// Each problem of it.
-        findings: Vec<Finding>,
+        findings: Vec<Diagnostic>,
     },
     /// It could not be read from the repository, and why.
     Unreadable {

@@ -5,8 +5,9 @@ use super::{
     failure::{Exit, Failure, count},
     output,
 };
+use crate::diagnostic::{Diagnostic, Palette, Severity};
 use crate::plan;
-use crate::site::{Checked, Finding, Severity};
+use crate::site::Checked;
 use serde::Serialize;
 
 /// Arguments of `check`.
@@ -25,7 +26,7 @@ pub(super) struct Findings {
     /// The version of this document, 1.
     version: u32,
     /// Everything that is wrong, in the order of its places.
-    findings: Vec<Finding>,
+    findings: Vec<Diagnostic>,
 }
 
 /// Runs `check`. Findings are the data here; how many there are goes to standard error.
@@ -33,17 +34,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let text = arguments.site.source().read()?;
     let findings = all_findings(crate::site::load(&text.tree));
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-    output::note(if findings.is_empty() { "no findings".to_owned() } else { count(&findings) });
+    let summary = if findings.is_empty() { "no findings".to_owned() } else { count(&findings) };
     if arguments.json.json {
         output::json(&Findings { version: 1, findings })?;
     } else {
-        output::data(&findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())?;
+        let shown = findings.iter().map(|finding| finding.painted(Palette::colours()) + "\n");
+        output::data(&shown.collect::<String>())?;
     }
+    output::note(summary);
     Ok(if refused { Exit::Error } else { Exit::Done })
 }
 
 /// The findings of a site, and those of its templates, which are rendered only when nothing else is wrong.
-pub(super) fn all_findings(checked: Checked) -> Vec<Finding> {
+pub(super) fn all_findings(checked: Checked) -> Vec<Diagnostic> {
     let Checked { site, mut findings } = checked;
     if let Some(Err(more)) = site.as_ref().map(plan::prepare) {
         findings.extend(more);

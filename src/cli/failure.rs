@@ -1,7 +1,7 @@
 //! How the program ends: exit codes, and errors with hints.
 
 use super::output;
-use crate::site::{Finding, Severity};
+use crate::diagnostic::{Diagnostic, Palette, Severity};
 use std::{fmt, process::ExitCode};
 
 /// How a command ended.
@@ -39,7 +39,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The site has errors.
-    Findings(Vec<Finding>),
+    Findings(Vec<Diagnostic>),
     /// Something went wrong.
     Error {
         /// What, with everything that caused it.
@@ -100,12 +100,13 @@ impl fmt::Display for Response<'_> {
 }
 
 /// Prints what is wrong to standard error; what merely follows is said by `check`.
-pub(super) fn print_wrong(findings: &[Finding]) {
-    findings.iter().filter(|finding| finding.severity != Severity::Note).for_each(output::note);
+pub(super) fn print_wrong(findings: &[Diagnostic]) {
+    let wrong = findings.iter().filter(|finding| finding.severity != Severity::Note);
+    wrong.for_each(|finding| output::note(finding.painted(Palette::colours())));
 }
 
 /// `2 errors, 1 warning`
-pub(super) fn count(findings: &[Finding]) -> String {
+pub(super) fn count(findings: &[Diagnostic]) -> String {
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let plural = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
     let notes = Some(of(Severity::Note)).filter(|notes| *notes > 0).map(|notes| format!(", {}", plural(notes, "note")));

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::agent::hardware;
 use crate::deploy::directory;
+use crate::diagnostic::Diagnostic;
 use crate::host::System;
 use crate::names::{ClientArch, MacAddr, MachineName};
 use crate::site::{self, Checked, Edit, EditError, Entry, Firmware, NewMachine, Site, Tree};
@@ -236,7 +237,9 @@ fn check(mut tree: Tree, edit: &Edit) -> Result<Site, Failure> {
     let checked = site::load(&tree);
     let site = checked.site.clone();
     // Lines move, so what was there before is known by its words.
-    let fresh = |finding: &site::Finding| before.iter().all(|old| (&old.message, &old.file) != (&finding.message, &finding.file));
+    let fresh = |finding: &Diagnostic| {
+        before.iter().all(|old| (&old.message, &old.place.file) != (&finding.message, &finding.place.file))
+    };
     let found: Vec<_> = all_findings(checked).into_iter().filter(fresh).collect();
     match site {
         Some(site) if found.is_empty() => Ok(site),

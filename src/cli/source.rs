@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, print_wrong};
 use crate::deploy::{
-    directory,
+    directory::{self, DirectoryError},
     patience::{FOR_FILES, within},
     repo::{Repo, RepoError},
 };
@@ -40,8 +40,8 @@ impl Source {
     pub fn read(&self) -> Result<Text, Failure> {
         match self {
             Self::Directory(path) => {
-                let tree =
-                    directory::read(path).map_err(|error| Failure::hinted(error, "name the site's directory with --site"))?;
+                let read = directory::expect_site(path).and_then(|()| directory::read(path));
+                let tree = read.map_err(explain_directory)?;
                 Ok(Text { tree, revision: Revision { id: "uncommitted".to_owned(), subject: String::new() } })
             }
             Self::Commit { repo, revision } => {
@@ -74,6 +74,15 @@ pub(super) fn load(text: &Text) -> Result<crate::site::Site, Failure> {
     let Some(site) = site else { return Err(Failure::Findings(findings)) };
     print_wrong(&findings);
     Ok(site)
+}
+
+/// An error of a directory with what to do about it.
+fn explain_directory(error: DirectoryError) -> Failure {
+    let hint = match &error {
+        DirectoryError::NoSite { near: Some(near), .. } => format!("the site is {0}: write --site {0}", near.display()),
+        _ => "name the site's directory with --site".to_owned(),
+    };
+    Failure::hinted(error, hint)
 }
 
 /// An error of a repository with what to do about it.

@@ -9,10 +9,14 @@ use crate::host::untrusted::read_untrusted;
 use crate::observed::Seen;
 use crate::site::{Entry, Tree};
 use std::{
+    collections::BTreeSet,
     fs::{self, Metadata},
     io,
     path::{Path, PathBuf},
 };
+
+/// Directories of one directory that are looked into for a site.
+const MOST_BELOW: usize = 1000;
 
 /// A directory that cannot be read as a site.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,31 @@ pub enum DirectoryError {
         /// The bound.
         reason: TooMuch,
     },
+    /// It is no site.
+    #[error("{} is no site: there is no site.toml in it", path.display())]
+    NoSite {
+        /// Which.
+        path: PathBuf,
+        /// A directory above or below it that is one.
+        near: Option<PathBuf>,
+    },
+}
+
+/// Refuses a directory that is clearly no site, so that a home directory is not read to its end; what may be a site with a
+/// mistake, or cannot be listed, passes.
+pub fn expect_site(root: &Path) -> Result<(), DirectoryError> {
+    let Ok(entries) = fs::read_dir(root) else { return Ok(()) };
+    let names: BTreeSet<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().to_lowercase()).collect();
+    let parts = ["machines", "images", "network"].iter().filter(|part| names.contains(**part)).count();
+    if parts > 1 || names.iter().any(|name| name.starts_with("site.")) {
+        return Ok(());
+    }
+    let holds_site = |directory: &&Path| fs::symlink_metadata(directory.join("site.toml")).is_ok();
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let above = absolute.ancestors().skip(1).find(holds_site).map(Path::to_owned);
+    // A directory of thousands is no place to look for a site in.
+    let below = || names.iter().take(MOST_BELOW).map(|name| absolute.join(name)).find(|path| holds_site(&path.as_path()));
+    Err(DirectoryError::NoSite { near: above.or_else(below), path: absolute })
 }
 
 /// Reads every file below `root`, except what lies in a `.git` there.

@@ -15,9 +15,10 @@ use crate::boot::compute_table;
 use crate::boot::ipxe::TemplateError;
 use crate::boot::table::BootTable;
 use crate::desired::{self, Desired, Storage};
+use crate::diagnostic::{Code, Diagnostic, Place, Severity};
 use crate::names::{Bytes, DiskId};
 use crate::observed::{Lio, Observation, Seen, Stock};
-use crate::site::{Consent, Finding, Severity, Site};
+use crate::site::{Consent, Site};
 use std::collections::BTreeSet;
 
 /// A site with everything that follows from it alone.
@@ -35,30 +36,24 @@ const TEMPLATE_VALUES: &str = "a template may name site and base; machine.ipxe a
      .kernel, .initrd and .args";
 
 /// Names every object and renders every script; what fails is a finding of the site.
-pub fn prepare(site: &Site) -> Result<Prepared, Vec<Finding>> {
+pub fn prepare(site: &Site) -> Result<Prepared, Vec<Diagnostic>> {
     let desired = desired::compute(site).map_err(|error| {
         let rule = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        let file = "site.toml".to_owned();
+        let (code, place) = (Code::new("name-too-long"), Place::whole("site.toml"));
         let message = format!("{error}{rule}");
-        vec![Finding { file, line: 0, column: 0, severity: Severity::Error, message, text: None, hint: None }]
+        vec![Diagnostic { place, severity: Severity::Error, code, message, hint: None, also: Vec::new() }]
     })?;
     let table = compute_table(&desired)
         .map_err(|errors| errors.into_iter().map(|error| template_finding(site, error)).collect::<Vec<_>>())?;
     Ok(Prepared { desired, table })
 }
 
-fn template_finding(site: &Site, error: TemplateError) -> Finding {
+fn template_finding(site: &Site, error: TemplateError) -> Diagnostic {
     let template = site.templates.get(error.file.trim_start_matches("templates/"));
     let text = template.and_then(|text| text.lines().nth((error.line as usize).checked_sub(1)?)).map(str::to_owned);
-    Finding {
-        column: u32::from(error.line > 0),
-        file: error.file,
-        line: error.line,
-        severity: Severity::Error,
-        message: error.message,
-        text,
-        hint: Some(TEMPLATE_VALUES.to_owned()),
-    }
+    let place = Place { column: u32::from(error.line > 0), file: error.file, line: error.line, width: 0, text };
+    let (code, hint) = (Code::new("template"), Some(TEMPLATE_VALUES.to_owned()));
+    Diagnostic { place, severity: Severity::Error, code, message: error.message, hint, also: Vec::new() }
 }
 
 /// The ordered changes that make the host what the site says.

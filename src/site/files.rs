@@ -4,18 +4,17 @@
 //! followed and no path leads out of the site.
 
 use super::{
-    Entry, Severity, Tree,
+    Entry, Tree,
     networks::Whole,
     report::{FileId, Report},
     spelling,
+    strangers::{self, DIRECTORIES, Standing},
 };
-use std::collections::BTreeSet;
+use crate::diagnostic::Severity;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 /// Larger than any file a person writes: 1 MiB holds ten thousand machines.
 const LARGEST: usize = 1 << 20;
-const DIRECTORIES: [&str; 4] = ["images", "machines", "network", "templates"];
-/// Templates that there are to override.
-const TEMPLATES: [&str; 2] = ["machine.ipxe", "unknown.ipxe"];
 
 /// One file of a site, open for findings.
 pub(super) struct SiteText<'a> {
@@ -23,6 +22,8 @@ pub(super) struct SiteText<'a> {
     /// Its name without directory and `.toml`.
     pub(super) stem: &'a str,
     pub(super) text: &'a str,
+    /// What is read in its place where TOML itself is broken.
+    pub(super) mended: OnceCell<String>,
 }
 
 /// The files of one directory.
@@ -47,12 +48,12 @@ pub(super) struct Files<'a> {
 pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
     let mut files = Files::default();
     let mut strangers = BTreeSet::new();
-    let mut has_settings = false;
+    let (mut has_settings, mut meant_settings) = (false, false);
     for (path, entry) in &tree.entries {
         if !is_sound(path) {
             let hint = "a path has parts between single '/', none of them '.' or '..', and no control characters";
             let shown = if path.is_empty() { "." } else { path };
-            report.push_path(shown, Severity::Error, format!("path {path:?} is not one a site may hold"), hint);
+            report.push_path("illegal-path", shown, Severity::Error, format!("path {path:?} is not one a site may hold"), hint);
             continue;
         }
         if is_ignored(path) {
@@ -61,9 +62,19 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
         let (directory, name) = path.split_once('/').unwrap_or(("", path));
         if !directory.is_empty() && !DIRECTORIES.contains(&directory) {
             if !matches!(entry, Entry::Symlink(_)) && strangers.insert(directory) {
-                let guess = spelling::did_you_mean(directory, DIRECTORIES);
-                let hint = format!("{guess}directories of a site: {}", DIRECTORIES.join(", "));
-                report.push_path(directory, Severity::Warning, "this directory is not part of a site and is not read", hint);
+                match strangers::meant_directory(directory) {
+                    Some(meant) => {
+                        let message = format!("this directory is not read: it must be called {meant}");
+                        report.push_path("directory-name", directory, Severity::Error, message, format!("rename it to {meant}"));
+                        shelf(&mut files, meant).whole = Whole::No;
+                    }
+                    None => {
+                        let guess = spelling::did_you_mean(directory, DIRECTORIES);
+                        let hint = format!("{guess}directories of a site: {}", DIRECTORIES.join(", "));
+                        let message = "this directory is not part of a site and is not read";
+                        report.push_path("not-read", directory, Severity::Warning, message, hint);
+                    }
+                }
             }
             if matches!(entry, Entry::Symlink(_)) {
                 let _ = read(report, path, entry);
@@ -71,24 +82,36 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
             continue;
         }
         has_settings |= path == "site.toml";
-        if path != "site.toml" && is_stranger(report, directory, name, entry) {
-            continue;
+        // A link is reported as such wherever it is. A directory that could not be read looks like a file of its name.
+        let is_looked_at =
+            path == "site.toml" || matches!(entry, Entry::Symlink(_)) || (directory.is_empty() && DIRECTORIES.contains(&name));
+        match if is_looked_at { Standing::Read } else { strangers::judge(report, tree, (directory, name), entry) } {
+            Standing::Read => {}
+            Standing::Stranger => continue,
+            Standing::Meant("site.toml") => {
+                meant_settings = true;
+                continue;
+            }
+            Standing::Meant(meant) => {
+                shelf(&mut files, meant).whole = Whole::No;
+                continue;
+            }
         }
         let text = read(report, path, entry);
         match (directory, text) {
-            ("", Some((file, text))) => files.site = Some(SiteText { file, stem: "site", text }),
+            ("", Some((file, text))) => files.site = Some(SiteText { file, stem: "site", text, mended: OnceCell::new() }),
             ("", None) if DIRECTORIES.contains(&name) => shelf(&mut files, name).whole = Whole::No,
             ("", None) => {}
             (_, Some((file, text))) => {
                 let stem = name.strip_suffix(".toml").unwrap_or(name);
-                shelf(&mut files, directory).files.push(SiteText { file, stem, text });
+                shelf(&mut files, directory).files.push(SiteText { file, stem, text, mended: OnceCell::new() });
             }
             (_, None) => shelf(&mut files, directory).whole = Whole::No,
         }
     }
-    if !has_settings {
+    if !has_settings && !meant_settings {
         let hint = "add site.toml with a line such as: name = \"lucky-cat\"";
-        report.push_path("site.toml", Severity::Error, "the site has no site.toml", hint);
+        report.push_path("no-site-file", "site.toml", Severity::Error, "the site has no site.toml", hint);
     }
     files
 }
@@ -115,48 +138,12 @@ fn is_ignored(path: &str) -> bool {
         || name.ends_with(".md")
 }
 
-/// Reports a file that stands where no such file is read; false if it is read.
-fn is_stranger(report: &mut Report<'_>, directory: &str, name: &str, entry: &Entry) -> bool {
-    // A link is reported as such wherever it is. A directory that could not be read looks like a file of its name.
-    if matches!(entry, Entry::Symlink(_)) || (directory.is_empty() && DIRECTORIES.contains(&name)) {
-        return false;
-    }
-    let path = if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
-    if directory.is_empty() {
-        if name.ends_with(".toml") {
-            let guess = spelling::did_you_mean(name, ["site.toml"]);
-            let hint = format!("{guess}other TOML files belong into {}", DIRECTORIES[..3].join(", "));
-            report.push_path(&path, Severity::Warning, "this file is not part of a site and is not read", hint);
-        }
-        return true;
-    }
-    if directory == "templates" {
-        if TEMPLATES.contains(&name) {
-            return false;
-        }
-        let guess = spelling::did_you_mean(name, TEMPLATES);
-        let hint = format!("{guess}templates that can be overridden: {}", TEMPLATES.join(", "));
-        report.push_path(&path, Severity::Warning, "there is no template of this name to override", hint);
-        return true;
-    }
-    if name.contains('/') {
-        let hint = format!("move it up: only files directly in {directory}/ are read");
-        report.push_path(&path, Severity::Warning, "this file lies too deep and is not read", hint);
-        return true;
-    }
-    if !name.ends_with(".toml") {
-        let hint = format!("files of {directory}/ end in .toml");
-        report.push_path(&path, Severity::Warning, "this file is not part of a site and is not read", hint);
-        return true;
-    }
-    false
-}
-
 /// A file's text; `None`, and a finding, if it has none that can be used.
 fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<(FileId, &'a str)> {
     let bytes = match entry {
         Entry::File(_) if DIRECTORIES.contains(&path) => {
             report.push_path(
+                "not-a-directory",
                 path,
                 Severity::Error,
                 "this is a file, and must be a directory",
@@ -170,18 +157,29 @@ fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<
                 true => format!("this is a link that leads out of the site, to {target:?}"),
                 false => format!("this is a link to {target:?}, and links are not followed"),
             };
-            report.push_path(path, Severity::Error, message, "put the file itself here");
+            report.push_path("link", path, Severity::Error, message, "put the file itself here");
             return None;
         }
         Entry::Unreadable(reason) => {
             let hint = "what cannot be read is not taken as absent; make it readable, or remove it";
-            report.push_path(path, Severity::Error, format!("this cannot be read: {reason}"), hint);
+            report.push_path("unreadable", path, Severity::Error, format!("this cannot be read: {reason}"), hint);
             return None;
         }
     };
     if bytes.len() > LARGEST {
         let message = format!("this file has {} bytes and is larger than 1 MiB", bytes.len());
-        report.push_path(path, Severity::Error, message, "split it: there may be any number of files in machines/");
+        report.push_path(
+            "file-too-large",
+            path,
+            Severity::Error,
+            message,
+            "split it: there may be any number of files in machines/",
+        );
+        return None;
+    }
+    let save = "save the file as UTF-8; in Notepad: Save as, Encoding: UTF-8";
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {
+        report.push_path("not-utf8", path, Severity::Error, "this file is UTF-16 or no text, and must be UTF-8", save);
         return None;
     }
     match std::str::from_utf8(bytes) {
@@ -190,7 +188,7 @@ fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<
             let good = &bytes[..problem.valid_up_to()];
             let bad = bytes.get(problem.valid_up_to()).copied().unwrap_or_default();
             let message = format!("byte 0x{bad:02x} is not UTF-8");
-            report.push_spot(path, spot(good), message, "save the file as UTF-8");
+            report.push_spot(("not-utf8", Severity::Error), path, spot(good), message, save);
             None
         }
     }

@@ -81,7 +81,7 @@ impl Images {
                 return;
             }
             if report.is_full(place) {
-                report.push(error(place, format!("there is no image {name}")));
+                report.push(error("unknown-image", place, format!("there is no image {name}")));
             } else {
                 let known: Vec<&str> = self.by_name.keys().map(ImageName::as_str).collect();
                 let guess = spelling::did_you_mean(name.as_str(), known.iter().copied());
@@ -90,29 +90,29 @@ impl Images {
                     1..=12 => format!("{guess}images of this site: {}", known.join(", ")),
                     _ => format!("{guess}or add images/{name}.toml"),
                 };
-                report.push(error(place, format!("there is no image {name}")).hint(hint));
+                report.push(error("unknown-image", place, format!("there is no image {name}")).hint(hint));
             }
             return;
         };
         let problem = match (wanted, judged.kind, judged.role) {
             (Use::Boot, Some(Kind::Disk), Role::Data) => {
-                error(place, format!("image {name} has role = \"data\" and cannot be booted"))
+                error("image-role", place, format!("image {name} has role = \"data\" and cannot be booted"))
                     .hint("list it in data-disks of the image that is booted")
             }
             (Use::Attach, Some(Kind::Disk), Role::Data) => {
-                error(place, format!("image {name} has role = \"data\" and cannot be attached by itself"))
+                error("image-role", place, format!("image {name} has role = \"data\" and cannot be attached by itself"))
                     .hint("name the image that lists it in data-disks")
             }
             (Use::Attach, Some(kind @ (Kind::Linux | Kind::Local)), _) => {
-                error(place, format!("image {name} is of kind \"{}\" and is no disk to attach", kind.as_str()))
+                error("image-kind", place, format!("image {name} is of kind \"{}\" and is no disk to attach", kind.as_str()))
                     .hint("name an image with kind = \"disk\"")
             }
             (Use::Data, Some(Kind::Disk), Role::System) => {
-                error(place, format!("image {name} has role = \"system\" and is no data disk"))
+                error("image-role", place, format!("image {name} has role = \"system\" and is no data disk"))
                     .hint(format!("set role = \"data\" in images/{name}.toml"))
             }
             (Use::Data, Some(kind @ (Kind::Linux | Kind::Local)), _) => {
-                error(place, format!("image {name} is of kind \"{}\" and is no data disk", kind.as_str()))
+                error("image-kind", place, format!("image {name} is of kind \"{}\" and is no data disk", kind.as_str()))
                     .hint("a data disk is an image with kind = \"disk\" and role = \"data\"")
             }
             _ => return,
@@ -217,7 +217,7 @@ fn refuse_foreign_keys(report: &mut Report<'_>, file: FileId, kind: Kind, raw: &
             let place = report.start_of_line(file.at(at));
             let message = format!("{key} has no meaning in an image of kind \"{}\"", kind.as_str());
             let legal: Vec<&str> = COMMON.iter().chain(kind.keys()).copied().collect();
-            report.push(error(place, message).hint(format!("legal here: {}", legal.join(", "))));
+            report.push(error("key-of-another-kind", place, message).hint(format!("legal here: {}", legal.join(", "))));
         }
     }
 }
@@ -234,7 +234,7 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
     }
     if raw.version.is_empty() && !root.excuses(report, "version") {
         let hint = "add: [[version]] and below it name = \"1\" and source = \"file.raw\", or blank = true";
-        report.push(error(root.place(), format!("{whose} has no version")).hint(hint));
+        report.push(error("missing-version", root.place(), format!("{whose} has no version")).hint(hint));
     }
     let named = judged.versions.keys().next_back().map_or("2026-11", VersionName::as_str);
     let hint = format!("add the line: current = \"{named}\"");
@@ -246,11 +246,12 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
         let known: Vec<&str> = judged.versions.keys().map(VersionName::as_str).collect();
         let guess = spelling::did_you_mean(current.value.as_str(), known.iter().copied());
         let message = format!("{whose} has no version {}", current.value);
-        report.push(error(root.of(current), message).hint(format!("{guess}its versions: {}", known.join(", "))));
+        report
+            .push(error("unknown-version", root.of(current), message).hint(format!("{guess}its versions: {}", known.join(", "))));
     }
     if let Some(list) = raw.data_disks.as_ref().filter(|list| list.value.len() > MOST_DATA_DISKS) {
         let message = format!("{whose} has {} data disks; {MOST_DATA_DISKS} are the most", list.value.len());
-        report.push(error(root.of(list), message).hint("put what belongs together on one disk"));
+        report.push(error("too-many-data-disks", root.of(list), message).hint("put what belongs together on one disk"));
     }
     for entry in raw.data_disks.iter().flat_map(|list| &list.value).take(MOST_DATA_DISKS) {
         judged.data_disks.push((entry.value.clone(), root.of(entry)));
@@ -267,10 +268,12 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
 
 fn judge_size(report: &mut Report<'_>, place: Place, size: Bytes) {
     if size.0 == 0 || !size.0.is_multiple_of(SECTOR) {
-        let problem = error(place, format!("size {size} is not made of whole sectors, {} each", Bytes(SECTOR)));
+        let problem =
+            error("size-not-whole-sectors", place, format!("size {size} is not made of whole sectors, {} each", Bytes(SECTOR)));
         report.push(problem.hint("use a larger unit, such as 64GiB"));
     } else if size > LARGEST {
-        let problem = error(place, format!("size {size} is larger than {LARGEST}, the most a thin volume takes"));
+        let problem =
+            error("size-too-large", place, format!("size {size} is larger than {LARGEST}, the most a thin volume takes"));
         report.push(problem.hint("make it smaller, or add a data disk"));
     }
 }
@@ -289,7 +292,8 @@ fn judge_version(
         match judged.versions.get(&name.value) {
             Some(first) => {
                 report.push(
-                    error(owner.of(name), format!("version {} is there twice", name.value)).hint_at("the first is", *first),
+                    error("duplicate-version", owner.of(name), format!("version {} is there twice", name.value))
+                        .hint_at("the first is", *first),
                 );
             }
             None => {
@@ -300,11 +304,14 @@ fn judge_version(
     let blank_at = blank.as_ref().filter(|blank| blank.value);
     let choice = "give exactly one of: source = \"file.raw\", or blank = true";
     if let (Some(_), Some(blank)) = (source, blank_at) {
-        report.push(error(owner.of(blank), "a version with a source cannot be blank").hint(choice));
+        report.push(error("source-and-blank", owner.of(blank), "a version with a source cannot be blank").hint(choice));
     } else if let (Some(sha256), Some(_)) = (sha256, blank_at) {
-        report.push(error(owner.of(sha256), "a blank version has nothing that sha256 could be of").hint("remove sha256"));
+        report.push(
+            error("sha256-of-nothing", owner.of(sha256), "a blank version has nothing that sha256 could be of")
+                .hint("remove sha256"),
+        );
     } else if source.is_none() && blank_at.is_none() && !owner.excuses(report, "source") && !owner.excuses(report, "blank") {
-        report.push(error(owner.place(), "a version has neither source nor blank = true").hint(choice));
+        report.push(error("missing-source", owner.place(), "a version has neither source nor blank = true").hint(choice));
     }
     let filled = match (source, blank_at) {
         (Some(source), _) => judge_source(report, owner.of(source), &source.value.to_string()).map(|format| Source::File {
@@ -331,9 +338,11 @@ fn judge_source(report: &mut Report<'_>, place: Place, path: &str) -> Option<Sou
     if format.is_none() {
         let endings = "the ending says how it is read: .raw or .img, .qcow2, .vhdx";
         let problem = match PACKED.iter().find(|ending| path.ends_with(**ending)) {
-            Some(ending) => error(place, format!("source {path:?}: compressed sources ({ending}) are not supported yet"))
-                .hint("unpack it in the image store and name the unpacked file"),
-            None => error(place, format!("source {path:?} has no ending that is known")).hint(endings),
+            Some(ending) => {
+                error("source-compressed", place, format!("source {path:?}: compressed sources ({ending}) are not supported yet"))
+                    .hint("unpack it in the image store and name the unpacked file")
+            }
+            None => error("source-format", place, format!("source {path:?} has no ending that is known")).hint(endings),
         };
         report.push(problem);
     }
@@ -359,17 +368,21 @@ pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
             images.judge_use(report, *place, disk, &Use::Attach);
         }
         if let (Role::Data, Some((_, place))) = (judged.role, judged.data_disks.first()) {
-            let problem = error(*place, format!("image {name} has role = \"data\" and cannot have data disks of its own"));
+            let problem =
+                error("image-role", *place, format!("image {name} has role = \"data\" and cannot have data disks of its own"));
             report.push(problem.hint("list them in the image that is booted"));
             continue;
         }
         let mut seen = BTreeMap::new();
         for (disk, place) in &judged.data_disks {
             if disk == name {
-                let problem = error(*place, format!("image {name} names itself as its data disk"));
+                let problem = error("data-disk-of-itself", *place, format!("image {name} names itself as its data disk"));
                 report.push(problem.hint("name an image with role = \"data\""));
             } else if let Some(first) = seen.insert(disk, *place) {
-                report.push(error(*place, format!("data disk {disk} is listed twice")).hint_at("the first is", first));
+                report.push(
+                    error("duplicate-data-disk", *place, format!("data disk {disk} is listed twice"))
+                        .hint_at("the first is", first),
+                );
             } else {
                 images.judge_use(report, *place, disk, &Use::Data);
             }
@@ -387,7 +400,7 @@ fn note_kept_disks(report: &mut Report<'_>, images: &Images) {
                     "{disk} is the same disk at every boot and {name} is not: after a reset a machine waits up to a minute, until it is \
                      shown that nobody works on {disk} any more"
                 );
-                report.push(note(*place, message));
+                report.push(note("kept-disk-waits", *place, message));
             }
         }
     }

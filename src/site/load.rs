@@ -4,7 +4,7 @@
 //! problem was reported already.
 
 use super::{
-    Finding, Network, Site, Tree,
+    Network, Site, Tree, advice,
     files::{self, FileGroup, Files},
     images::{self, Images},
     machines::{self, MachineRules, Machines},
@@ -15,7 +15,9 @@ use super::{
     read,
     report::{FileId, Report, error},
     settings::{self, Settings},
+    syntax,
 };
+use crate::diagnostic::Diagnostic;
 use crate::names::{ImageName, MachineName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,21 +27,21 @@ pub struct Checked {
     /// The site; `Some` if and only if no finding is an error.
     pub site: Option<Site>,
     /// Everything that is wrong or doubtful, in the order of its places.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Diagnostic>,
 }
 
 /// Reads a site from the text of its files.
 pub fn load(tree: &Tree) -> Checked {
     let mut report = Report::default();
     let files = files::sort(&mut report, tree);
-    let site = judge(&mut report, files);
+    let site = judge(&mut report, &files);
     let site = if report.is_clean() { site } else { None };
     Checked { site, findings: report.finish() }
 }
 
-fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
+fn judge(report: &mut Report<'_>, files: &Files<'_>) -> Option<Site> {
     let (mut moved_images, mut moved_machines) = (Moves::default(), Moves::default());
-    let settings = read_settings(report, &files);
+    let settings = read_settings(report, files);
     let mut networks = read_networks(report, &files.networks, &settings);
     let images = read_images(report, &files.images, &mut moved_images);
     images::judge_together(report, &images);
@@ -54,13 +56,13 @@ fn judge<'a>(report: &mut Report<'a>, files: Files<'a>) -> Option<Site> {
     }
     let moved_images = moved_images.judge(report, "image", |name| images.by_name.contains_key(name), images.whole);
     let moved_machines = moved_machines.judge(report, "machine", |name| machines.names.contains_key(name), machines.whole);
-    judge_emptiness(report, &files, &settings, &machines);
-    assemble(settings, networks, images, machines, (moved_machines, moved_images), &files)
+    judge_emptiness(report, files, &settings, &machines);
+    assemble(settings, networks, images, machines, (moved_machines, moved_images), files)
 }
 
-fn read_settings<'a>(report: &mut Report<'a>, files: &Files<'a>) -> Settings {
+fn read_settings(report: &mut Report<'_>, files: &Files<'_>) -> Settings {
     let Some(text) = &files.site else { return settings::judge(report, None, SiteFile::default()) };
-    let table = read::parse(report, text.file, text.text);
+    let table = syntax::parse(report, text);
     let sections = ["server", "storage", "iscsi", "boot", "policy"];
     let raw = read::read_file(report, text.file, table, &sections);
     settings::judge(report, Some(text.file), raw)
@@ -71,16 +73,22 @@ fn stem<N: std::str::FromStr<Err = crate::names::NameError>>(report: &mut Report
     match stem.parse() {
         Ok(name) => Some(name),
         Err(problem) => {
-            report.push(error(file.whole(), problem.to_string()).hint("rename the file: its name is the name"));
+            let path = report.path(file);
+            let directory = path.split('/').next().unwrap_or("");
+            let hint = match advice::name(stem, "").filter(|near| near.parse::<N>().is_ok()) {
+                Some(near) => format!("rename the file to {directory}/{near}.toml"),
+                None => format!("rename the file: {directory}/<name>.toml, with letters a-z, digits and '-'"),
+            };
+            report.push(error("file-name", file.whole(), problem.to_string()).hint(hint));
             None
         }
     }
 }
 
-fn read_networks<'a>(report: &mut Report<'a>, shelf: &FileGroup<'a>, settings: &Settings) -> Networks {
+fn read_networks(report: &mut Report<'_>, shelf: &FileGroup<'_>, settings: &Settings) -> Networks {
     let mut networks = Networks::new(shelf.whole);
     for text in &shelf.files {
-        let table = read::parse(report, text.file, text.text);
+        let table = syntax::parse(report, text);
         let raw: NetworkFile = read::read_file(report, text.file, table, &["loader", "pxe", "options"]);
         let judged = stem(report, text.file, text.stem).and_then(|name| networks::judge(report, text.file, name, &raw, settings));
         match judged {
@@ -91,10 +99,10 @@ fn read_networks<'a>(report: &mut Report<'a>, shelf: &FileGroup<'a>, settings: &
     networks
 }
 
-fn read_images<'a>(report: &mut Report<'a>, shelf: &FileGroup<'a>, moves: &mut Moves<ImageName>) -> Images {
+fn read_images(report: &mut Report<'_>, shelf: &FileGroup<'_>, moves: &mut Moves<ImageName>) -> Images {
     let mut images = Images::new(shelf.whole);
     for text in &shelf.files {
-        let mut table = read::parse(report, text.file, text.text);
+        let mut table = syntax::parse(report, text);
         let (versions, moved) = (read::take_entries(&mut table, "version"), read::take_entries(&mut table, "moved"));
         let mut raw: ImageFile = read::read_file(report, text.file, table, &["options"]);
         raw.version = read::read_entries(report, text.file, versions);
@@ -111,16 +119,16 @@ fn read_images<'a>(report: &mut Report<'a>, shelf: &FileGroup<'a>, moves: &mut M
     images
 }
 
-fn read_machines<'a>(
-    report: &mut Report<'a>,
-    shelf: &FileGroup<'a>,
+fn read_machines(
+    report: &mut Report<'_>,
+    shelf: &FileGroup<'_>,
     around: &MachineRules<'_>,
     networks: &mut Networks,
     moves: &mut Moves<MachineName>,
 ) -> Machines {
     let mut machines = Machines::new(shelf.whole);
     for text in &shelf.files {
-        let mut table = read::parse(report, text.file, text.text);
+        let mut table = syntax::parse(report, text);
         let (entries, moved) = (read::take_entries(&mut table, "machine"), read::take_entries(&mut table, "moved"));
         let expected = entries.len();
         let mut raw: MachinesFile = read::read_file(report, text.file, table, &["defaults"]);
@@ -143,7 +151,7 @@ fn judge_emptiness(report: &mut Report<'_>, files: &Files<'_>, settings: &Settin
     let shelves = [&files.images, &files.machines];
     let seen = machines.entries > 0 || !files.images.files.is_empty() || shelves.iter().any(|shelf| shelf.whole == Whole::No);
     if let (Some(text), false, Whole::Yes, false) = (&files.site, seen, machines.whole, settings.permits_everything()) {
-        let problem = error(text.file.whole(), "empty site: there is no machine and no image");
+        let problem = error("empty-site", text.file.whole(), "empty site: there is no machine and no image");
         report.push(problem.hint("to give up everything it owns, write [policy] and below it may-destroy = [\"*\"]"));
     }
 }

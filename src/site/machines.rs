@@ -104,7 +104,7 @@ impl MachineRules<'_> {
         let DefaultsTable { boot, firmware, menu_timeout, loader, pxe, options, clear_gateway, chap } = &at.value;
         let boot = boot.as_ref();
         if let Some(list) = boot {
-            self.judge_boot(report, file, list);
+            self.judge_boot(report, Table::at(file, at.start), list);
         }
         Defaults {
             boot,
@@ -119,15 +119,20 @@ impl MachineRules<'_> {
         }
     }
 
-    fn judge_boot(&self, report: &mut Report<'_>, file: FileId, list: &Spanned<Vec<Spanned<ImageName>>>) {
-        if list.value.is_empty() {
+    fn judge_boot(&self, report: &mut Report<'_>, owner: Table, list: &Spanned<Vec<Spanned<ImageName>>>) {
+        let file = owner.file();
+        if list.value.is_empty() && !owner.excuses(report, "boot") {
             report.push(
-                error(file.at(list.start), "the boot list is empty").hint("name at least one image; the first is the default"),
+                error("empty-boot-list", file.at(list.start), "the boot list is empty")
+                    .hint("name at least one image; the first is the default"),
             );
         }
         if list.value.len() > LONGEST_MENU {
             let message = format!("the boot list has {} entries; {LONGEST_MENU} are the most", list.value.len());
-            report.push(error(file.at(list.start), message).hint("nobody finds an entry in a longer menu; leave some out"));
+            report.push(
+                error("boot-list-too-long", file.at(list.start), message)
+                    .hint("nobody finds an entry in a longer menu; leave some out"),
+            );
             return;
         }
         let (mut seen, mut keys) = (BTreeMap::new(), BTreeMap::new());
@@ -137,19 +142,22 @@ impl MachineRules<'_> {
                 && let Some(other) = keys.insert(key, &entry.value).filter(|other| **other != entry.value)
             {
                 let message = format!("images {other} and {} have the same key, {key}", entry.value);
-                report.push(error(place, message).hint("give one of them another key, or none"));
+                report.push(error("duplicate-menu-key", place, message).hint("give one of them another key, or none"));
             }
             if let Some(disk) = self.images.attached(&entry.value)
                 && !list.value.iter().any(|other| other.value == *disk)
             {
                 let message = format!("image {} attaches {disk}, which is not in this boot list", entry.value);
-                report
-                    .push(error(place, message).hint(format!("add \"{disk}\": a machine has the disks of its own entries only")));
+                report.push(
+                    error("attached-disk-not-in-boot-list", place, message)
+                        .hint(format!("add \"{disk}\": a machine has the disks of its own entries only")),
+                );
             }
             match seen.insert(&entry.value, place) {
                 Some(first) => {
                     report.push(
-                        error(place, format!("image {} is in the boot list twice", entry.value)).hint_at("the first is", first),
+                        error("duplicate-boot-entry", place, format!("image {} is in the boot list twice", entry.value))
+                            .hint_at("the first is", first),
                     );
                 }
                 None => self.images.judge_use(report, place, &entry.value, &Use::Boot),
@@ -187,12 +195,12 @@ impl MachineRules<'_> {
             }
         }
         if let Some(own) = boot {
-            self.judge_boot(report, file, own);
+            self.judge_boot(report, owner, own);
         }
         let list = boot.as_ref().or(defaults.boot);
         if list.is_none() && defaults.boot_is_excused == Excused::No && !owner.excuses(report, "boot") {
             let hint = "add boot = [\"…\"] to it, or to [defaults] of its file";
-            report.push(error(owner.place(), format!("{whose} has nothing to boot")).hint(hint));
+            report.push(error("nothing-to-boot", owner.place(), format!("{whose} has nothing to boot")).hint(hint).alike(""));
         }
         let entries = list.iter().flat_map(|list| &list.value).take(LONGEST_MENU);
         let boot: Vec<ImageName> = entries.map(|entry| entry.value.clone()).collect();
@@ -233,12 +241,14 @@ impl MachineRules<'_> {
     ) -> Login {
         let Some(chap) = chap.filter(|chap| chap.value) else { return Login::Open };
         if ip.is_none() && !owner.excuses(report, "ip") {
-            let problem = error(owner.of(chap), format!("{whose} has chap = true and no ip"));
-            report.push(problem.hint("reserve an address for it: its secret is handed to that address alone"));
+            // Where chap stands in the defaults the machine is what to mend.
+            let problem = error("chap-without-ip", owner.place(), format!("{whose} has chap = true and no ip"));
+            report.push(problem.hint("reserve an address for it: its secret is handed to that address alone").alike(""));
         }
         if self.settings.iscsi.as_ref().is_some_and(|iscsi| iscsi.chap_secrets.is_none()) {
-            let problem = error(owner.of(chap), format!("{whose} has chap = true, and the site names no secrets"));
-            report.push(problem.hint("add to [iscsi] in site.toml: chap-secrets = \"/etc/barista/chap.toml\""));
+            let problem =
+                error("chap-without-secrets", owner.of(chap), format!("{whose} has chap = true, and the site names no secrets"));
+            report.push(problem.alike("").hint("add to [iscsi] in site.toml: chap-secrets = \"/etc/barista/chap.toml\""));
         }
         Login::Chap
     }
@@ -255,13 +265,13 @@ impl MachineRules<'_> {
         let choice = "give exactly one of: mac = \"88:ae:dd:05:08:fa\", or macs = [\"…\", \"…\"]";
         match (mac, macs) {
             (Some(_), Some(macs)) => {
-                report.push(error(owner.of(macs), format!("{whose} has both mac and macs")).hint(choice));
+                report.push(error("mac-and-macs", owner.of(macs), format!("{whose} has both mac and macs")).hint(choice));
             }
             (None, Some(macs)) if macs.value.is_empty() && !owner.excuses(report, "macs") => {
-                report.push(error(owner.of(macs), format!("{whose} has an empty list of macs")).hint(choice));
+                report.push(error("missing-mac", owner.of(macs), format!("{whose} has an empty list of macs")).hint(choice));
             }
             (None, None) if !owner.excuses(report, "mac") && !owner.excuses(report, "macs") => {
-                report.push(error(owner.place(), format!("{whose} has no mac")).hint(choice));
+                report.push(error("missing-mac", owner.place(), format!("{whose} has no mac")).hint(choice).alike(""));
             }
             _ => {}
         }
@@ -290,7 +300,7 @@ impl MachineRules<'_> {
             if machines.firmware.insert((place, image.clone())) {
                 let message = format!("{whose} boots by {own}, but image {image} is firmware = \"{spelled}\"");
                 let hint = format!("write firmware = \"{spelled}\" here, or make the image's \"any\"; the image's is");
-                report.push(error(place, message).hint_at(hint, other));
+                report.push(error("firmware-mismatch", place, message).hint_at(hint, other).alike(image.as_str()));
             }
         }
     }
@@ -305,13 +315,15 @@ impl MachineRules<'_> {
             if iqn > LONGEST_IQN {
                 let message =
                     format!("the target of {name} and {image} would have a name of {iqn} bytes; {LONGEST_IQN} are allowed");
-                report.push(error(place, message).hint("shorten the machine's name, the image's, or iqn-prefix"));
+                let problem = error("name-too-long", place, message).alike("target");
+                report.push(problem.hint("shorten the machine's name, the image's, or iqn-prefix"));
             }
             if volume > LONGEST_VOLUME {
                 let message = format!(
                     "volume seat.{name}.{image}.a and its volume group would measure {volume} characters; LVM allows {LONGEST_VOLUME}"
                 );
-                report.push(error(place, message).hint("shorten the machine's name, the image's, or the volume group's"));
+                let problem = error("name-too-long", place, message).alike("volume");
+                report.push(problem.hint("shorten the machine's name, the image's, or the volume group's"));
             }
         }
     }
@@ -325,7 +337,10 @@ fn judge_loader(report: &mut Report<'_>, place: Place, whose: &str, (loader, fir
         Firmware::Any => return,
     };
     if !platform.takes(loader) {
-        report.push(error(place, format!("{whose} boots by {spelled}, and loader {loader} is not for it")).hint(hint));
+        report.push(
+            error("loader-of-other-firmware", place, format!("{whose} boots by {spelled}, and loader {loader} is not for it"))
+                .hint(hint),
+        );
     }
 }
 
@@ -342,7 +357,9 @@ pub(super) fn judge_version_lengths(report: &mut Report<'_>, settings: &Settings
             let message = format!(
                 "volume img.{image}.{version} and its volume group would measure {volume} characters; LVM allows {LONGEST_VOLUME}"
             );
-            report.push(error(place, message).hint("shorten the version's name, the image's, or the volume group's"));
+            report.push(
+                error("name-too-long", place, message).hint("shorten the version's name, the image's, or the volume group's"),
+            );
         }
     }
 }
@@ -356,7 +373,7 @@ fn claim<K: Ord + std::fmt::Display>(
     what: &str,
 ) -> bool {
     if let Some(first) = taken.get(&key) {
-        report.push(error(place, format!("{what} {key} is there twice")).hint_at("the first is", *first));
+        report.push(error("duplicate", place, format!("{what} {key} is there twice")).hint_at("the first is", *first));
         return false;
     }
     taken.insert(key, place);

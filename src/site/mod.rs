@@ -2,10 +2,12 @@
 //!
 //! **Invariant:** pure; reads no file, follows no link, and reports every problem it can see at once.
 
+mod advice;
 mod edit;
+mod file_text;
 mod files;
-mod finding;
 mod images;
+mod keys;
 mod load;
 mod machines;
 mod model;
@@ -18,11 +20,12 @@ mod report;
 mod schema;
 mod settings;
 mod spelling;
+mod strangers;
+mod syntax;
 mod table;
 mod tree;
 
 pub use edit::{Edit, EditError, NewMachine, add_machine};
-pub use finding::{Finding, Severity};
 pub use load::{Checked, load};
 pub use model::*;
 pub use schema::schemas;

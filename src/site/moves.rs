@@ -55,15 +55,17 @@ impl<N: Ord + Clone + Display> Moves<N> {
                     true => "a name does not move to itself; remove this entry".to_owned(),
                     false => format!("remove this entry, or the {what} {from}: a rename leaves nothing under the old name"),
                 };
-                report.push(error(from_place, format!("{what} {from} still exists")).hint(hint));
+                report.push(error("moved-but-there", from_place, format!("{what} {from} still exists")).hint(hint));
             } else if let Some(first) = old.get(&from) {
-                report.push(error(from_place, format!("{what} {from} was moved twice")).hint_at("the first is", *first));
+                report.push(
+                    error("duplicate-move", from_place, format!("{what} {from} was moved twice")).hint_at("the first is", *first),
+                );
             } else if !exists(&to) && whole == Whole::Yes {
                 let hint = match next.get(&to) {
                     Some(end) => format!("{to} was itself moved: write to = \"{end}\" here"),
                     None => format!("write the name that {from} has now"),
                 };
-                report.push(error(to_place, format!("there is no {what} {to}")).hint(hint));
+                report.push(error("moved-to-nothing", to_place, format!("there is no {what} {to}")).hint(hint));
             } else {
                 moved.entry(to).or_default().insert(from.clone());
             }

@@ -81,7 +81,7 @@ impl Networks {
             let what = if both { "is served twice: it meets" } else { "meets" };
             let message = format!("subnet {subnet} {what} {} of network {}", other.network.subnet, other.network.name);
             let hint = "every address belongs to one network; the other is";
-            report.push(error(judged.subnet_place, message).hint_at(hint, other.subnet_place));
+            report.push(error("subnets-overlap", judged.subnet_place, message).hint_at(hint, other.subnet_place));
         }
         self.prefixes.insert(subnet.prefix_len());
         self.by_subnet.insert((subnet.prefix_len(), subnet.network()), judged.network.name.clone());
@@ -113,7 +113,11 @@ pub(super) fn judge(
     let options = options::judge(report, file, raw.options.as_ref(), of);
     let (interface, mode, subnet) = (interface?, mode?, subnet?);
     if let (Some(range), NetworkMode::Proxy | NetworkMode::Off) = (&raw.range, mode.value) {
-        let problem = warning(root.of(range), "range has no effect: this network's addresses come from another DHCP server");
+        let problem = warning(
+            "range-without-effect",
+            root.of(range),
+            "range has no effect: this network's addresses come from another DHCP server",
+        );
         report.push(problem.hint("remove range, or set mode = \"server\""));
     }
     Some(Judged {
@@ -142,7 +146,7 @@ fn judge_lease(report: &mut Report<'_>, root: Table, field: Option<&Spanned<Inte
     let Some(lease) = field else { return LEASE_TIME };
     if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease.value) {
         let message = format!("lease-time {} is not between {SHORTEST_LEASE} and {LONGEST_LEASE}", lease.value);
-        report.push(error(root.of(lease), message).hint("write hours, such as \"12h\""));
+        report.push(error("lease-time-bounds", root.of(lease), message).hint("write hours, such as \"12h\""));
     }
     lease.value
 }
@@ -154,16 +158,22 @@ fn judge_dns(report: &mut Report<'_>, root: Table, raw: &NetworkFile) -> Vec<Ipv
         let address = entry.value.0;
         if !settings::is_reachable(address) {
             let message = format!("{address} is no name server a machine can ask");
-            report.push(error(root.of(entry), message).hint("write the server's or the router's address, or a public one"));
+            report.push(
+                error("dns-not-reachable", root.of(entry), message)
+                    .hint("write the server's or the router's address, or a public one"),
+            );
         } else if !seen.insert(address) {
-            report.push(error(root.of(entry), format!("name server {address} is listed twice")).hint("remove one of them"));
+            report.push(
+                error("duplicate-dns", root.of(entry), format!("name server {address} is listed twice"))
+                    .hint("remove one of them"),
+            );
         } else {
             servers.push(address);
         }
     }
     if servers.len() > MOST_NAME_SERVERS {
         let message = format!("{} name servers are more than the {MOST_NAME_SERVERS} a reply has room for", servers.len());
-        report.push(error(root.of(list), message).hint("machines ask the first two or three; remove the rest"));
+        report.push(error("too-many-dns", root.of(list), message).hint("machines ask the first two or three; remove the rest"));
     }
     servers
 }
@@ -175,17 +185,20 @@ fn judge_within(report: &mut Report<'_>, root: Table, raw: &NetworkFile, subnet:
         let address = router.value.0;
         if !subnet.contains(&address) {
             let message = format!("router {address} lies outside the subnet {subnet}");
-            report.push(error(root.of(router), message).hint("machines reach a router only within their own subnet"));
+            report.push(
+                error("router-outside-subnet", root.of(router), message)
+                    .hint("machines reach a router only within their own subnet"),
+            );
         } else if let Some((_, what)) = own.iter().find(|(own, _)| *own == address) {
             let message = format!("router {address} is the {what} address of {subnet}");
-            report.push(error(root.of(router), message).hint("write the router's own address"));
+            report.push(error("router-not-a-host", root.of(router), message).hint("write the router's own address"));
         }
     }
     let Some(range) = &raw.range else { return };
     let AddressRange { first, last } = range.value;
     if !subnet.contains(&first) || !subnet.contains(&last) {
         let message = format!("range {} lies outside the subnet {subnet}", range.value);
-        report.push(error(root.of(range), message).hint(format!(
+        report.push(error("range-outside-subnet", root.of(range), message).hint(format!(
             "the subnet has {} to {}",
             subnet.network(),
             subnet.broadcast()
@@ -200,7 +213,7 @@ fn judge_within(report: &mut Report<'_>, root: Table, raw: &NetworkFile, subnet:
         if range.value.contains(address) {
             let message = format!("range {} contains {whose} address {address}", range.value);
             report.push(
-                error(root.of(range), message)
+                error("range-contains-fixed-address", root.of(range), message)
                     .hint("it would be leased to a machine; let the range begin after it or end before it"),
             );
         }
@@ -229,7 +242,11 @@ pub(super) fn judge_reservation(
                 true => "no file under network/ describes a subnet yet".to_owned(),
                 false => format!("subnets of this site: {}", subnets.join(", ")),
             };
-            report.push(error(place, format!("address {address} lies in no subnet of this site")).hint(hint));
+            report.push(
+                error("address-outside-subnets", place, format!("address {address} lies in no subnet of this site"))
+                    .hint(hint)
+                    .alike(""),
+            );
         }
         return;
     };
@@ -240,7 +257,7 @@ pub(super) fn judge_reservation(
     {
         let message = format!("address {address} lies in the dynamic range {first}-{last} of network {name}");
         let hint = "reserve an address outside of it, or shorten the range at";
-        report.push(error(place, message).hint_at(hint, at));
+        report.push(error("address-in-range", place, message).hint_at(hint, at).alike(name.as_str()));
     }
     let own = [(subnet.network(), "the network"), (subnet.broadcast(), "the broadcast")];
     let router = router.map(|router| (router, "the router's"));
@@ -248,7 +265,7 @@ pub(super) fn judge_reservation(
     let mut taken = own.into_iter().chain(server_addresses(server)).chain(router).chain(relays);
     if let Some((_, whose)) = taken.find(|(taken, _)| *taken == address) {
         let message = format!("address {address} is {whose} address of network {name}");
-        report.push(error(place, message).hint("reserve another one"));
+        report.push(error("address-taken", place, message).hint("reserve another one"));
     }
 }
 
@@ -263,7 +280,7 @@ pub(super) fn judge_together(
         let Network { name, mode, range, .. } = &judged.network;
         if *mode == NetworkMode::Server && range.is_none() && judged.reservations == 0 {
             let message = format!("network {name} has no address to hand out: no range, and no machine reserves one in it");
-            report.push(warning(judged.mode_place, message).hint("add a range, or give machines an ip"));
+            report.push(warning("nothing-to-hand-out", judged.mode_place, message).hint("add a range, or give machines an ip"));
         }
     }
     note_unheard(report, networks, images);
@@ -272,7 +289,11 @@ pub(super) fn judge_together(
         return;
     }
     if networks.by_name.is_empty() {
-        let problem = warning(place, "the site has no network: no machine that asks for an address or a boot file is answered");
+        let problem = warning(
+            "no-network",
+            place,
+            "the site has no network: no machine that asks for an address or a boot file is answered",
+        );
         report.push(problem.hint("add network/lan.toml with interface, mode and subnet"));
         return;
     }
@@ -280,12 +301,14 @@ pub(super) fn judge_together(
     match networks.find(address) {
         None => {
             let message = format!("the server's address {address} lies in no subnet of this site");
-            report.push(warning(place, message).hint("machines reach it through their router, if at all"));
+            report.push(
+                warning("server-outside-subnets", place, message).hint("machines reach it through their router, if at all"),
+            );
         }
         Some(judged) if [judged.network.subnet.network(), judged.network.subnet.broadcast()].contains(&address) => {
             let message =
                 format!("the server's address {address} is the network or broadcast address of {}", judged.network.subnet);
-            report.push(error(place, message).hint("write the server's own address"));
+            report.push(error("server-not-a-host", place, message).hint("write the server's own address"));
         }
         Some(_) => {}
     }
@@ -299,6 +322,9 @@ fn note_unheard(report: &mut Report<'_>, networks: &Networks, images: &Images) {
              until three fetches of its script show that it boots",
             judged.network.name
         );
-        report.push(note(judged.mode_place, message).hint("mode = \"proxy\" hears it ask, beside the DHCP server that is there"));
+        report.push(
+            note("boot-not-heard", judged.mode_place, message)
+                .hint("mode = \"proxy\" hears it ask, beside the DHCP server that is there"),
+        );
     }
 }

@@ -35,7 +35,11 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
     let mut options = DhcpOptions::default();
     let Some(table) = table else { return options };
     if matches!(of, Of::Network(NetworkMode::Proxy | NetworkMode::Off)) {
-        let problem = warning(file.at(table.start), "options have no effect: another DHCP server answers on this network");
+        let problem = warning(
+            "options-without-effect",
+            file.at(table.start),
+            "options have no effect: another DHCP server answers on this network",
+        );
         report.push(problem.hint("remove them, or set mode = \"server\""));
     }
     let mut seen: BTreeMap<u8, Place> = BTreeMap::new();
@@ -45,33 +49,38 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
             let names = OPTION_RULES.iter().filter(|rule| !matches!(rule.owner, OptionOwner::Server(_))).map(|rule| rule.name);
             let guess = spelling::did_you_mean(&key.value, names);
             let hint = format!("{guess}options without a name here are written by number, in quotes: \"224\"");
-            report.push(error(place, format!("there is no DHCP option {:?}", key.value)).hint(hint));
+            report.push(error("unknown-option", place, format!("there is no DHCP option {:?}", key.value)).hint(hint));
             continue;
         };
         if let Some(first) = seen.insert(rule.number, place) {
-            report.push(error(place, format!("{} is there twice", rule.title())).hint_at("the first is", first));
+            report.push(
+                error("duplicate-option", place, format!("{} is there twice", rule.title())).hint_at("the first is", first),
+            );
             continue;
         }
         match (rule.owner, of) {
             (OptionOwner::Server(hint), _) => {
-                report.push(error(place, format!("{} is the server's own", rule.title())).hint(hint));
+                report.push(error("option-of-the-server", place, format!("{} is the server's own", rule.title())).hint(hint));
             }
             (OptionOwner::NetworkKey(other), Of::Network(_)) => {
                 let message = format!("{} has a key of its own in a network", rule.title());
-                report.push(error(place, message).hint(format!("write it as {other}")));
+                report.push(error("option-has-a-key", place, message).hint(format!("write it as {other}")));
             }
             (OptionOwner::Site | OptionOwner::NetworkKey(_), _) => match encode(rule.form, &value.value) {
                 Ok(data) => options.set(rule.number, data),
                 Err(broken) => {
                     let message = format!("{} {broken}", rule.title());
-                    report.push(error(file.at(value.start), message).hint(example(rule.form)));
+                    report.push(error("option-value", file.at(value.start), message).hint(example(rule.form)));
                 }
             },
         }
     }
     if options.length() > MOST {
         let message = format!("these DHCP options measure {} octets; {MOST} are the most", options.length());
-        report.push(error(file.at(table.start), message).hint("every reply must fit the 576 bytes that any client takes"));
+        report.push(
+            error("options-too-long", file.at(table.start), message)
+                .hint("every reply must fit the 576 bytes that any client takes"),
+        );
         return DhcpOptions::default();
     }
     options
@@ -89,7 +98,7 @@ pub(super) fn judge_together(report: &mut Report<'_>, networks: &Networks, image
         let message = format!("the DHCP options of machine {} measure {longest} octets; {MOST} are the most", machine.name);
         let hint =
             "every reply must fit the 576 bytes that any client takes; those of its network and its default image count too";
-        report.push(error(*place, message).hint(hint));
+        report.push(error("options-too-long", *place, message).hint(hint));
     }
 }
 

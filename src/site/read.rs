@@ -6,9 +6,11 @@
 //! **Invariant:** one problem is one finding; an entry that was cut out is remembered, so that it is not called missing too.
 
 use super::{
+    advice, keys,
     raw::Spanned,
-    report::{FileId, Problem, Report, error},
-    schema, spelling,
+    report::{FileId, Place, Problem, Report, error},
+    schema::{self, Form},
+    spelling,
 };
 use serde::de::DeserializeOwned;
 use serde_spanned::Spanned as Located;
@@ -17,33 +19,6 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// How often one table is read again before the rest of its problems waits for the next check.
 const ATTEMPTS: usize = 50;
-
-/// Parses a file; what is not TOML is reported, the rest of the file is read all the same.
-pub(super) fn parse<'a>(report: &mut Report<'a>, file: FileId, text: &'a str) -> DeTable<'a> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut last_line = None;
-    for problem in errors {
-        let offset = problem.span().map_or(0, |span| span.start);
-        // One slip often upsets the parser several times on its line: the first says most.
-        let line = text.as_bytes()[..offset.min(text.len())].iter().rposition(|byte| *byte == b'\n');
-        if last_line == Some(line) {
-            continue;
-        }
-        last_line = Some(line);
-        let hint = syntax_hint(problem.message());
-        report.push_syntax(file, offset as u32, format!("not TOML: {}", problem.message()), hint.map(str::to_owned));
-    }
-    table.into_inner()
-}
-
-fn syntax_hint(message: &str) -> Option<&'static str> {
-    let hints = [
-        ("duplicate key", "a key may stand once in its table; several machines or versions are [[machine]] or [[version]]"),
-        ("string values must be quoted", "write the text in double quotes"),
-        ("invalid table header", "a table begins with [name], an entry of a list with [[name]]"),
-    ];
-    hints.into_iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| hint)
-}
 
 /// Takes the entries of an array of tables out of a table, to be read one by one; leaves anything else there.
 pub(super) fn take_entries<'a>(table: &mut DeTable<'a>, key: &str) -> Vec<Located<DeValue<'a>>> {
@@ -66,7 +41,7 @@ pub(super) fn read_file<T: DeserializeOwned + Default>(
     // serde's derived types would take an array for a table, its values by position.
     for section in sections {
         let Some(value) = table.get(*section).filter(|value| !value.get_ref().is_table()) else { continue };
-        let problem = error(file.at(value.span().start as u32), format!("{section} must be a table"));
+        let problem = error("table-expected", file.at(value.span().start as u32), format!("{section} must be a table"));
         report.push(problem.hint(format!("write [{section}] in single brackets, and its keys below it")));
         report.mark_broken(file, 0, section);
         table.remove(*section);
@@ -86,7 +61,8 @@ pub(super) fn read_entries<T: DeserializeOwned>(
             let start = entry.span().start as u32;
             if !entry.get_ref().is_table() {
                 report.push(
-                    error(file.at(start), "each entry of this list must be a table").hint("write [[name]] in double brackets"),
+                    error("table-expected", file.at(start), "each entry of this list must be a table")
+                        .hint("write [[name]] in double brackets"),
                 );
                 return None;
             }
@@ -103,20 +79,23 @@ fn read<T: DeserializeOwned>(report: &mut Report<'_>, file: FileId, mut value: L
             Err(refusal) => refusal,
         };
         let span = refusal.span().unwrap_or_else(|| value.span());
-        let (problem, meant) = explain(report, file, refusal.message(), &span);
-        report.push(problem);
         let start = value.span().start as u32;
-        let Cut::Entry { table, key } = cut(value.get_mut(), start, &span) else {
+        let cut = cut(value.get_mut(), start, &span);
+        let key = if let Cut::Entry { key, .. } = &cut { key } else { "" };
+        let (problem, meant) = explain(report, file, (refusal.message(), key), &span);
+        report.push(problem);
+        let Cut::Entry { table, key } = cut else {
             report.give_up(file);
             return None;
         };
         report.mark_broken(file, table, &key);
-        if let Some(meant) = meant {
-            report.mark_broken(file, table, &meant);
+        for meant in meant {
+            report.mark_broken(file, table, meant);
         }
     }
     let rule = format!("more than {ATTEMPTS} problems in one table; the rest is not listed");
-    report.push(error(file.at(value.span().start as u32), rule).hint("mend the ones listed and check again"));
+    report
+        .push(error("too-many-problems", file.at(value.span().start as u32), rule).hint("mend the ones listed and check again"));
     report.give_up(file);
     None
 }
@@ -177,36 +156,88 @@ fn covers(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// Says a refusal in our words; also which key was meant by an unknown one.
-fn explain(report: &Report<'_>, file: FileId, message: &str, span: &Range<usize>) -> (Problem, Option<String>) {
+/// Says a refusal in our words; also which keys were meant by an unknown one.
+fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span: &Range<usize>) -> (Problem, Vec<&'static str>) {
     let place = file.at(span.start as u32);
-    let written = report.slice(file, span.start, span.end).trim_matches(['"', '\'']);
+    let path = report.path(file);
+    let slice = report.slice(file, span.start, span.end);
+    let written = slice.trim_matches(['"', '\'']);
     let legal = legal_words(message);
     if message.starts_with("unknown field") {
-        let meant = spelling::nearest(written, legal.iter().copied()).map(str::to_owned);
-        let guess = spelling::did_you_mean(written, legal.iter().copied());
-        let other = schema::elsewhere(report.path(file), written).map(|other| other + "; ").filter(|_| guess.is_empty());
-        let hint = format!("{guess}{}legal here: {}", other.unwrap_or_default(), legal.join(", "));
-        return (error(place, format!("unknown key {written:?}")).hint(hint), meant);
+        let advice = keys::advise(path, written, &legal);
+        let problem = error("unknown-key", place, format!("unknown key {written:?}")).hint(advice.hint);
+        return (problem, advice.meant);
     }
     if message.starts_with("unknown variant") {
         let guess = spelling::did_you_mean(written, legal.iter().copied());
         let quoted: Vec<String> = legal.iter().map(|word| format!("\"{word}\"")).collect();
         let hint = format!("{guess}legal here: {}", quoted.join(", "));
-        return (error(place, format!("unknown value {written:?}")).hint(hint), None);
+        return (error("unknown-value", place, format!("unknown value {written:?} of {key}")).hint(hint), Vec::new());
     }
-    let problem = error(place, in_tomls_words(message));
-    match type_hint(message) {
-        Some(hint) => (problem.hint(hint), None),
-        None => (problem, None),
+    if message.starts_with("invalid type") {
+        let advised = advice::value(path, key, written).map(|value| format!("write {key} = {value}"));
+        return (wrong_type(place, (path, key, slice), message, advised).alike(format!("{key} {message}")), Vec::new());
     }
+    let in_list = matches!(schema::form_of(path, key), Some(Form::List(_)));
+    let near = if in_list { advice::item(path, key, written) } else { advice::value(path, key, written) };
+    // What was written is not to be written again.
+    let near = near.filter(|near| near.trim_matches(['"', '\'']) != written);
+    let advised = near.map(|near| if in_list { format!("write {near}") } else { format!("write {key} = {near}") });
+    // What differs from line to line does not make another mistake of it.
+    let kind = message.replacen(&format!("{written:?}"), "", 1);
+    let kind = kind.split("; the subnet is").next().unwrap_or(&kind).to_owned();
+    let bounds = message.strip_prefix("invalid value: integer ").and_then(|rest| rest.split_once("expected "));
+    let said = match bounds {
+        Some((_, bounds)) => {
+            format!("{key} is {written}, and must be {}", in_tomls_words(&format!("expected {bounds}")).replace("expected ", ""))
+        }
+        None => in_tomls_words(message),
+    };
+    let problem = error(code_of(message), place, said).alike(kind);
+    match advised.or_else(|| example_of(message)) {
+        Some(hint) => (problem.hint(hint), Vec::new()),
+        None => (problem, Vec::new()),
+    }
+}
+
+/// A value of another type than its key takes.
+fn wrong_type(place: Place, (path, key, slice): (&str, &str, &str), message: &str, advised: Option<String>) -> Problem {
+    let found = message.strip_prefix("invalid type: ").and_then(|rest| rest.split([',', ' ']).next()).unwrap_or("");
+    let found = match found {
+        "integer" | "floating" => "a number",
+        "boolean" => "true or false",
+        "string" => "a text",
+        "sequence" => "a list",
+        "map" if !slice.starts_with(['[', '{']) => "a date",
+        "map" => "a table",
+        _ => "a date",
+    };
+    let (code, wanted, hint) = match schema::form_of(path, key) {
+        Some(Form::Flag) => ("flag-expected", "true or false", format!("write {key} = true, or {key} = false, without quotes")),
+        Some(Form::Number) => ("number-expected", "a whole number", format!("write {key} = and a whole number, without quotes")),
+        Some(Form::Text(_)) => ("text-expected", "a text in double quotes", format!("write {key} = \"…\"")),
+        Some(Form::List(_)) => ("list-expected", "a list of texts in [ ]", format!("write {key} = [\"…\"]")),
+        Some(Form::Table) => ("table-expected", "a table", format!("write [{key}] on a line of its own, and its keys below it")),
+        Some(Form::Tables) => {
+            ("table-expected", "a list of tables", format!("write [[{key}]] on a line of its own, and its keys below it"))
+        }
+        None => ("wrong-type", "something else", String::new()),
+    };
+    if hint.is_empty() {
+        return error(code, place, in_tomls_words(message));
+    }
+    let message = match found == "a list" && matches!(schema::form_of(path, key), Some(Form::List(_))) {
+        true => format!("an entry of {key} is no text in double quotes"),
+        false => format!("{key} takes {wanted}, and this is {found}"),
+    };
+    error(code, place, message).hint(advised.unwrap_or(hint))
 }
 
 /// serde speaks of Rust's types; people who write TOML do not.
 fn in_tomls_words(message: &str) -> String {
     let words = [
-        ("a sequence", "an array"),
-        (": sequence", ": array"),
+        ("a sequence", "a list"),
+        (": sequence", ": list"),
         (": map", ": table"),
         ("expected u16", "expected a whole number from 0 to 65535"),
         ("expected u32", "expected a whole number from 0 to 4294967295"),
@@ -218,21 +249,40 @@ fn in_tomls_words(message: &str) -> String {
     })
 }
 
-fn type_hint(message: &str) -> Option<&'static str> {
-    let found = message.strip_prefix("invalid type: ")?;
-    if found.ends_with("expected a string") || found.ends_with("expected string") {
-        return Some("write it in double quotes");
-    }
-    if found.ends_with("expected a sequence") {
-        return Some(if found.starts_with("map") { "write [[name]] in double brackets" } else { "write a list: [\"…\"]" });
-    }
-    if found.ends_with("expected a boolean") {
-        return Some("write true or false, without quotes");
-    }
-    if found.contains("expected u") {
-        return Some("write a whole number, without quotes");
-    }
-    None
+/// The code of a value that its type refuses, by what the value should have been.
+fn code_of(message: &str) -> &'static str {
+    let codes = [
+        ("MAC address ", "invalid-mac"),
+        ("address ", "invalid-address"),
+        ("subnet ", "invalid-subnet"),
+        ("range ", "invalid-range"),
+        ("size ", "invalid-size"),
+        ("duration ", "invalid-duration"),
+        ("percentage ", "invalid-percentage"),
+        ("title ", "invalid-title"),
+        ("source ", "invalid-path"),
+        ("asset path ", "invalid-path"),
+        ("directory ", "invalid-path"),
+        ("file ", "invalid-path"),
+        ("loader ", "invalid-path"),
+        ("site name ", "invalid-name"),
+        ("machine name ", "invalid-name"),
+        ("image name ", "invalid-name"),
+        ("version name ", "invalid-name"),
+    ];
+    codes.iter().find(|(what, _)| message.starts_with(what)).map_or("invalid-value", |(_, code)| code)
+}
+
+/// What a value looks like that nothing near to it is known for.
+fn example_of(message: &str) -> Option<String> {
+    let hint = match code_of(message) {
+        "invalid-name" if !message.is_ascii() => "write letters a-z, digits and '-', such as \"cashier-1\"",
+        "invalid-mac" if message.contains("six octets") => {
+            "write six pairs of 0-9 and a-f, such as \"88:ae:dd:05:08:fa\"; ipconfig /all shows it as Physical Address"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// The words that serde lists after "expected", each in backquotes. All of them are ours; the word before may be anything.

@@ -1,16 +1,18 @@
-//! Collects findings: turns an offset in a file into a line and a column, quotes the line, and keeps the list bounded.
+//! Collects diagnostics: turns an offset in a file into a line and a column, draws the same mistake on many lines together,
+//! and keeps the list bounded.
 //!
-//! **Invariant:** whatever a commit holds, at most [`LISTED`] findings a file and one more that counts the rest; text from
-//! the commit never reaches a terminal with control characters in it.
+//! **Invariant:** whatever a commit holds, at most [`LISTED`] problems a file and one diagnostic more that counts the rest.
 
-use super::{Finding, Severity, networks::Whole};
-use std::collections::{BTreeMap, BTreeSet};
+use super::{
+    file_text::{FileText, Mend, printable},
+    networks::Whole,
+};
+use crate::diagnostic::{self, Code, Diagnostic, Severity};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-/// Findings listed for one file: more than anyone reads at a time, few enough for a pusher's terminal.
+/// Problems listed for one file, the same one on another line counted too: more than anyone reads at a time, few enough for
+/// a pusher's terminal.
 const LISTED: usize = 200;
-
-/// Characters kept of a line, a message or a hint.
-const QUOTED: usize = 640;
 
 /// A place in one of the files that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,30 +38,37 @@ impl FileId {
     }
 }
 
-/// A problem on its way to become a [`Finding`].
+/// A problem on its way to become a [`Diagnostic`].
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     place: Place,
     severity: Severity,
+    code: Code,
     message: String,
     hint: Option<String>,
     /// A place the hint ends with.
     other: Option<Place>,
+    /// What the same mistake elsewhere in the file has too; by itself the message and the hint.
+    kind: Option<String>,
+}
+
+fn problem(severity: Severity, code: &'static str, place: Place, message: String) -> Problem {
+    Problem { place, severity, code: Code::new(code), message, hint: None, other: None, kind: None }
 }
 
 /// A problem for which the commit is refused.
-pub(super) fn error(place: Place, message: impl Into<String>) -> Problem {
-    Problem { place, severity: Severity::Error, message: message.into(), hint: None, other: None }
+pub(super) fn error(code: &'static str, place: Place, message: impl Into<String>) -> Problem {
+    problem(Severity::Error, code, place, message.into())
 }
 
 /// A problem the operator is told about.
-pub(super) fn warning(place: Place, message: impl Into<String>) -> Problem {
-    Problem { place, severity: Severity::Warning, message: message.into(), hint: None, other: None }
+pub(super) fn warning(code: &'static str, place: Place, message: impl Into<String>) -> Problem {
+    problem(Severity::Warning, code, place, message.into())
 }
 
 /// What follows from what is there, for whoever checks.
-pub(super) fn note(place: Place, message: impl Into<String>) -> Problem {
-    Problem { place, severity: Severity::Note, message: message.into(), hint: None, other: None }
+pub(super) fn note(code: &'static str, place: Place, message: impl Into<String>) -> Problem {
+    problem(Severity::Note, code, place, message.into())
 }
 
 impl Problem {
@@ -72,13 +81,30 @@ impl Problem {
     pub(super) fn hint_at(self, hint: impl Into<String>, other: Place) -> Self {
         Self { other: Some(other), ..self.hint(hint) }
     }
+
+    /// Counts as the same mistake as others of this code and this word in its file: the first is shown, with the others' lines.
+    pub(super) fn alike(self, kind: impl Into<String>) -> Self {
+        Self { kind: Some(kind.into()), ..self }
+    }
+}
+
+/// A mistake that keeps a text from being TOML.
+#[derive(Debug, Clone)]
+pub(super) struct SyntaxProblem {
+    pub(super) code: &'static str,
+    /// The offset and the length of what is at fault, in the text as it was written.
+    pub(super) offset: usize,
+    pub(super) width: Option<usize>,
+    pub(super) message: String,
+    pub(super) hint: String,
+    /// What the same mistake elsewhere has too.
+    pub(super) kind: String,
+    /// Whether what the statement says was understood all the same.
+    pub(super) read: Whole,
 }
 
 struct Source<'a> {
-    path: &'a str,
-    text: &'a str,
-    /// The byte offset at which each line begins.
-    lines: Vec<u32>,
+    text: FileText<'a>,
     /// Whether the file was read to its end, or given up as having too many problems.
     read: Whole,
     /// Lines on which TOML itself is broken: what such a line seems to say is not judged as well.
@@ -104,194 +130,224 @@ impl Rest {
     }
 }
 
-/// The findings so far, and the files they are about.
+/// What makes two problems the same mistake: file, severity, code and words.
+type Kind = (String, Severity, Code, String);
+
+/// The diagnostics so far, and the files they are about.
 #[derive(Default)]
 pub(super) struct Report<'a> {
     sources: Vec<Source<'a>>,
-    findings: BTreeSet<Finding>,
+    found: BTreeMap<Kind, Diagnostic>,
     rest: BTreeMap<String, Rest>,
 }
 
 impl<'a> Report<'a> {
-    /// Takes a file in, so that findings can point into it.
+    /// Takes a file in, so that diagnostics can point into it.
     pub(super) fn open(&mut self, path: &'a str, text: &'a str) -> FileId {
-        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
-        let lines = std::iter::once(0).chain(starts).collect();
         let id = FileId(self.sources.len() as u32);
-        self.sources.push(Source { path, text, lines, read: Whole::Yes, unreadable: BTreeSet::new(), broken: BTreeSet::new() });
+        let text = FileText::new(path, text);
+        self.sources.push(Source { text, read: Whole::Yes, unreadable: BTreeSet::new(), broken: BTreeSet::new() });
         id
+    }
+
+    fn source(&self, file: FileId) -> &Source<'a> {
+        &self.sources[file.0 as usize]
+    }
+
+    fn source_mut(&mut self, file: FileId) -> &mut Source<'a> {
+        &mut self.sources[file.0 as usize]
+    }
+
+    /// Reads a file with these mends from now on: offsets are those of the mended text.
+    pub(super) fn mend(&mut self, file: FileId, mends: &[Mend]) -> &str {
+        let text = &mut self.source_mut(file).text;
+        text.mend(mends);
+        text.as_read()
+    }
+
+    /// The offset in a file as it was written of one in the file as it is read.
+    pub(super) fn written(&self, file: FileId, offset: usize) -> usize {
+        self.source(file).text.written(offset)
+    }
+
+    /// True if the line of a written offset was reported as no TOML.
+    pub(super) fn is_reported(&self, file: FileId, written: usize) -> bool {
+        let source = self.source(file);
+        source.unreadable.contains(&source.text.line(written))
     }
 
     /// Records a problem.
     pub(super) fn push(&mut self, problem: Problem) {
         let source = &self.sources[problem.place.file.0 as usize];
         // A full list costs nothing more: finding a place in a file of one long line is not cheap.
-        if let Some(rest) = self.rest.get_mut(source.path)
+        if let Some(rest) = self.rest.get_mut(source.text.path)
             && rest.listed >= LISTED
         {
             rest.count(problem.severity);
             return;
         }
-        let (line, column, text) = match problem.place.offset {
-            Some(offset) => source.locate(offset),
-            None => (0, 0, None),
+        let place = match problem.place.offset {
+            Some(offset) => source.text.locate(source.text.written(offset as usize), None),
+            None => diagnostic::Place::whole(source.text.path),
         };
-        if source.unreadable.contains(&line) {
+        if source.unreadable.contains(&place.line) {
             return;
         }
-        let file = source.path.to_owned();
-        let Problem { severity, message, hint, other, .. } = problem;
+        let Problem { severity, code, message, hint, other, kind, .. } = problem;
         let hint = match other {
             Some(other) => hint.map(|hint| format!("{hint} {}", self.show(other))),
             None => hint,
         };
-        self.keep(Finding { file, line, column, severity, message, text, hint });
+        self.keep(Diagnostic { place, severity, code, message, hint, also: Vec::new() }, kind);
     }
 
-    /// True if no more findings of a place's file are listed: then its hint need not be worked out.
+    /// True if no more problems of a place's file are listed: then its hint need not be worked out.
     pub(super) fn is_full(&self, place: Place) -> bool {
-        let path = self.sources[place.file.0 as usize].path;
-        self.rest.get(path).is_some_and(|rest| rest.listed >= LISTED)
+        self.rest.get(self.path(place.file)).is_some_and(|rest| rest.listed >= LISTED)
     }
 
-    /// Records that a line is not TOML.
-    pub(super) fn push_syntax(&mut self, file: FileId, offset: u32, message: String, hint: Option<String>) {
-        let source = &mut self.sources[file.0 as usize];
-        let (line, column, text) = source.locate(offset);
+    /// Records that a statement is not TOML.
+    pub(super) fn push_syntax(&mut self, file: FileId, problem: SyntaxProblem) {
+        let SyntaxProblem { code, offset, width, message, hint, kind, read } = problem;
+        let source = self.source_mut(file);
+        let line = source.text.line(offset);
         source.unreadable.insert(line);
-        let file = source.path.to_owned();
-        self.keep(Finding { file, line, column, severity: Severity::Error, message, text, hint });
+        if read == Whole::No {
+            source.read = Whole::No;
+        }
+        if self.is_full(file.whole()) {
+            self.rest.entry(self.path(file).to_owned()).or_default().count(Severity::Error);
+            return;
+        }
+        let place = self.source(file).text.locate(offset, width);
+        let (severity, code, hint) = (Severity::Error, Code::new(code), Some(hint));
+        self.keep(Diagnostic { place, severity, code, message, hint, also: Vec::new() }, Some(kind));
     }
 
     /// Records a problem of a path that was not read as a file.
-    pub(super) fn push_path(&mut self, path: &str, severity: Severity, message: impl Into<String>, hint: impl Into<String>) {
-        let (message, hint) = (message.into(), Some(hint.into()));
-        self.keep(Finding { file: printable(path), line: 0, column: 0, severity, message, text: None, hint });
+    pub(super) fn push_path(
+        &mut self,
+        code: &'static str,
+        path: &str,
+        severity: Severity,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push_spot((code, severity), path, (0, 0), message.into(), &hint.into());
     }
 
-    /// Records a problem at a line and column of a file that is not text.
-    pub(super) fn push_spot(&mut self, path: &str, (line, column): (u32, u32), message: String, hint: &str) {
-        let (severity, hint) = (Severity::Error, Some(hint.to_owned()));
-        self.keep(Finding { file: printable(path), line, column, severity, message, text: None, hint });
+    /// Records a problem at a line and column of a file that is not text; 0 for the file as a whole.
+    pub(super) fn push_spot(
+        &mut self,
+        (code, severity): (&'static str, Severity),
+        path: &str,
+        (line, column): (u32, u32),
+        message: String,
+        hint: &str,
+    ) {
+        let place = diagnostic::Place { line, column, ..diagnostic::Place::whole(printable(path)) };
+        let (code, hint) = (Code::new(code), Some(hint.to_owned()));
+        self.keep(Diagnostic { place, severity, code, message, hint, also: Vec::new() }, None);
     }
 
-    fn keep(&mut self, finding: Finding) {
-        let rest = self.rest.entry(finding.file.clone()).or_default();
+    fn keep(&mut self, found: Diagnostic, kind: Option<String>) {
+        let rest = self.rest.entry(found.place.file.clone()).or_default();
         if rest.listed >= LISTED {
-            rest.count(finding.severity);
+            rest.count(found.severity);
             return;
         }
-        let message = printable(&finding.message);
-        let hint = finding.hint.as_deref().map(printable);
-        if self.findings.insert(Finding { message, hint, ..finding }) {
-            rest.listed += 1;
+        let (message, hint) = (printable(&found.message), found.hint.as_deref().map(printable));
+        let words = kind.unwrap_or_else(|| format!("{message}\n{}", hint.as_deref().unwrap_or_default()));
+        let found = Diagnostic { message, hint, ..found };
+        let kind = (found.place.file.clone(), found.severity, found.code.clone(), words);
+        let first = match self.found.entry(kind) {
+            btree_map::Entry::Vacant(free) => {
+                rest.listed += 1;
+                free.insert(found);
+                return;
+            }
+            btree_map::Entry::Occupied(first) => first.into_mut(),
+        };
+        let later = if found.place < first.place { std::mem::replace(first, found) } else { found };
+        let line = later.place.line;
+        if later.place != first.place {
+            first.also.extend(later.also);
+            if line != first.place.line && !first.also.contains(&line) {
+                rest.listed += 1;
+                first.also.push(line);
+            }
+            first.also.sort_unstable();
         }
     }
 
     /// Remembers that a table holds a key with a wrong value, or a wrong spelling of it.
     pub(super) fn mark_broken(&mut self, file: FileId, table: u32, key: &str) {
-        self.sources[file.0 as usize].broken.insert((table, key.to_owned()));
+        self.source_mut(file).broken.insert((table, key.to_owned()));
     }
 
     /// Remembers that the rest of a file was not read.
     pub(super) fn give_up(&mut self, file: FileId) {
-        self.sources[file.0 as usize].read = Whole::No;
+        self.source_mut(file).read = Whole::No;
     }
 
     /// True if a key that seems missing is there and was reported already, or may stand on a line that is not TOML.
     pub(super) fn is_excused(&self, file: FileId, table: u32, key: &str) -> bool {
-        let source = &self.sources[file.0 as usize];
-        self.is_partial(file) || source.broken.contains(&(table, key.to_owned()))
+        self.is_partial(file) || self.source(file).broken.contains(&(table, key.to_owned()))
     }
 
-    /// True if some line of the file is not TOML, or was not read, so that something it says may be unknown.
+    /// True if something of the file was not understood or not read, so that what it says may be unknown.
     pub(super) fn is_partial(&self, file: FileId) -> bool {
-        let source = &self.sources[file.0 as usize];
-        source.read == Whole::No || !source.unreadable.is_empty()
+        self.source(file).read == Whole::No
     }
 
-    /// `file:line:column` of a place, for the hint of another finding.
+    /// `file:line:column` of a place, for the hint of another diagnostic.
     fn show(&self, place: Place) -> String {
-        let source = &self.sources[place.file.0 as usize];
+        let text = &self.source(place.file).text;
         match place.offset {
             Some(offset) => {
-                let (line, column, _) = source.locate(offset);
-                format!("{}:{line}:{column}", source.path)
+                let diagnostic::Place { line, column, .. } = text.locate(text.written(offset as usize), None);
+                format!("{}:{line}:{column}", text.path)
             }
-            None => source.path.to_owned(),
+            None => text.path.to_owned(),
         }
     }
 
     /// The first character of the line a place is on: where the key of a value stands.
     pub(super) fn start_of_line(&self, place: Place) -> Place {
-        let source = &self.sources[place.file.0 as usize];
         let Some(offset) = place.offset else { return place };
-        let start = source.line_start(offset);
-        let blank = source.text[start as usize..].bytes().take_while(|b| matches!(b, b' ' | b'\t')).count() as u32;
-        place.file.at((start + blank).min(offset))
+        place.file.at(self.source(place.file).text.start_of_line(offset as usize) as u32)
     }
 
     /// A file's path in the site.
     pub(super) fn path(&self, file: FileId) -> &'a str {
-        self.sources[file.0 as usize].path
+        self.source(file).text.path
     }
 
-    /// The bytes of a file between two offsets; empty where they are not on character boundaries.
-    pub(super) fn slice(&self, file: FileId, start: usize, end: usize) -> &'a str {
-        self.sources[file.0 as usize].text.get(start..end).unwrap_or("")
+    /// The bytes of a file as it is read between two offsets; empty where they are not on character boundaries.
+    pub(super) fn slice(&self, file: FileId, start: usize, end: usize) -> &str {
+        self.source(file).text.as_read().get(start..end).unwrap_or("")
     }
 
     /// True if nothing so far refuses the commit.
     pub(super) fn is_clean(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+        self.found.values().all(|found| found.severity != Severity::Error)
     }
 
-    /// All findings in the order of their places.
-    pub(super) fn finish(self) -> Vec<Finding> {
-        let mut findings = self.findings;
+    /// All diagnostics in the order of their places.
+    pub(super) fn finish(self) -> Vec<Diagnostic> {
+        let mut all: Vec<Diagnostic> = self.found.into_values().collect();
         for (file, Rest { errors, warnings, .. }) in self.rest {
             if errors + warnings > 0 {
                 let severity = if errors > 0 { Severity::Error } else { Severity::Warning };
                 let message = format!("{} more problems of this file are not listed", errors + warnings);
-                let hint = Some("mend the ones above and check again".to_owned());
-                findings.insert(Finding { file, line: 0, column: 0, severity, message, text: None, hint });
+                let (code, hint) = (Code::new("not-listed"), Some("mend the ones above and check again".to_owned()));
+                let place = diagnostic::Place::whole(file);
+                all.push(Diagnostic { place, severity, code, message, hint, also: Vec::new() });
             }
         }
-        findings.into_iter().collect()
+        all.sort();
+        all
     }
-}
-
-impl Source<'_> {
-    fn line_start(&self, offset: u32) -> u32 {
-        let after = self.lines.partition_point(|start| *start <= offset);
-        self.lines[after - 1]
-    }
-
-    /// The line and column (in characters, from 1) of a byte offset, and the line's text.
-    fn locate(&self, offset: u32) -> (u32, u32, Option<String>) {
-        let offset = (offset as usize).min(self.text.len());
-        let line = self.lines.partition_point(|start| *start as usize <= offset);
-        let start = self.lines[line - 1] as usize;
-        let text = self.text[start..].split('\n').next().unwrap_or("");
-        let column = self.text.as_bytes()[start..offset].iter().filter(|byte| (**byte & 0xC0) != 0x80).count() + 1;
-        let shown = Some(printable(text.trim_end())).filter(|text| !text.is_empty());
-        (line as u32, column as u32, shown)
-    }
-}
-
-/// A text fit for a terminal: no control characters, not longer than a few lines.
-fn printable(text: &str) -> String {
-    let clean = |c: char| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c };
-    let mut shown: String = text.chars().take(QUOTED).map(|c| if c == '\t' { ' ' } else { clean(c) }).collect();
-    if text.chars().nth(QUOTED).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// Characters that reorder or hide what stands around them (Unicode bidirectional controls, zero-width ones).
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -299,36 +355,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_count_characters_and_lines_begin_at_one() {
-        let mut report = Report::default();
-        let file = report.open("a.toml", "x = 1\né = \"ö\" # no\r\n\tlast");
-        for (offset, shown) in [(0, "a.toml:1:1"), (6, "a.toml:2:1"), (11, "a.toml:2:5"), (23, "a.toml:3:2"), (999, "a.toml:3:6")]
-        {
-            assert_eq!(report.show(file.at(offset)), shown, "{offset}");
-        }
-        assert_eq!(report.show(report.start_of_line(file.at(25))), "a.toml:3:2");
-    }
-
-    #[test]
     fn the_list_is_bounded_and_still_refuses() {
         let text = "\n".repeat(1000);
         let mut report = Report::default();
         let file = report.open("a.toml", &text);
         for line in 0..LISTED as u32 {
-            report.push(warning(file.at(line), "small"));
+            report.push(warning("small", file.at(line), format!("small {line}")));
         }
-        report.push(error(file.at(900), "large"));
-        let findings = report.finish();
-        assert_eq!(findings.len(), LISTED + 1);
-        assert_eq!(findings[0].severity, Severity::Error);
-        assert_eq!(findings[0].message, "1 more problems of this file are not listed");
+        report.push(error("large", file.at(900), "large"));
+        let found = report.finish();
+        assert_eq!(found.len(), LISTED + 1);
+        assert_eq!(found[0].severity, Severity::Error);
+        assert_eq!(found[0].message, "1 more problems of this file are not listed");
     }
 
     #[test]
-    fn a_line_of_the_commit_cannot_steer_the_terminal() {
+    fn the_same_mistake_on_many_lines_is_one_diagnostic_at_the_first() {
         let mut report = Report::default();
-        let file = report.open("a.toml", "x = \"\u{1b}[2J\u{202e}\"");
-        report.push(error(file.at(0), "bad"));
-        assert_eq!(report.finish()[0].text.as_deref(), Some("x = \"\u{fffd}[2J\u{fffd}\""));
+        let file = report.open("a.toml", "a\nb\nc\nd\n");
+        for at in [4, 2, 0, 2] {
+            report.push(error("same", file.at(at), "the same"));
+        }
+        report.push(error("same", file.at(6), "not the same"));
+        let found = report.finish();
+        assert_eq!(
+            found.iter().map(|one| (one.place.line, one.also.clone())).collect::<Vec<_>>(),
+            [(1, vec![2, 3]), (4, vec![])]
+        );
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn judge(report: &mut Report<'_>, file: Option<FileId>, raw: SiteFile
         && settings.boot.http_port == iscsi.port
     {
         let message = format!("port {} is asked for twice, by [boot] http-port and by [iscsi] port", iscsi.port);
-        report.push(error(Table::at(file, table.start).place(), message).hint("give one of them another port"));
+        report.push(error("duplicate-port", Table::at(file, table.start).place(), message).hint("give one of them another port"));
     }
     settings
 }
@@ -100,10 +100,14 @@ pub(super) fn is_reachable(address: Ipv4Addr) -> bool {
 fn judge_server_address(report: &mut Report<'_>, place: Place, address: Ipv4Addr) {
     if address.is_loopback() {
         let message = format!("{address} is reached from this host alone");
-        report.push(warning(place, message).hint("write the address of the interface that faces the machines"));
+        report.push(
+            warning("server-not-reachable", place, message).hint("write the address of the interface that faces the machines"),
+        );
     } else if !is_reachable(address) {
         let message = format!("{address} is no address a machine can reach the server at");
-        report.push(error(place, message).hint("write the address of the interface that faces the machines"));
+        report.push(
+            error("server-not-reachable", place, message).hint("write the address of the interface that faces the machines"),
+        );
     }
 }
 
@@ -115,18 +119,21 @@ fn judge_storage(report: &mut Report<'_>, file: FileId, table: &Spanned<StorageT
         && ["img.", "seat."].iter().any(|prefix| at.value.as_str().starts_with(prefix))
     {
         let message = format!("thin-pool {:?} begins like the volumes that barista makes", at.value.as_str());
-        report.push(error(owner.of(at), message).hint("names that begin with \"img.\" or \"seat.\" are images and clones"));
+        report.push(
+            error("thin-pool-name", owner.of(at), message)
+                .hint("names that begin with \"img.\" or \"seat.\" are images and clones"),
+        );
     }
     let may_create = create_pool.as_ref().is_some_and(|create| create.value);
     if let (Some(size), false) = (pool_size, may_create) {
-        let problem = warning(owner.of(size), "pool-size has no effect without create-pool = true");
+        let problem = warning("pool-size-without-effect", owner.of(size), "pool-size has no effect without create-pool = true");
         report.push(problem.hint("add create-pool = true, or remove pool-size"));
     }
     if let Some(size) = pool_size {
         judge_pool_size(report, owner.of(size), size.value);
     }
     if let Some(all) = reserve.as_ref().filter(|reserve| reserve.value.get() == 100) {
-        let problem = error(owner.of(all), "reserve is the whole pool, so no disk could be made");
+        let problem = error("reserve-is-everything", owner.of(all), "reserve is the whole pool, so no disk could be made");
         report.push(problem.hint("write the part of the pool that stays free, such as \"10%\""));
     }
     let size = pool_size.as_ref().map_or(PoolSize::Percent(Percent::new(90)), |size| size.value);
@@ -149,7 +156,9 @@ fn judge_pool_size(report: &mut Report<'_>, place: Place, size: PoolSize) {
     };
     if is_too_small {
         let message = format!("pool-size is {size}, in which no image fits");
-        report.push(error(place, message).hint("write a part of the free space, \"90%\", or a size, \"500GiB\""));
+        report.push(
+            error("pool-size-too-small", place, message).hint("write a part of the free space, \"90%\", or a size, \"500GiB\""),
+        );
     }
 }
 
@@ -185,7 +194,9 @@ pub(super) fn judge_loading(
                 Platform::Bios => "BIOS starts files such as undionly.kpxe, ipxe.pxe or pxelinux.0",
                 _ => "UEFI starts files whose names end in .efi",
             };
-            report.push(error(file.at(path.start), format!("loader {name} is not for {platform}")).hint(hint));
+            report.push(
+                error("loader-of-other-firmware", file.at(path.start), format!("loader {name} is not for {platform}")).hint(hint),
+            );
         }
     }
     Loading {
@@ -198,7 +209,7 @@ pub(super) fn judge_loading(
 pub(super) fn judge_menu_timeout(report: &mut Report<'_>, file: FileId, timeout: &Spanned<Interval>) -> Interval {
     if timeout.value > LONGEST_MENU {
         let message = format!("menu-timeout {} is longer than an hour", timeout.value);
-        report.push(error(file.at(timeout.start), message).hint("write seconds, such as \"5s\""));
+        report.push(error("menu-timeout-bounds", file.at(timeout.start), message).hint("write seconds, such as \"5s\""));
     }
     timeout.value
 }
@@ -206,7 +217,10 @@ pub(super) fn judge_menu_timeout(report: &mut Report<'_>, file: FileId, timeout:
 fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&Spanned<u16>>, default: u16) -> u16 {
     let Some(port) = field else { return default };
     if port.value == 0 {
-        report.push(error(file.at(port.start), "port 0 is no port").hint(format!("write 1 to 65535; the default is {default}")));
+        report.push(
+            error("port-zero", file.at(port.start), "port 0 is no port")
+                .hint(format!("write 1 to 65535; the default is {default}")),
+        );
     }
     port.value
 }
@@ -229,16 +243,22 @@ fn judge_policy(report: &mut Report<'_>, file: FileId, table: &Spanned<PolicyTab
         if let Some(time) = field.as_ref().filter(|time| time.value < SHORTEST_QUIET) {
             let message = format!("{key} {} is shorter than {SHORTEST_QUIET}", time.value);
             report.push(
-                error(owner.of(time), message).hint("a machine whose switch restarts is silent for minutes and still at work"),
+                error("quiet-too-short", owner.of(time), message)
+                    .hint("a machine whose switch restarts is silent for minutes and still at work"),
             );
         }
     }
     if let Some(count) = sides.as_ref().filter(|count| !SIDES.contains(&count.value)) {
-        report.push(error(owner.of(count), format!("sides {} is neither 2 nor 3", count.value)).hint("write 2 or 3"));
+        report.push(
+            error("sides-bounds", owner.of(count), format!("sides {} is neither 2 nor 3", count.value)).hint("write 2 or 3"),
+        );
     }
     if let Some(list) = may_destroy.as_ref().filter(|list| list.value.len() > MOST_CONSENTS) {
         let message = format!("may-destroy has {} entries and may have {MOST_CONSENTS}", list.value.len());
-        report.push(error(owner.of(list), message).hint("take out those that were used; \"*\" consents to everything"));
+        report.push(
+            error("too-many-consents", owner.of(list), message)
+                .hint("take out those that were used; \"*\" consents to everything"),
+        );
     }
     let value = |field: &Option<Spanned<Interval>>, default| field.as_ref().map_or(default, |field| field.value);
     let policy = Policy {

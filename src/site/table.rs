@@ -50,7 +50,7 @@ impl Table {
         (whose, hint): (&str, &str),
     ) -> Option<&'f Spanned<T>> {
         if field.is_none() && !self.excuses(report, key) {
-            report.push(error(self.place, format!("{whose} has no {key}")).hint(hint));
+            report.push(error("missing-key", self.place, format!("{whose} has no {key}")).hint(hint));
         }
         field.as_ref()
     }

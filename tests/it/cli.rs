@@ -16,10 +16,10 @@ fn check_prints_findings_as_data_and_their_number_beside_it() {
     cafe.work.write("images/local.toml", "kind = \"lokal\"\n");
     let (code, data, beside) = ended(&cafe.barista(&["check"]));
     assert_eq!((code, beside.as_str()), (Some(1), "1 error, 0 warnings\n"));
-    assert!(data.starts_with("error: images/local.toml:1:8: "), "{data}");
+    assert!(data.starts_with("error[unknown-value]: images/local.toml:1:8: "), "{data}");
     let (_, data, _) = ended(&cafe.barista(&["check", "--json"]));
     let document: serde_json::Value = serde_json::from_str(&data).unwrap();
-    assert_eq!((&document["version"], &document["findings"][0]["line"]), (&1.into(), &1.into()));
+    assert_eq!((&document["version"], &document["findings"][0]["place"]["line"]), (&1.into(), &1.into()));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_site_with_findings_is_neither_planned_nor_applied() {
     for command in [&["plan"] as &[&str], &["apply", "--yes"]] {
         let (code, data, beside) = ended(&cafe.barista(command));
         assert_eq!((code, data.as_str()), (Some(1), ""));
-        assert!(beside.contains("error: machines/row-a.toml:2:"), "{beside}");
+        assert!(beside.contains("]: machines/row-a.toml:2:"), "{beside}");
     }
     assert!(!cafe.state.exists());
 }

@@ -12,7 +12,8 @@ use std::{
 const EDGES: &[(&str, &[&str])] = &[
     ("names", &[]),
     ("book", &[]),
-    ("site", &["names"]),
+    ("diagnostic", &[]),
+    ("site", &["names", "diagnostic"]),
     ("observed", &["names"]),
     ("boot::table", &["names", "desired"]),
     ("boot::assignment", &["names"]),
@@ -20,20 +21,21 @@ const EDGES: &[(&str, &[&str])] = &[
     ("desired", &["names", "site"]),
     // What the plan compares and publishes.
     ("boot", &["names", "desired", "boot"]),
-    ("plan", &["names", "site", "desired", "observed", "boot", "transcript"]),
+    ("plan", &["names", "diagnostic", "site", "desired", "observed", "boot", "transcript"]),
     // The one function that opens what others may write; repositories are such too.
     ("host::untrusted", &["observed"]),
     ("host", &["names", "site", "desired", "observed", "plan", "boot", "transcript"]),
     // Serving stands above the boot table alone: no packet parser knows of plans or the host.
     ("serve", &["names", "desired", "boot", "transcript"]),
     ("deploy", &["names", "site", "observed", "host::untrusted"]),
-    ("agent", &["names", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript", "deploy"]),
+    ("agent", &["names", "diagnostic", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript", "deploy"]),
     ("diagnose", &["names", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript"]),
     ("exchange", &["names", "desired", "boot"]),
     (
         "cli",
         &[
             "names",
+            "diagnostic",
             "site",
             "desired",
             "observed",

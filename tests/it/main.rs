@@ -32,6 +32,7 @@ mod injection;
 mod interrupt;
 mod layering;
 mod netns;
+mod newcomer;
 mod operator;
 mod peers_disks;
 mod plan_cases;

@@ -14,7 +14,10 @@ fn a_commit_with_findings_never_reaches_the_branch() {
     cafe.work.write("images/local.toml", "kind = \"lokal\"\n");
     cafe.work.commit("a slip");
     let (went, told) = cafe.push("HEAD:main");
-    assert!(!went && told.contains("error: images/local.toml:1:8: ") && told.contains("hint: did you mean \"local\""), "{told}");
+    assert!(
+        !went && told.contains("error[unknown-value]: images/local.toml:1:8: ") && told.contains("hint: did you mean \"local\""),
+        "{told}"
+    );
     assert!(told.contains("refused: 1 error, 0 warnings; the café stays as it is"), "{told}");
     assert!(!git(&cafe.repository, &["rev-parse", "--verify", "-q", "main"]).status.success());
     // The objects were read where git keeps them until a push is accepted, and are gone with the push.
@@ -86,7 +89,7 @@ fn an_agent_refuses_what_no_hook_has_seen_and_keeps_the_last_good_commit() {
     assert!(cafe.push("HEAD:main").0);
     let status = cafe.status_when("the slip is refused", |status| !status["waiting"].is_null());
     assert_eq!(status["last"]["revision"]["id"], bad.as_str());
-    assert_eq!(status["last"]["result"]["refused"]["findings"][0]["file"], "images/local.toml");
+    assert_eq!(status["last"]["result"]["refused"]["findings"][0]["place"]["file"], "images/local.toml");
     assert_eq!(status["serving"]["revision"]["id"], good.as_str());
     assert_eq!(cafe.barista(&["status"]).status.code(), Some(3));
     assert_eq!(agent.stop(), Some(0));

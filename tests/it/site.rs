@@ -1,7 +1,8 @@
 //! Sites in folders: `tests/cases/site/valid/<case>/` load without a finding of weight, `invalid/<case>/` load to exactly
 //! `findings.txt`. `UPDATE_CASES=1` rewrites the latter; the difference is reviewed like code.
 
-use barista::site::{Checked, Entry, Severity, Tree, load};
+use barista::diagnostic::Severity;
+use barista::site::{Checked, Entry, Tree, load};
 use std::{
     collections::BTreeMap,
     fs,
@@ -127,11 +128,14 @@ fn what_cannot_be_read_is_never_taken_as_absent() {
         ["site.toml", "machines", "machines/row-a.toml", "images/games.toml", "network/lan.toml", "templates/machine.ipxe"]
     {
         let found = example_with(path, denied());
-        assert!(found.starts_with(&format!("error: {path}: this cannot be read: permission denied\n")), "{path}: {found}");
-        assert_eq!(found.matches("error: ").count(), 1, "nothing is called missing for it: {found}");
+        assert!(
+            found.starts_with(&format!("error[unreadable]: {path}: this cannot be read: permission denied\n")),
+            "{path}: {found}"
+        );
+        assert_eq!(found.matches("error[").count(), 1, "nothing is called missing for it: {found}");
     }
     let found = example_with("images/win11.raw", Entry::Unreadable("larger than 1 MiB".to_owned()));
-    assert!(found.starts_with("warning: images/win11.raw: this file is not part of a site"), "{found}");
+    assert!(found.starts_with("warning[not-read]: images/win11.raw: this file is not part of a site"), "{found}");
     assert_eq!(example_with("photo.jpg", denied()), "", "what is never read need not be readable");
 }
 
@@ -142,7 +146,7 @@ fn a_path_stays_within_the_site() {
         assert!(found.contains("is not one a site may hold"), "{path:?}: {found}");
     }
     let found = example_with("templates", Entry::File(Vec::new()));
-    assert!(found.starts_with("error: templates: this is a file, and must be a directory"), "{found}");
+    assert!(found.starts_with("error[not-a-directory]: templates: this is a file, and must be a directory"), "{found}");
 }
 
 #[test]
@@ -150,7 +154,10 @@ fn a_file_may_measure_one_mebibyte_and_no_more() {
     let comment = |size: usize| Entry::File([b"kind = \"local\" #".as_slice(), "x".repeat(size - 16).as_bytes()].concat());
     assert_eq!(example_with("images/other.toml", comment(1 << 20)), "");
     let found = example_with("images/other.toml", comment((1 << 20) + 1));
-    assert!(found.starts_with("error: images/other.toml: this file has 1048577 bytes and is larger than 1 MiB"), "{found}");
+    assert!(
+        found.starts_with("error[file-too-large]: images/other.toml: this file has 1048577 bytes and is larger than 1 MiB"),
+        "{found}"
+    );
 }
 
 /// A source of numbers that is the same on every run (Numerical Recipes' LCG, high bits).
@@ -235,14 +242,17 @@ fn assert_sound(tree: &Tree) {
     assert_eq!(checked.site.is_none(), refused, "{}", printed(&checked));
     assert!(checked.findings.is_sorted());
     for finding in &checked.findings {
-        assert!(!finding.file.is_empty() && !finding.message.is_empty());
-        assert_eq!(finding.line == 0, finding.column == 0, "{finding}");
+        assert!(!finding.place.file.is_empty() && !finding.message.is_empty());
+        assert_eq!(finding.place.line == 0, finding.place.column == 0, "{finding}");
+        let code = finding.code.as_str();
+        assert!(!code.is_empty() && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{code}");
+        assert!(finding.also.is_sorted() && finding.also.iter().all(|line| *line > finding.place.line), "{finding}");
         let shown = finding.to_string();
         assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
-        if let (Some(Entry::File(bytes)), 1..) = (tree.entries.get(&finding.file), finding.line) {
-            let line = bytes.split(|byte| *byte == b'\n').nth(finding.line as usize - 1);
+        if let (Some(Entry::File(bytes)), 1..) = (tree.entries.get(&finding.place.file), finding.place.line) {
+            let line = bytes.split(|byte| *byte == b'\n').nth(finding.place.line as usize - 1);
             let line = line.unwrap_or_else(|| panic!("{finding}: the file has no such line"));
-            assert!(finding.column as usize <= line.len() + 1, "{finding}: the line has no such column");
+            assert!(finding.place.column as usize <= line.len() + 1, "{finding}: the line has no such column");
         }
     }
     assert_eq!(load(tree), checked, "the same tree, the same answer");

@@ -1,0 +1,244 @@
+//! What to write in place of a value that is not legal.
+//!
+//! **Invariant:** what is advised is legal: it went through the parser of the value's own type.
+
+use super::{
+    raw::{Address, AddressRange, AssetPath, LoaderPath, SourcePath, Subnet},
+    schema::{self, Form},
+};
+use crate::names::{Bytes, Interval, MacAddr, MachineName, Percent, PoolSize, VersionName};
+use std::str::FromStr;
+
+/// The value to write for a key of a file, in TOML, where something near to it was written; `raw` is without quotes.
+pub(super) fn value(path: &str, key: &str, raw: &str) -> Option<String> {
+    let raw = raw.trim();
+    match schema::form_of(path, key)? {
+        Form::Flag => flag(raw).map(str::to_owned),
+        Form::Number => raw.parse::<u32>().ok().map(|number| number.to_string()),
+        Form::Text(kind) => text(kind_of(path, key, kind), raw).map(|text| quote(&text)),
+        Form::List(kind) => {
+            let items: Option<Vec<String>> = items(raw).iter().map(|item| text(kind, item).map(|text| quote(&text))).collect();
+            items.filter(|items| !items.is_empty()).map(|items| format!("[{}]", items.join(", ")))
+        }
+        Form::Table | Form::Tables => None,
+    }
+}
+
+/// The same for one entry of a list.
+pub(super) fn item(path: &str, key: &str, raw: &str) -> Option<String> {
+    match schema::form_of(path, key)? {
+        Form::List(kind) => text(kind, raw.trim()).map(|text| quote(&text)),
+        _ => None,
+    }
+}
+
+/// A text in TOML's quotes.
+pub(super) fn quote(text: &str) -> String {
+    if text.contains(['"', '\\']) && !text.contains('\'') {
+        return format!("'{text}'");
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// `true` or `false` for the words that other languages have for them.
+pub(super) fn flag(raw: &str) -> Option<&'static str> {
+    match raw.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" | "y" | "enable" | "enabled" | "是" => Some("true"),
+        "no" | "false" | "off" | "0" | "n" | "disable" | "disabled" | "否" => Some("false"),
+        _ => None,
+    }
+}
+
+/// The entries of a list, however they are set apart.
+pub(super) fn items(raw: &str) -> Vec<&str> {
+    let inner = raw.trim().trim_start_matches(['[', '(', '{']).trim_end_matches([']', ')', '}', ',', ';']);
+    let separators: &[char] =
+        if inner.contains([',', '，', '、', ';', '；']) { &[',', '，', '、', ';', '；'] } else { &[' ', '\t', '\n'] };
+    let marks = |c: char| c.is_whitespace() || "\"'“”‘’`".contains(c);
+    inner.split(separators).map(|item| item.trim_matches(marks)).filter(|item| !item.is_empty()).collect()
+}
+
+/// Types whose schema stands within the key's own.
+fn kind_of(path: &str, key: &str, kind: &'static str) -> &'static str {
+    match (kind, key) {
+        ("", "subnet") => "Subnet",
+        ("", "name") if path.starts_with("images/") => "VersionName",
+        ("", "name" | "from" | "to") => "MachineName",
+        ("", "address") => "Address",
+        _ => kind,
+    }
+}
+
+fn is_legal<T: FromStr>(text: &str) -> bool {
+    text.parse::<T>().is_ok()
+}
+
+/// A legal text of a type that is near to what was written.
+fn text(kind: &str, raw: &str) -> Option<String> {
+    let check: fn(&str) -> bool = match kind {
+        "Bytes" => is_legal::<Bytes>,
+        "Interval" => is_legal::<Interval>,
+        "Percent" => is_legal::<Percent>,
+        "PoolSize" => is_legal::<PoolSize>,
+        "MacAddr" => is_legal::<MacAddr>,
+        "Address" | "Relays" => is_legal::<Address>,
+        "Subnet" => is_legal::<Subnet>,
+        "AddressRange" => is_legal::<AddressRange>,
+        "ImageName" | "MachineName" | "SiteName" | "NetworkName" => is_legal::<MachineName>,
+        "VersionName" => is_legal::<VersionName>,
+        "SourcePath" => is_legal::<SourcePath>,
+        "AssetPath" => is_legal::<AssetPath>,
+        "LoaderPath" => is_legal::<LoaderPath>,
+        _ => return Some(raw.to_owned()),
+    };
+    if check(raw) {
+        return Some(raw.to_owned());
+    }
+    let near = match kind {
+        "Bytes" => size(raw),
+        "Interval" => time(raw),
+        "Percent" => percent(raw),
+        "PoolSize" => percent(raw).filter(|_| !raw.contains(char::is_alphabetic)).or_else(|| size(raw)),
+        "MacAddr" => mac(raw),
+        "Address" | "Relays" => address(raw),
+        "Subnet" => subnet(raw),
+        "AddressRange" => range(raw),
+        "SourcePath" | "AssetPath" | "LoaderPath" => file(raw),
+        "VersionName" => name(raw, "."),
+        _ => name(raw, ""),
+    };
+    near.filter(|near| check(near))
+}
+
+/// The number that a text begins with, and what follows it in lower case.
+fn number(raw: &str) -> (&str, String) {
+    let end = raw.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(raw.len());
+    (&raw[..end], raw[end..].trim().to_lowercase())
+}
+
+fn size(raw: &str) -> Option<String> {
+    let (count, unit) = number(raw);
+    let unit = match unit.chars().next() {
+        None | Some('g') => "GiB",
+        Some('t') => "TiB",
+        Some('m') => "MiB",
+        Some('k') => "KiB",
+        Some(_) => return None,
+    };
+    Some(format!("{count}{unit}"))
+}
+
+fn time(raw: &str) -> Option<String> {
+    let (count, unit) = number(raw);
+    let unit = match unit.chars().next() {
+        None | Some('s' | '秒') => "s",
+        Some('m' | '分') => "m",
+        Some('h' | '小' | '时') => "h",
+        Some('d' | '天') => "d",
+        Some(_) => return None,
+    };
+    Some(format!("{count}{unit}"))
+}
+
+fn percent(raw: &str) -> Option<String> {
+    let (count, unit) = number(raw);
+    let percent: f64 = count.parse().ok()?;
+    let percent = if percent > 0.0 && percent <= 1.0 && unit.is_empty() { percent * 100.0 } else { percent };
+    (percent <= 100.0).then(|| format!("{}%", percent.round()))
+}
+
+fn mac(raw: &str) -> Option<String> {
+    let digits: Vec<char> = raw.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
+    let others = raw.chars().any(|c| !c.is_ascii_hexdigit() && !":-. _：".contains(c));
+    if digits.len() != 12 || others {
+        return None;
+    }
+    Some(digits.chunks(2).map(|pair| pair.iter().collect::<String>()).collect::<Vec<_>>().join(":"))
+}
+
+fn address(raw: &str) -> Option<String> {
+    let raw = raw.split(['/', ':', ' ']).next()?;
+    let parts: Option<Vec<String>> = raw.split('.').map(|part| part.parse::<u8>().ok().map(|n| n.to_string())).collect();
+    parts.filter(|parts| parts.len() == 4).map(|parts| parts.join("."))
+}
+
+fn subnet(raw: &str) -> Option<String> {
+    let (net, mask) = raw.split_once('/').unwrap_or((raw, "24"));
+    let prefix = match mask.trim().parse::<std::net::Ipv4Addr>() {
+        Ok(mask) => ipnet::ipv4_mask_to_prefix(mask).ok()?,
+        Err(_) => mask.trim().parse::<u8>().ok()?,
+    };
+    let net = ipnet::Ipv4Net::new(address(net.trim())?.parse().ok()?, prefix).ok()?;
+    Some(net.trunc().to_string())
+}
+
+fn range(raw: &str) -> Option<String> {
+    let raw = raw.trim_matches(['[', ']', '(', ')']);
+    let separator = |c: char| "-~–—～,，;；、至到".contains(c) || c.is_whitespace();
+    let ends: Vec<&str> =
+        raw.split(separator).map(|end| end.trim_matches(['"', '\''])).filter(|end| !end.is_empty() && *end != "to").collect();
+    let [first, last] = ends[..] else { return None };
+    let first = address(first)?;
+    let last = address(last).or_else(|| Some(format!("{}.{}", first.rsplit_once('.')?.0, last.parse::<u8>().ok()?)))?;
+    Some(format!("{first}-{last}"))
+}
+
+/// A path of Windows or of the whole server becomes one within the store.
+fn file(raw: &str) -> Option<String> {
+    let path = raw.replace('\\', "/");
+    let absolute = path.starts_with('/') || path.get(1..2) == Some(":");
+    let path = if absolute { path.rsplit('/').next()? } else { path.trim_start_matches("./") };
+    Some(path.to_owned())
+}
+
+/// A name in the letters that names are made of.
+pub(super) fn name(raw: &str, dots: &str) -> Option<String> {
+    let lower = raw.trim().to_lowercase();
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || dots.contains(c);
+    if !lower.is_ascii() {
+        return None;
+    }
+    let name: String = lower.chars().map(|c| if legal(c) { c } else { '-' }).collect();
+    Some(name.trim_matches('-').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nearly_right_is_answered_with_what_is_right() {
+        for (path, key, raw, advised) in [
+            ("images/a.toml", "size", "64", "\"64GiB\""),
+            ("images/a.toml", "size", "64g", "\"64GiB\""),
+            ("images/a.toml", "size", "120 Gb", "\"120GiB\""),
+            ("images/a.toml", "current", "2026-11", "\"2026-11\""),
+            ("images/a.toml", "source", "D:\\images\\win11.vhdx", "\"win11.vhdx\""),
+            ("images/a.toml", "source", "/srv/images/win11.raw", "\"win11.raw\""),
+            ("site.toml", "menu-timeout", "5秒", "\"5s\""),
+            ("site.toml", "reserve", "0.1", "\"10%\""),
+            ("site.toml", "pool-size", "0.9", "\"90%\""),
+            ("site.toml", "pool-size", "500G", "\"500GiB\""),
+            ("site.toml", "create-pool", "Yes", "true"),
+            ("site.toml", "port", "3260", "3260"),
+            ("site.toml", "name", "Lucky Cat", "\"lucky-cat\""),
+            ("network/lan.toml", "range", "192.168.1.100-200", "\"192.168.1.100-192.168.1.200\""),
+            ("network/lan.toml", "range", "[\"192.168.1.9\", \"192.168.1.20\"]", "\"192.168.1.9-192.168.1.20\""),
+            ("network/lan.toml", "range", "192.168.1.9 to 192.168.1.20", "\"192.168.1.9-192.168.1.20\""),
+            ("network/lan.toml", "subnet", "192.168.1.0/255.255.255.0", "\"192.168.1.0/24\""),
+            ("network/lan.toml", "subnet", "192.168.1.1", "\"192.168.1.0/24\""),
+            ("network/lan.toml", "dns", "8.8.8.8 1.1.1.1", "[\"8.8.8.8\", \"1.1.1.1\"]"),
+            ("machines/a.toml", "name", "PC_01", "\"pc-01\""),
+            ("machines/a.toml", "mac", "88 AE DD 05 08 01", "\"88:ae:dd:05:08:01\""),
+            ("machines/a.toml", "ip", "192.168.001.101/24", "\"192.168.1.101\""),
+            ("machines/a.toml", "boot", "win11、ubuntu", "[\"win11\", \"ubuntu\"]"),
+        ] {
+            assert_eq!(value(path, key, raw).as_deref(), Some(advised), "{key} = {raw}");
+        }
+        for (path, key, raw) in
+            [("machines/a.toml", "mac", "zz"), ("machines/a.toml", "name", "收银"), ("machines/a.toml", "ip", "pc01")]
+        {
+            assert_eq!(value(path, key, raw), None, "{key} = {raw}");
+        }
+    }
+}

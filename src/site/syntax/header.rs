@@ -1,0 +1,171 @@
+//! Headers: `[table]` where there is one, `[[table]]` where there may be many.
+//!
+//! **Invariant:** the header that is read instead is one of the file's schema.
+
+use super::{
+    super::{
+        schema::{self, Form},
+        spelling,
+    },
+    repair::Repair,
+};
+
+/// What people call the tables of a site.
+const CALLED: [(&str, &[&str]); 3] = [
+    (
+        "machine",
+        &[
+            "host",
+            "hosts",
+            "client",
+            "clients",
+            "pc",
+            "pcs",
+            "computer",
+            "computers",
+            "device",
+            "devices",
+            "node",
+            "seat",
+            "seats",
+        ],
+    ),
+    ("defaults", &["global", "common", "all"]),
+    ("server", &["host", "address"]),
+];
+/// Names that repeat what the file is: its keys need no header.
+const FILE_ITSELF: [&str; 6] = ["site", "network", "image", "general", "main", "global"];
+
+/// What is wrong with a header, and how it is read instead.
+pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
+    let plain = statement.replace('［', "[").replace('］', "]").replace('【', "[").replace('】', "]");
+    let inner = plain.trim_start_matches(['[', ' ']);
+    let opened = plain[..plain.len() - inner.len()].matches('[').count();
+    let end = inner.find([']', '\n', '#']).unwrap_or(inner.len());
+    let name = inner[..end].trim().trim_matches(['"', '\'']);
+    let after = &inner[end..];
+    let rest = after.trim_start_matches([']', ' ']);
+    let closed = after[..after.len() - rest.len()].matches(']').count();
+    let (name, rest) = match closed {
+        0 => name.split_once(' ').map_or((name, rest), |(name, _)| (name, &inner[name.len()..])),
+        _ => (name, rest),
+    };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+        return None;
+    }
+    let (rest, comment) = match rest.trim_start().starts_with('#') {
+        true => ("", rest.trim()),
+        false => (rest.trim().trim_start_matches([':', ',', ';', '=', '{']).trim(), ""),
+    };
+    let (first, below) = name.split_once('.').map_or((name, None), |(first, below)| (first, Some(below)));
+    let meant = meant(path, first);
+    // [pc01] in a file of machines can only be a machine.
+    let is_machine = meant.is_none() && path.starts_with("machines/") && below.is_none() && schema::key(path, first).is_none();
+    let (meant, first, below) = match is_machine {
+        true => (Some(("machine", Form::Tables)), "machine", Some(first)),
+        false => (meant, first, below),
+    };
+    let Some((table, form)) = meant else {
+        let is_file = path != "machines" && FILE_ITSELF.contains(&name);
+        return is_file.then(|| Repair {
+            code: "header-not-needed",
+            at: 0..statement.len(),
+            message: format!("[{name}] is not needed: this file is the {name} already"),
+            text: "#".to_owned(),
+            hint: Some(format!("remove the line [{name}], and write its keys at the top of the file")),
+            kind: name.to_owned(),
+        });
+    };
+    let wanted = if form == Form::Tables { 2 } else { 1 };
+    let (open, close) = ("[".repeat(wanted), "]".repeat(wanted));
+    let named = below.filter(|_| form == Form::Tables);
+    let path_below = below.filter(|_| named.is_none()).map(|below| format!(".{below}")).unwrap_or_default();
+    let right = format!("{open}{table}{path_below}{close}");
+    let written = format!("{}{first}{}", "[".repeat(opened), "]".repeat(opened));
+    let (code, message) = if plain != statement {
+        ("full-width-punctuation", format!("the brackets of {written} are full-width ones, and TOML needs [ and ]"))
+    } else if table != first {
+        ("unknown-key", format!("there is no table {written}"))
+    } else if closed != opened {
+        ("bracket-not-closed", "the brackets of this header do not match".to_owned())
+    } else if let Some(below) = named {
+        (
+            "table-named-like-an-entry",
+            format!("the name of a {table} is no part of its header: {below:?} is the value of its key name"),
+        )
+    } else if opened != wanted && wanted == 2 {
+        ("double-brackets", format!("{written} needs double brackets, because there can be more than one {table}"))
+    } else if opened != wanted {
+        ("single-brackets", format!("{written} needs single brackets, because there is only one"))
+    } else if !rest.is_empty() {
+        ("text-after-header", "a header needs a line of its own".to_owned())
+    } else {
+        return None;
+    };
+    let name_line = named.map(|below| format!("\nname = {:?}", below)).unwrap_or_default();
+    let rest_line = if rest.is_empty() { String::new() } else { format!("\n{rest}") };
+    let gap = if comment.is_empty() { "" } else { " " };
+    let hint = match (&name_line[..], &rest_line[..]) {
+        ("", "") => format!("write {right}"),
+        ("", rest) => format!("write {right} and below it: {}", rest.trim()),
+        (name, _) => format!("write {right} and below it: {}", name.trim()),
+    };
+    Some(Repair {
+        code,
+        at: 0..statement.len() - comment.len(),
+        message,
+        text: format!("{right}{gap}{comment}{name_line}{rest_line}"),
+        hint: Some(hint),
+        kind: format!("[{table}]"),
+    })
+}
+
+/// The table of the file's schema that a header means.
+fn meant(path: &str, name: &str) -> Option<(&'static str, Form)> {
+    let tables = schema::tables(path, Form::Table).into_iter().map(|table| (table, Form::Table));
+    let all: Vec<(&'static str, Form)> =
+        tables.chain(schema::tables(path, Form::Tables).into_iter().map(|table| (table, Form::Tables))).collect();
+    let find = |name: &str| all.iter().copied().find(|(table, _)| *table == name);
+    find(name).or_else(|| {
+        if schema::form_of_top(path, name).is_some() {
+            return None;
+        }
+        let lower = name.to_ascii_lowercase();
+        let called = CALLED.iter().filter(|(_, names)| names.contains(&lower.as_str())).find_map(|(table, _)| find(table));
+        called.or_else(|| find(spelling::nearest(name, all.iter().map(|(table, _)| *table))?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_as_the_one_that_was_meant() {
+        for (path, written, code, read) in [
+            ("machines/a.toml", "[machine]", "double-brackets", "[[machine]]"),
+            ("machines/a.toml", "[[defaults]]", "single-brackets", "[defaults]"),
+            ("machines/a.toml", "[defaults", "bracket-not-closed", "[defaults]"),
+            ("machines/a.toml", "[[machine] # till", "bracket-not-closed", "[[machine]] # till"),
+            ("machines/a.toml", "[[machines]]", "unknown-key", "[[machine]]"),
+            ("machines/a.toml", "[[client]]", "unknown-key", "[[machine]]"),
+            ("machines/a.toml", "【defaults】", "full-width-punctuation", "[defaults]"),
+            ("machines/a.toml", "[machine.pc01]", "table-named-like-an-entry", "[[machine]]\nname = \"pc01\""),
+            ("machines/a.toml", "[[machine]] name = \"pc01\"", "text-after-header", "[[machine]]\nname = \"pc01\""),
+            ("machines/a.toml", "[pc01]", "table-named-like-an-entry", "[[machine]]\nname = \"pc01\""),
+            ("images/a.toml", "[version]", "double-brackets", "[[version]]"),
+            ("site.toml", "[site]", "header-not-needed", "#"),
+        ] {
+            let found = judge(path, written).map(|repair| (repair.code, repair.text));
+            assert_eq!(found, Some((code, read.to_owned())), "{written}");
+        }
+        for (path, right) in [
+            ("machines/a.toml", "[[machine]]"),
+            ("site.toml", "[boot.loader]"),
+            ("images/a.toml", "[[version]] # x"),
+            ("site.toml", "[zoo]"),
+        ] {
+            assert!(judge(path, right).is_none(), "{right}");
+        }
+    }
+}
