@@ -183,7 +183,7 @@ fn compute_entry(site: &Site, name: &ImageName, key: Option<MenuKey>) -> Entry {
         },
         ImageKind::Local => EntryKind::Local,
     };
-    Entry { image: name.clone(), title: image.title.clone(), key, kind }
+    Entry { image: name.clone(), title: image.menu_title.clone(), key, kind }
 }
 
 fn compute_attachment(site: &Site, name: &ImageName) -> Attachment {

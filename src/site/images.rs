@@ -22,7 +22,7 @@ const LARGEST: Bytes = Bytes(15 << 40);
 /// Data disks of one image: Windows has no letters for more disks than C to Z.
 const MOST_DATA_DISKS: usize = 23;
 /// Keys of every kind.
-const COMMON: [&str; 6] = ["kind", "title", "key", "firmware", "options", "moved"];
+const COMMON: [&str; 7] = ["kind", "title", "menu-title", "key", "firmware", "options", "moved"];
 /// What a packed source's name ends in.
 const PACKED: [&str; 6] = [".zst", ".gz", ".xz", ".bz2", ".zip", ".7z"];
 
@@ -187,12 +187,20 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, name: &ImageName, raw
     judged.image = what.map(|kind| Image {
         name: name.clone(),
         title: raw.title.as_ref().map_or_else(|| name.to_string(), |title| title.value.to_string()),
+        menu_title: menu_title(name, raw),
         key: judged.key,
         firmware: firmware.map_or(Firmware::Any, |(firmware, _)| firmware),
         options,
         kind,
     });
     judged
+}
+
+/// What the boot menu calls an image: iPXE's console draws ASCII only.
+fn menu_title(name: &ImageName, raw: &ImageFile) -> String {
+    let own = raw.menu_title.as_ref().map(|title| title.value.to_string());
+    let title = raw.title.as_ref().map(|title| title.value.to_string()).filter(|title| title.is_ascii());
+    own.or(title).unwrap_or_else(|| name.to_string())
 }
 
 /// Reports keys that belong to another kind.

@@ -290,8 +290,10 @@ pub enum Firmware {
 pub struct Image {
     /// Its name.
     pub name: ImageName,
-    /// What a menu calls it.
+    /// What people call it; may be of any script.
     pub title: String,
+    /// What the boot menu calls it: ASCII.
+    pub menu_title: String,
     /// The key that chooses it in a menu, when the site says.
     pub key: Option<MenuKey>,
     /// What firmware can boot it.

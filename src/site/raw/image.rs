@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** holds the keys of every kind; which of them a kind takes is in [`Kind`]'s tables.
 
-use super::{AssetPath, KernelArgs, Move, OptionsTable, Sha256, SourcePath, Spanned, Title};
+use super::{AssetPath, KernelArgs, MenuTitle, Move, OptionsTable, Sha256, SourcePath, Spanned, Title};
 use crate::{
     names::{Bytes, ImageName, MenuKey, VersionName},
     site::{Firmware, Reset, Role},
@@ -29,8 +29,10 @@ pub(in crate::site) struct ImageFile {
     /// What it is; the keys it takes depend on it.
     #[schemars(required)]
     pub(in crate::site) kind: Option<Spanned<Kind>>,
-    /// What a menu calls it. Default: the image's name.
+    /// What people call it, in any language. Default: the image's name.
     pub(in crate::site) title: Option<Spanned<Title>>,
+    /// What the boot menu calls it, which shows ASCII only. Default: the title if it is ASCII, else the image's name.
+    pub(in crate::site) menu_title: Option<Spanned<MenuTitle>>,
     /// The key that chooses it in a menu. Default: the first letter of its name that no entry before it has.
     pub(in crate::site) key: Option<Spanned<MenuKey>>,
     /// What firmware can boot it. Default: "any".

@@ -24,7 +24,7 @@ pub(super) use path::{AssetPath, Directory, FilePath, LoaderPath, Sha256, Source
 pub(super) use platform::ByPlatform;
 pub(super) use settings::{BootTable, IscsiTable, PolicyTable, ServerTable, SiteFile, StorageTable};
 pub(super) use spanned::Spanned;
-pub(super) use text::{KernelArgs, Title};
+pub(super) use text::{KernelArgs, MenuTitle, Title};
 
 /// Gives a newtype over [`String`] its printed form, and with [`crate::names::string_form`] its serde forms.
 macro_rules! text_form {
