@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** says nothing the plan does not hold; machines of which the same is said stand in one line.
 
-use super::words::{hold_text, reason_text};
+use super::words::{hold_text, hold_text_of_many, reason_text};
 use super::{Action, Change, Disruption, Gate, Hold, Plan, Purpose, Reason, Subject};
 use crate::names::MachineName;
 use std::{
@@ -22,7 +22,7 @@ pub enum Detail {
 /// The widest line, where words allow it.
 const WIDTH: usize = 80;
 
-/// Lines that wait for the same held change are counted from here on.
+/// Lines of which nearly the same is said are one from here on.
 const FEW: usize = 4;
 
 /// The plan for people, as `plan` prints it.
@@ -91,6 +91,8 @@ struct Line<'a> {
     first: String,
     what: String,
     said: String,
+    /// What is said of it together with others.
+    of_many: String,
     diff: &'a [String],
 }
 
@@ -99,7 +101,7 @@ fn group<'a>(shown: &[&'a Change], detail: Detail) -> Vec<Line<'a>> {
     for change in shown {
         let (rank, mark) = mark(change);
         let (first, what) = name(&change.subject);
-        let said = said(change);
+        let said = said(change, hold_text);
         let key = match (detail, change.subject.machine(), change.diff.is_empty()) {
             (Detail::Grouped, Some(_), true) => (rank, mark, String::new(), what.clone(), said.clone()),
             _ => (rank, mark, first.clone(), what.clone(), said.clone()),
@@ -111,17 +113,48 @@ fn group<'a>(shown: &[&'a Change], detail: Detail) -> Vec<Line<'a>> {
             first,
             what,
             said,
+            of_many: said_of_many(change),
             diff: &change.diff,
         });
         line.machines.extend(change.subject.machine());
     }
-    fold_waiting(lines.into_values().collect(), detail)
+    let lines = lines.into_values().collect();
+    match detail {
+        Detail::Grouped => fold_alike(fold_waiting(lines)),
+        Detail::Everything => lines,
+    }
+}
+
+/// Forty machines that are held for the same reason are one fact, though each has its own name in it.
+fn fold_alike(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    let kind = |line: &Line<'_>| {
+        let is_one = line.said == line.of_many || !line.diff.is_empty();
+        (!is_one).then(|| (line.rank, line.what.clone(), line.of_many.clone()))
+    };
+    let mut counts: BTreeMap<(u8, String, String), usize> = BTreeMap::new();
+    lines.iter().filter_map(kind).for_each(|kind| *counts.entry(kind).or_default() += 1);
+    let mut folded: Vec<Line<'_>> = Vec::with_capacity(lines.len());
+    let mut first: BTreeMap<(u8, String, String), usize> = BTreeMap::new();
+    for line in lines {
+        let Some(kind) = kind(&line).filter(|kind| counts.get(kind).is_some_and(|count| *count > FEW)) else {
+            folded.push(line);
+            continue;
+        };
+        match first.get(&kind).and_then(|at| folded.get_mut(*at)) {
+            Some(first) => first.machines.extend(line.machines),
+            None => {
+                first.insert(kind, folded.len());
+                folded.push(Line { said: line.of_many.clone(), ..line });
+            }
+        }
+    }
+    folded
 }
 
 /// Two hundred seats that wait for one image are one fact.
-fn fold_waiting(lines: Vec<Line<'_>>, detail: Detail) -> Vec<Line<'_>> {
+fn fold_waiting(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     let waits = |line: &Line<'_>| line.said.starts_with("waits for ");
-    if detail == Detail::Everything || lines.iter().filter(|line| waits(line)).count() <= FEW {
+    if lines.iter().filter(|line| waits(line)).count() <= FEW {
         return lines;
     }
     let (waiting, mut rest): (Vec<_>, Vec<_>) = lines.into_iter().partition(waits);
@@ -132,7 +165,7 @@ fn fold_waiting(lines: Vec<Line<'_>>, detail: Detail) -> Vec<Line<'_>> {
     for (said, lines) in by {
         let machines = lines.iter().flat_map(|line| line.machines.iter().copied()).collect();
         let what = counted(lines.len(), "change");
-        rest.push(Line { rank: 9, mark: "!  ", machines, first: what.clone(), what, said, diff: &[] });
+        rest.push(Line { rank: 9, mark: "!  ", machines, first: what.clone(), what, of_many: said.clone(), said, diff: &[] });
     }
     rest
 }
@@ -172,7 +205,15 @@ fn name(subject: &Subject) -> (String, String) {
     }
 }
 
-fn said(change: &Change) -> String {
+/// What is said of a change together with others; the same as of itself where no name is in it.
+fn said_of_many(change: &Change) -> String {
+    match change.subject.machine() {
+        Some(_) => said(change, hold_text_of_many),
+        None => said(change, hold_text),
+    }
+}
+
+fn said(change: &Change, hold_text: fn(&Hold) -> String) -> String {
     let reason = reason_text(&change.reason);
     match &change.gate {
         Gate::Held(hold @ Hold::After { .. }) => hold_text(hold),

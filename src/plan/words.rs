@@ -44,6 +44,27 @@ pub fn hold_text(hold: &Hold) -> String {
     }
 }
 
+/// The same of several machines, without what differs from one to the other.
+pub fn hold_text_of_many(hold: &Hold) -> String {
+    match hold {
+        Hold::Occupied { sign: Sign::Session { .. }, .. } => "they are in use".to_owned(),
+        Hold::Occupied { sign: Sign::MayBeOn, .. } => {
+            "they may be at work: nothing proves that they are off; a person who knows says --force and the machine's name"
+                .to_owned()
+        }
+        Hold::NoConsent { consent } => {
+            let image = consent.rsplit('.').next().unwrap_or(consent);
+            format!(
+                "they lose data that is kept; to consent, add \"<machine>.{image}\" for each to may-destroy under [policy] in site.toml"
+            )
+        }
+        Hold::Secret { file, .. } => {
+            format!("{file} lacks them; add [name] for each machine, and below it secret = \"12 to 16 bytes\"")
+        }
+        other => hold_text(other),
+    }
+}
+
 fn pool_text(problem: &PoolProblem) -> String {
     match problem {
         PoolProblem::NoGroup { group, hidden: Hidden::No } => {

@@ -39,6 +39,7 @@ mod plan_cases;
 mod plan_converge;
 mod plan_options;
 mod plan_power_cut;
+mod plan_width;
 mod promises_change;
 mod promises_data;
 mod promises_host;

@@ -438,7 +438,7 @@ fn a_template_that_names_nothing_known_is_a_finding_with_its_line_and_what_it_ma
     let site = load(&Tree { entries }).site.expect("its TOML is fine");
     let findings = barista::plan::prepare(&site).expect_err("no such value");
     let shown: String = findings.iter().map(ToString::to_string).collect();
-    assert!(shown.starts_with("error: templates/machine.ipxe:2:1: the template does not render"), "{shown}");
+    assert!(shown.starts_with("error[template]: templates/machine.ipxe:2:1: the template does not render"), "{shown}");
     assert!(shown.contains("2 | echo {{ machine.colour }}") && shown.contains("machine.name"), "{shown}");
 }
 
