@@ -27,7 +27,7 @@
 //! | [`deploy`] | effects: trees from commits and directories, the hooks; pure: which commit | site, `host::untrusted` |
 //! | [`agent`] | pure: the state machine; effects: its loop, what it knows of who is at work, the disks it gives to boots, the status document | host, deploy, serve |
 //! | [`diagnose`] | what is wrong, said to people: a machine's boots explained, the doctor of the server | host, serve |
-//! | [`exchange`] | pure: the configuration of other boot servers | boot |
+//! | [`exchange`] | pure: the configuration of other boot servers, written and read | boot |
 //! | [`cli`] | one file per subcommand, errors with hints, output streams | everything |
 //!
 //! [`book`] is the operator's, and no room. The edges are checked by a test that prints the offending line.

@@ -57,6 +57,11 @@ impl Hardware {
         }
     }
 
+    /// Whether anything is known of a machine's.
+    pub fn is_known(&self, machine: &MachineName) -> bool {
+        self.machines.contains_key(machine)
+    }
+
     fn write(&self, system: &System, state: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self).expect("names and addresses always serialise") + "\n";
         system.files.replace(&state.join(PATH), text.as_bytes())

@@ -16,7 +16,7 @@ use crate::{
     transcript::{self, Transcript},
 };
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use std::{collections::BTreeMap, io, path::Path};
 
 /// Arguments of `explain`.
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.json.json {
         output::json(&explanation)?;
     } else {
-        output::data(&explain::render(&explanation, arguments.boots.max(1)))?;
+        output::data(&explain::render(&explanation, arguments.boots.max(1), &TimeZone::system()))?;
     }
     Ok(Exit::Done)
 }

@@ -57,22 +57,24 @@ impl Failure {
         Self::Error { error: error.into(), hint: Some(hint.into()) }
     }
 
-    /// Prints what went wrong to standard error.
-    pub fn report(self) -> Exit {
+    /// What went wrong as text.
+    pub fn to_text(&self) -> String {
         match self {
             Self::Findings(findings) => {
-                print_wrong(&findings);
-                output::note(count(&findings));
-                Exit::Error
+                let wrong = findings.iter().filter(|finding| finding.severity != Severity::Note);
+                wrong.map(|finding| format!("{finding}\n")).collect::<String>() + &count(findings)
             }
-            Self::Error { error, hint } => {
-                output::note(Response { error: &error, hint: hint.as_deref() });
-                Exit::Error
-            }
-            Self::Usage(message) => {
-                output::note(format!("error: {message}\n  hint: barista help"));
-                Exit::Usage
-            }
+            Self::Error { error, hint } => Response { error, hint: hint.as_deref() }.to_string(),
+            Self::Usage(message) => format!("error: {message}\n  hint: barista help"),
+        }
+    }
+
+    /// Prints what went wrong to standard error.
+    pub fn report(self) -> Exit {
+        output::note(self.to_text());
+        match self {
+            Self::Findings(_) | Self::Error { .. } => Exit::Error,
+            Self::Usage(_) => Exit::Usage,
         }
     }
 }

@@ -8,7 +8,9 @@ mod agent;
 mod apply;
 mod arguments;
 mod check;
+mod clock;
 mod doctor;
+mod edits;
 mod explain;
 mod export;
 mod failure;
@@ -26,6 +28,7 @@ mod signals;
 mod source;
 mod status;
 mod units;
+mod watch;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use failure::{Exit, Failure};
@@ -56,7 +59,7 @@ enum Command {
     Run(agent::Arguments),
     /// Says at which commit the café is, and what is held
     Status(status::Arguments),
-    /// Lists machines that were seen, and adds one to the site
+    /// Lists machines, and puts others into the site
     Machine(machine::Arguments),
     /// Looks whether this host is ready to serve a site
     Doctor(doctor::Arguments),

@@ -26,6 +26,30 @@ pub(super) fn json(document: &impl Serialize) -> anyhow::Result<()> {
     Ok(data(&(serde_json::to_string_pretty(document)? + "\n"))?)
 }
 
+/// Whether somebody still reads standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// As far as can be told.
+    There,
+    /// It has gone away.
+    Gone,
+}
+
+/// Writes to standard output as it is, for whoever writes on until its reader goes away.
+pub(super) fn follow(text: &str) -> io::Result<Reader> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether standard output is a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 fn forgive_closed(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -5,7 +5,7 @@ use super::{
     check::Findings,
     doctor::Diagnosis,
     failure::{Exit, Failure},
-    machine::SeenMachines,
+    machine::{MachineList, SeenMachines},
     output,
     saved::SavedPlan,
 };
@@ -68,6 +68,7 @@ fn schemas() -> BTreeMap<&'static str, Value> {
         ("status.schema.json", schema_for!(Status)),
         ("explanation.schema.json", schema_for!(Explanation)),
         ("seen-machines.schema.json", schema_for!(SeenMachines)),
+        ("machine-list.schema.json", schema_for!(MachineList)),
         ("diagnosis.schema.json", schema_for!(Diagnosis)),
         ("boot-table.schema.json", schema_for!(BootTable)),
         ("transcript.schema.json", schema_for!(Transcript)),

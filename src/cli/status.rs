@@ -2,9 +2,10 @@
 
 use super::{
     arguments::{JsonArgument, StateArgument},
+    clock,
     explain::read_table,
     failure::{Exit, Failure},
-    machine, output,
+    machine, output, watch,
 };
 use crate::agent::converge::on_one_line;
 use crate::agent::instance_lock;
@@ -27,11 +28,31 @@ pub(super) struct Arguments {
     state: StateArgument,
     #[command(flatten)]
     json: JsonArgument,
+    /// Go on looking, every two seconds, until Ctrl-C: a terminal is drawn anew, elsewhere each change is a line
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
 /// Runs `status`: exit 0 when the café is at the head of its branch, 3 while something is held, refused or failed.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let state = &arguments.state.state;
+    if arguments.watch {
+        return watch::watch(|| {
+            let (status, presence) = read(state)?;
+            Ok(render(&status, presence) + &strangers(state)?)
+        });
+    }
+    let (status, presence) = read(state)?;
+    if arguments.json.json {
+        output::json(&status)?;
+    } else {
+        output::data(&(render(&status, presence) + &strangers(state)?))?;
+    }
+    Ok(if is_settled(&status) { Exit::Done } else { Exit::Partial })
+}
+
+/// What the agent says of itself, and whether it still runs.
+fn read(state: &Path) -> Result<(Status, instance_lock::InstanceState), Failure> {
     let status = Status::read(state).map_err(|error| match error {
         StatusError::Absent(_) => {
             Failure::hinted(error, "start it: systemctl start barista-agent, or barista agent --repo GITDIR")
@@ -43,12 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         instance_lock::InstanceState::Running => status,
         instance_lock::InstanceState::Gone => status.of_stopped_agent(),
     };
-    if arguments.json.json {
-        output::json(&status)?;
-    } else {
-        output::data(&(render(&status, presence) + &strangers(state)?))?;
-    }
-    Ok(if is_settled(&status) { Exit::Done } else { Exit::Partial })
+    Ok((status, presence))
 }
 
 fn is_settled(status: &Status) -> bool {
@@ -68,13 +84,13 @@ fn render(status: &Status, presence: instance_lock::InstanceState) -> String {
         "agent",
         match presence {
             instance_lock::InstanceState::Running => {
-                format!("{} runs since {}, process {}", status.agent.version, moment(status.agent.since), status.agent.pid)
+                format!("{} runs since {}, process {}", status.agent.version, clock::local(status.agent.since), status.agent.pid)
             }
-            instance_lock::InstanceState::Gone => format!("does not run; last word at {}", moment(status.at)),
+            instance_lock::InstanceState::Gone => format!("does not run; last word at {}", clock::local(status.at)),
         },
     );
     match &status.serving {
-        Some(serving) => line("cafe", format!("at {} since {}", describe(&serving.revision), moment(serving.since))),
+        Some(serving) => line("cafe", format!("at {} since {}", describe(&serving.revision), clock::local(serving.since))),
         None => line("cafe", "at no commit yet".to_owned()),
     }
     if let Some(last) = &status.last {
@@ -91,7 +107,7 @@ fn render(status: &Status, presence: instance_lock::InstanceState) -> String {
         line("", format!("to mend it: {}", trouble.mend));
     }
     for held in &status.held {
-        line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, moment(held.since)));
+        line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, clock::local(held.since)));
     }
     text
 }
@@ -116,7 +132,7 @@ fn strangers(state: &Path) -> Result<String, Failure> {
         let _ = writeln!(text, "{:<8}and {more} more: barista machine seen", "");
     }
     for alarm in table.iter().flat_map(|table| find_mode_conflicts(table, &transcript, Timestamp::now())) {
-        let _ = writeln!(text, "{:<8}{alarm}", "dhcp");
+        let _ = writeln!(text, "{:<8}{}", "dhcp", alarm.describe(clock::local));
     }
     Ok(text)
 }
@@ -136,13 +152,8 @@ pub(super) fn render_attempt(attempt: &Attempt) -> String {
             format!("failed: {} of {} changes", failures.len(), failures.len() as u32 + done)
         }
     };
-    let when = moment(attempt.ended.unwrap_or(attempt.began));
+    let when = clock::local(attempt.ended.unwrap_or(attempt.began));
     format!("{} {what} ({when})", describe(&attempt.revision))
-}
-
-/// A moment to the second.
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Findings or failures of an attempt, line by line.

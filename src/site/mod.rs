@@ -25,7 +25,9 @@ mod syntax;
 mod table;
 mod tree;
 
-pub use edit::{Edit, EditError, NewMachine, add_machine};
+pub use edit::{
+    Added, Addressing, Edit, EditError, NamePattern, Naming, NewMachine, Places, TextPlace, add_machines, new_row, places,
+};
 pub use load::{Checked, load};
 pub use model::*;
 pub use schema::schemas;

@@ -31,6 +31,7 @@ mod host_observe;
 mod injection;
 mod interrupt;
 mod layering;
+mod machines;
 mod netns;
 mod newcomer;
 mod operator;

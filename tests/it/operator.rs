@@ -41,7 +41,7 @@ fn explain_names_the_cause_and_the_mend_and_finds_a_machine_by_any_of_its_names(
         for part in [
             "pc01  88:ae:dd:05:08:01",
             "network  lan",
-            "boot 1 of 1  2026-11-20 08:00:00 UTC",
+            "boot 1 of 1  2026-11-20 16:00:00 +08:00",
             "(+4.000 s)",
             "mend: ",
             "ipxe.pxe",
@@ -63,7 +63,7 @@ fn a_machine_that_was_seen_is_listed_and_added_and_the_site_still_checks() {
     cafe.seats(2);
     seen(&cafe);
     let (code, told, _) = ended(&cafe.barista(&["machine", "seen", "--site", "."]));
-    assert_eq!((code, told.as_str()), (Some(0), "02:00:00:00:00:01  2026-11-20 08:00:00 UTC  x86 BIOS    192.168.1.203\n"));
+    assert_eq!((code, told.as_str()), (Some(0), "02:00:00:00:00:01  2026-11-20 16:00:00 +08:00  x86 BIOS    192.168.1.203\n"));
     let (_, told, _) = ended(&cafe.barista(&["machine", "add", "--json", "--site", "."]));
     let document: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(document["machines"][0]["mac"], "02:00:00:00:00:01");
@@ -118,7 +118,7 @@ fn status_shows_strangers_among_machines_and_servers() {
     cafe.status_when("the commit is applied", |status| status["serving"].is_object());
     seen(&cafe);
     let (_, told, beside) = ended(&cafe.barista(&["status"]));
-    assert!(told.contains("\nunknown 02:00:00:00:00:01  2026-11-20 08:00:00 UTC  x86 BIOS"), "{told}{beside}");
+    assert!(told.contains("\nunknown 02:00:00:00:00:01  2026-11-20 16:00:00 +08:00  x86 BIOS"), "{told}{beside}");
     let alarm = "\ndhcp    network lan is mode = \"server\", but another DHCP server answers on lan0: server 192.168.9.1 refused pc01, at ";
     assert!(told.contains(alarm), "{told}");
     assert!(!told.contains("02:00:00:00:00:02"), "an operating system tried to boot nothing");

@@ -4,11 +4,11 @@
 
 use super::{Boot, Disk, Explanation, Finding, Initiator, Outcome, Step};
 use crate::desired::NetworkMode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use std::fmt::Write as _;
 
-/// The text; `most` boots at most, the last ones.
-pub fn render(explanation: &Explanation, most: usize) -> String {
+/// The text; `most` boots at most, the last ones, with the times of a time zone.
+pub fn render(explanation: &Explanation, most: usize, zone: &TimeZone) -> String {
     let mut text = String::new();
     // Writing into a string cannot fail, here and below.
     let _ = writeln!(text, "{}", title(explanation));
@@ -16,7 +16,7 @@ pub fn render(explanation: &Explanation, most: usize) -> String {
     let skipped = explanation.boots.len().saturating_sub(most);
     for (n, boot) in explanation.boots.iter().enumerate().skip(skipped) {
         let number = format!("boot {} of {}", n + 1, explanation.boots.len());
-        render_boot(&mut text, boot, &number, explanation.at);
+        render_boot(&mut text, boot, &number, explanation.at, zone);
     }
     if let Some(finding) = &explanation.silence {
         text.push('\n');
@@ -70,9 +70,9 @@ fn facts(text: &mut String, explanation: &Explanation) {
     );
 }
 
-fn render_boot(text: &mut String, boot: &Boot, number: &str, now: Timestamp) {
+fn render_boot(text: &mut String, boot: &Boot, number: &str, now: Timestamp, zone: &TimeZone) {
     let ago = span(now.duration_since(boot.began));
-    let _ = writeln!(text, "\n{number}  {}  ({ago} ago)", moment(boot.began));
+    let _ = writeln!(text, "\n{number}  {}  ({ago} ago)", boot.began.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z"));
     let mut steps = boot.steps.iter().peekable();
     while let Some(step) = steps.next() {
         let mut repeated = 1;
@@ -80,7 +80,7 @@ fn render_boot(text: &mut String, boot: &Boot, number: &str, now: Timestamp) {
         while let Some(same) = steps.next_if(|next| next.what == step.what) {
             (repeated, last) = (repeated + 1, same);
         }
-        let (clock, begun) = (step.at.strftime("%H:%M:%S"), seconds(step.since_begin));
+        let (clock, begun) = (step.at.to_zoned(zone.clone()).strftime("%H:%M:%S"), seconds(step.since_begin));
         let waited = if step.since_last > 0 { format!("(+{})", seconds(step.since_last)) } else { String::new() };
         let times = match repeated {
             1 => String::new(),
@@ -122,8 +122,4 @@ pub(super) fn span(duration: SignedDuration) -> String {
         seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
         seconds => format!("{} d", seconds / 86_400),
     }
-}
-
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -309,7 +309,7 @@ fn a_machine_that_waits_for_its_disk_is_one_boot_with_the_cause_and_the_mend() {
     assert!(told.boots[0].steps.len() < 20);
     let Outcome::Waits(finding) = &told.boots[0].outcome else { panic!("it waits: {told:?}") };
     assert_eq!(finding.what, "win11 waits: no clean disk, and the one it used last is not proven off");
-    let text = render(&told, 5);
+    let text = render(&told, 5, &jiff::tz::TimeZone::UTC);
     assert!(text.contains("=> it goes on asking: win11 waits: no clean disk") && text.contains("mend: leave it on: "), "{text}");
     let image = || "win11".parse().expect("an image");
     assert_eq!(
@@ -409,18 +409,18 @@ fn the_text_shows_steps_with_both_times_and_folds_what_repeats() {
         let at = begun() + SignedDuration::from_millis(second * 1000 + 5);
         events.push(Event { at, service: "tftp".into(), kind: sent(), until: None, what: "fetched ipxe.efi".into() });
     }
-    let text = render(&explained(&seen, free(None), 7000), 3);
+    let text = render(&explained(&seen, free(None), 7000), 3, &jiff::tz::TimeZone::fixed(jiff::tz::offset(8)));
     let expected = "\
 pc01  88:ae:dd:05:08:fa 88:ae:dd:05:08:fb  10.0.0.101
   site     boots win11 by itself, reserved 10.0.0.101
   network  lan 10.0.0.0/24 on lan0: this server hands out addresses
   disk     iqn.x:pc01.win11: nobody is logged in now
 
-boot 1 of 1  2026-11-21 08:00:00 UTC  (116 min ago)
-  08:00:00     0.000 s               dhcp      step 0
-  08:00:01     1.000 s    (+1.000 s) dhcp      step 1
-  08:00:02     2.000 s    (+1.000 s) dhcp      step 2
-  08:00:10    10.005 s    (+8.005 s) tftp      fetched ipxe.efi  [4 times in 3.000 s]
+boot 1 of 1  2026-11-21 16:00:00 +08:00  (116 min ago)
+  16:00:00     0.000 s               dhcp      step 0
+  16:00:01     1.000 s    (+1.000 s) dhcp      step 1
+  16:00:02     2.000 s    (+1.000 s) dhcp      step 2
+  16:00:10    10.005 s    (+8.005 s) tftp      fetched ipxe.efi  [4 times in 3.000 s]
   => it stopped: it has ipxe.efi, and that never asked for an address: it does not run, or does not drive this network card
      mend: switch Secure Boot off in the firmware (it refuses a loader that is not signed); if it is off, give it another loader: \
 snponly.efi, which uses the firmware's driver

@@ -17,13 +17,9 @@ const FRESH: SignedDuration = SignedDuration::from_hours(1);
 const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// A network's mode that does not fit its wire.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModeConflict {
     /// We give addresses, and so does somebody else.
-    #[error(
-        "network {network} is mode = \"server\", but another DHCP server answers on {interface}: {what}, at {last}; \
-         stop it, or set mode = \"proxy\""
-    )]
     OtherServer {
         /// The network.
         network: NetworkName,
@@ -37,10 +33,6 @@ pub enum ModeConflict {
         last: Timestamp,
     },
     /// We give no addresses, and neither does anybody else.
-    #[error(
-        "network {network} is mode = \"proxy\", but machines ask on {interface} since {since} and no DHCP server was seen to \
-         answer them; start one, or set mode = \"server\""
-    )]
     NoServer {
         /// The network.
         network: NetworkName,
@@ -49,6 +41,24 @@ pub enum ModeConflict {
         /// Since when machines ask.
         since: Timestamp,
     },
+}
+
+impl ModeConflict {
+    /// The conflict and its mend in one sentence, its time as `moment` shows it.
+    pub fn describe(&self, moment: impl Fn(Timestamp) -> String) -> String {
+        match self {
+            Self::OtherServer { network, interface, what, last, .. } => format!(
+                "network {network} is mode = \"server\", but another DHCP server answers on {interface}: {what}, at {}; stop it, or \
+                 set mode = \"proxy\"",
+                moment(*last)
+            ),
+            Self::NoServer { network, interface, since } => format!(
+                "network {network} is mode = \"proxy\", but machines ask on {interface} since {} and no DHCP server was seen to answer \
+                 them; start one, or set mode = \"server\"",
+                moment(*since)
+            ),
+        }
+    }
 }
 
 /// The networks whose mode does not fit what the transcript saw.

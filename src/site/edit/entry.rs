@@ -1,11 +1,11 @@
-//! One machines file as a document that can be written again, and a further entry in it.
+//! One machines file as a document that can be written again, and further entries in it.
 //!
 //! **Invariant:** a new entry has its neighbours' keys in their order, and none of their comments.
 
-use super::next::split;
-use crate::names::{MacAddr, MachineName};
+use super::{Added, next::split};
+use crate::names::MachineName;
 use std::net::Ipv4Addr;
-use toml_edit::{ArrayOfTables, Decor, DocumentMut, Item, Table, TableLike, Value, value};
+use toml_edit::{Array, ArrayOfTables, Decor, DocumentMut, Item, Table, TableLike, Value, value};
 
 /// A machines file.
 pub(super) struct Row<'t> {
@@ -51,56 +51,71 @@ impl<'t> Row<'t> {
         self.names().iter().filter_map(|name| split(name.as_str())).map(|(_, number, _)| number).max()
     }
 
-    /// The text with one more machine at the end of the row.
-    pub fn with(&self, mac: MacAddr, name: &MachineName, ip: Option<Ipv4Addr>) -> String {
+    /// The text with further machines at the end of the row.
+    pub fn with(&self, machines: &[Added]) -> String {
         let mut document = self.document.clone();
-        let fields = self.fields(mac, name, ip);
-        match document.get_mut("machine") {
-            Some(Item::Value(Value::Array(array))) => {
-                let mut entry = array.iter().filter_map(Value::as_inline_table).last().cloned().unwrap_or_default();
-                fill(&mut entry, &fields);
-                let decor = array.iter().last().map(|last| last.decor().clone());
-                let mut entry = Value::InlineTable(entry);
-                if let Some(decor) = decor.filter(|decor| !is_commented(decor)) {
-                    *entry.decor_mut() = decor;
-                }
-                array.push_formatted(entry);
-            }
-            machines => {
-                let last = machines.as_ref().and_then(|item| item.as_array_of_tables()).and_then(|tables| {
-                    // One with a single address is the better model for one with a single address.
-                    tables.iter().filter(|table| table.contains_key("mac")).last().or_else(|| tables.iter().last())
-                });
-                let mut entry = last.cloned().unwrap_or_default();
-                entry.set_position(None);
-                fill(&mut entry, &fields);
-                if last.is_none() || is_commented(entry.decor()) || self.tables().len() == 1 {
-                    *entry.decor_mut() = Decor::new("\n", "");
-                }
-                push(&mut document, entry);
+        let shared = self.shared();
+        for machine in machines {
+            let fields: Vec<_> = own(machine).into_iter().chain(shared.iter().cloned()).collect();
+            match document.get_mut("machine") {
+                Some(Item::Value(Value::Array(array))) => push_inline(array, &fields),
+                _ => self.push_table(&mut document, &fields),
             }
         }
         document.to_string()
     }
 
-    /// The keys of the new entry with their values.
-    fn fields(&self, mac: MacAddr, name: &MachineName, ip: Option<Ipv4Addr>) -> Vec<(String, Item)> {
-        let mut fields = vec![("name".to_owned(), value(name.as_str())), ("mac".to_owned(), value(mac.to_string()))];
-        fields.extend(ip.map(|ip| ("ip".to_owned(), value(ip.to_string()))));
+    fn push_table(&self, document: &mut DocumentMut, fields: &[(String, Item)]) {
+        let tables = self.document.get("machine").and_then(Item::as_array_of_tables);
+        // One that has its addresses under the same key is the better model.
+        let addresses = fields.iter().map(|(key, _)| key.as_str()).find(|key| key.starts_with("mac")).unwrap_or("mac");
+        let model = tables.and_then(|tables| tables.iter().filter(|table| table.contains_key(addresses)).last());
+        let mut entry = model.cloned().unwrap_or_default();
+        entry.set_position(None);
+        fill(&mut entry, fields);
+        if model.is_none() || is_commented(entry.decor()) || self.tables().len() == 1 {
+            *entry.decor_mut() = Decor::new("\n", "");
+        }
+        push(document, entry);
+    }
+
+    /// What a new entry has of its neighbours.
+    fn shared(&self) -> Vec<(String, Item)> {
         let tables = self.tables();
-        let Some(last) = tables.last() else { return fields };
+        let Some(last) = tables.last() else { return Vec::new() };
         let has_default_boot =
             self.document.get("defaults").and_then(Item::as_table_like).is_some_and(|it| it.contains_key("boot"));
-        for (key, item) in last.iter().filter(|(key, _)| !["name", "mac", "macs", "ip"].contains(key)) {
-            let spelled = |item: &Item| item.to_string().split('#').next().map(|text| text.trim().to_owned());
-            let shared = tables.iter().all(|table| table.get(key).is_some_and(|other| spelled(other) == spelled(item)));
-            // A machine must boot something; what its neighbour boots is the nearest.
-            if shared || (key == "boot" && !has_default_boot) {
-                fields.push((key.to_owned(), item.clone()));
-            }
-        }
-        fields
+        let spelled = |item: &Item| item.to_string().split('#').next().map(|text| text.trim().to_owned());
+        let is_shared = |key: &str, item: &Item| {
+            tables.iter().all(|table| table.get(key).is_some_and(|other| spelled(other) == spelled(item)))
+        };
+        // A machine must boot something; what its neighbour boots is the nearest.
+        let is_wanted = |key: &str, item: &Item| is_shared(key, item) || (key == "boot" && !has_default_boot);
+        let further = last.iter().filter(|(key, _)| !["name", "mac", "macs", "ip"].contains(key));
+        further.filter(|(key, item)| is_wanted(key, item)).map(|(key, item)| (key.to_owned(), item.clone())).collect()
     }
+}
+
+/// A machine's own keys with their values.
+fn own(machine: &Added) -> Vec<(String, Item)> {
+    let mut fields = vec![("name".to_owned(), value(machine.name.as_str()))];
+    fields.push(match machine.macs.as_slice() {
+        [mac] => ("mac".to_owned(), value(mac.to_string())),
+        macs => ("macs".to_owned(), value(macs.iter().map(ToString::to_string).collect::<Array>())),
+    });
+    fields.extend(machine.ip.map(|ip| ("ip".to_owned(), value(ip.to_string()))));
+    fields
+}
+
+fn push_inline(array: &mut Array, fields: &[(String, Item)]) {
+    let mut entry = array.iter().filter_map(Value::as_inline_table).last().cloned().unwrap_or_default();
+    fill(&mut entry, fields);
+    let decor = array.iter().last().map(|last| last.decor().clone());
+    let mut entry = Value::InlineTable(entry);
+    if let Some(decor) = decor.filter(|decor| !is_commented(decor)) {
+        *entry.decor_mut() = decor;
+    }
+    array.push_formatted(entry);
 }
 
 fn push(document: &mut DocumentMut, entry: Table) {

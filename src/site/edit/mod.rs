@@ -1,28 +1,55 @@
-//! Adds a machine to a site's text as its operator would: at the end of a row, spelled as its neighbours, with the next name and
-//! address of the row.
+//! Changes a site's text as its operator would: adds machines at the end of a row, spelled as their neighbours, with the next names and
+//! addresses of the row.
 //!
-//! **Invariant:** pure; every byte that was there stays, comments and layout included. What comes out is text to be checked again,
-//! never a site.
+//! **Invariant:** pure; every byte that was there stays, comments and layout included. What comes out is text to be checked
+//! again, never a site.
 
 mod entry;
 mod next;
+mod pattern;
+mod places;
+
+pub use pattern::NamePattern;
+pub use places::{Places, TextPlace, places};
 
 use self::{entry::Row, next::Taken};
 use super::{Entry, Site, Tree};
-use crate::names::{MacAddr, MachineName};
+use crate::names::{ImageName, MacAddr, MachineName};
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// A machine to add, and what its operator wants of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMachine {
-    /// Its Ethernet address.
-    pub mac: MacAddr,
-    /// Its name; without one, the next of the row.
-    pub name: Option<MachineName>,
-    /// Its reserved address; without one, the next of the row.
-    pub ip: Option<Ipv4Addr>,
+    /// Its Ethernet addresses, at least one.
+    pub macs: Vec<MacAddr>,
+    /// What it is called.
+    pub naming: Naming,
+    /// Which address is reserved for it.
+    pub addressing: Addressing,
     /// The file it goes into, by its path in the site; without one, where the highest number is.
     pub file: Option<String>,
+}
+
+/// What a new machine is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Naming {
+    /// The next name of its row.
+    Next,
+    /// This.
+    Given(MachineName),
+    /// The next name of a pattern.
+    Pattern(NamePattern),
+}
+
+/// Which address is reserved for a new machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// The next of its row; none where its neighbours have none.
+    Next,
+    /// This.
+    Given(Ipv4Addr),
+    /// None.
+    Unreserved,
 }
 
 /// A file as it is to be.
@@ -30,13 +57,22 @@ pub struct NewMachine {
 pub struct Edit {
     /// Its path in the site.
     pub file: String,
-    /// Its text before.
-    pub before: String,
+    /// Its text before; none where it is new.
+    pub before: Option<String>,
     /// Its text after.
     pub after: String,
-    /// The machine's name.
+    /// The machines that are added in it.
+    pub added: Vec<Added>,
+}
+
+/// A machine that is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// Its name.
     pub name: MachineName,
-    /// The machine's reserved address; none where its neighbours have none.
+    /// Its Ethernet addresses.
+    pub macs: Vec<MacAddr>,
+    /// Its reserved address.
     pub ip: Option<Ipv4Addr>,
 }
 
@@ -74,31 +110,81 @@ pub enum EditError {
     },
 }
 
-/// The edit that adds a machine.
-pub fn add_machine(tree: &Tree, site: &Site, new: &NewMachine) -> Result<Edit, EditError> {
-    if let Some(owner) = site.machines.values().find(|machine| machine.macs.contains(&new.mac)) {
-        return Err(EditError::Known { mac: new.mac, name: owner.name.clone() });
-    }
+/// The edits that add machines, in their order, by file.
+pub fn add_machines(tree: &Tree, site: &Site, machines: &[NewMachine]) -> Result<Vec<Edit>, EditError> {
     let rows = read_rows(tree)?;
-    let (file, row) = match &new.file {
-        Some(file) => rows.get_key_value(file).ok_or_else(|| EditError::NoFile(file.clone()))?,
-        None => rows
-            .iter()
-            .max_by_key(|(_, row)| row.highest_number())
-            .filter(|(_, row)| row.highest_number().is_some())
-            .ok_or(EditError::WhichFile)?,
+    let mut owners: BTreeMap<MacAddr, MachineName> = BTreeMap::new();
+    for machine in site.machines.values() {
+        owners.extend(machine.macs.iter().map(|mac| (*mac, machine.name.clone())));
+    }
+    let mut taken = Taken::of(site);
+    let mut growing: BTreeMap<&String, Growing<'_, '_>> = BTreeMap::new();
+    for new in machines {
+        if let Some((mac, owner)) = new.macs.iter().find_map(|mac| Some((*mac, owners.get(mac)?))) {
+            return Err(EditError::Known { mac, name: owner.clone() });
+        }
+        let (file, row) = match &new.file {
+            Some(file) => rows.get_key_value(file).ok_or_else(|| EditError::NoFile(file.clone()))?,
+            None => rows
+                .iter()
+                .max_by_key(|(_, row)| row.highest_number())
+                .filter(|(_, row)| row.highest_number().is_some())
+                .ok_or(EditError::WhichFile)?,
+        };
+        let growing = growing.entry(file).or_insert_with(|| Growing::new(row));
+        let name = match &new.naming {
+            Naming::Given(name) => name.clone(),
+            Naming::Next => next::name(&growing.names, &taken)?,
+            Naming::Pattern(pattern) => taken.next_of(pattern)?,
+        };
+        let ip = match new.addressing {
+            Addressing::Given(ip) => Some(ip),
+            Addressing::Next => next::address(&growing.seats, &name, &taken)?,
+            Addressing::Unreserved => None,
+        };
+        taken.take(&name, ip);
+        owners.extend(new.macs.iter().map(|mac| (*mac, name.clone())));
+        growing.names.push(name.clone());
+        growing.seats.extend(ip.map(|ip| (name.clone(), ip)));
+        growing.added.push(Added { name, macs: new.macs.clone(), ip });
+    }
+    let edit = |(file, growing): (&String, Growing<'_, '_>)| {
+        let before = growing.row.text().to_owned();
+        let after = spliced(&before, &growing.row.with(&growing.added));
+        Edit { file: file.clone(), before: Some(before), after, added: growing.added }
     };
-    let taken = Taken::of(site);
-    let name = match &new.name {
-        Some(name) => name.clone(),
-        None => next::name(&row.names(), &taken)?,
+    Ok(growing.into_iter().map(edit).collect())
+}
+
+/// A row with the machines that are to come.
+struct Growing<'r, 't> {
+    row: &'r Row<'t>,
+    names: Vec<MachineName>,
+    seats: Vec<(MachineName, Ipv4Addr)>,
+    added: Vec<Added>,
+}
+
+impl<'r, 't> Growing<'r, 't> {
+    fn new(row: &'r Row<'t>) -> Self {
+        Self { row, names: row.names(), seats: row.seats(), added: Vec::new() }
+    }
+}
+
+/// A new file of machines that boot the same: `title` is its first comment. Its schema is named as the site's other files name theirs.
+pub fn new_row(tree: &Tree, file: &str, title: &str, boot: &[ImageName], machines: Vec<Added>) -> Edit {
+    let is_row = |path: &str| path.starts_with("machines/") && path.ends_with(".toml");
+    let first_line = |entry: &Entry| match entry {
+        Entry::File(bytes) => std::str::from_utf8(bytes).ok()?.lines().next().map(str::to_owned),
+        Entry::Symlink(_) | Entry::Unreadable(_) => None,
     };
-    let ip = match new.ip {
-        Some(ip) => Some(ip),
-        None => next::address(&row.seats(), &name, &taken)?,
-    };
-    let (before, after) = (row.text().to_owned(), spliced(row.text(), &row.with(new.mac, &name, ip)));
-    Ok(Edit { file: file.clone(), before, after, name, ip })
+    let firsts = tree.entries.iter().filter(|(path, _)| is_row(path)).filter_map(|(_, entry)| first_line(entry));
+    let schema = firsts.map(|line| line.trim_start_matches('\u{feff}').to_owned()).find(|line| line.starts_with("#:schema "));
+    let images = boot.iter().map(|image| format!("\"{image}\"")).collect::<Vec<_>>().join(", ");
+    let schema = schema.map(|line| line + "\n").unwrap_or_default();
+    let head = format!("{schema}# {title}\n\n[defaults]\nboot = [{images}]\n");
+    // The head is TOML: names hold nothing that would have to be escaped.
+    let after = Row::parse(&head).map_or_else(|| head.clone(), |row| row.with(&machines));
+    Edit { file: file.to_owned(), before: None, after, added: machines }
 }
 
 /// The new text with each line that stays as it was, its end and all: a file of Windows keeps its carriage returns.

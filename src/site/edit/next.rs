@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** never one that the site has given away, whatever file gave it.
 
-use super::EditError;
+use super::{EditError, NamePattern};
 use crate::names::MachineName;
 use crate::site::Site;
 use ipnet::Ipv4Net;
@@ -31,6 +31,19 @@ impl Taken {
             subnets: networks().map(|network| network.subnet).collect(),
             ranges: networks().filter_map(|network| network.range).collect(),
         }
+    }
+
+    /// Gives more away.
+    pub fn take(&mut self, name: &MachineName, ip: Option<Ipv4Addr>) {
+        self.names.insert(name.clone());
+        self.addresses.extend(ip);
+    }
+
+    /// The first name of a pattern behind the highest that is taken.
+    pub fn next_of(&self, pattern: &NamePattern) -> Result<MachineName, EditError> {
+        let highest = self.names.iter().filter_map(|name| pattern.number(name)).max().unwrap_or(0);
+        let next = highest.checked_add(1).and_then(|number| pattern.name(number));
+        next.ok_or_else(|| EditError::NoName(pattern.to_string()))
     }
 
     fn is_free(&self, ip: Ipv4Addr) -> bool {

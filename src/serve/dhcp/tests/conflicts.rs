@@ -182,7 +182,8 @@ fn a_mode_that_does_not_fit_its_wire_raises_an_alarm_c20() {
     assert_eq!(conflicts(NetworkMode::Proxy, &transcript, 180), []);
     let two = conflicts(NetworkMode::Server, &transcript, 180);
     assert!(matches!(&two[..], [ModeConflict::OtherServer { server, .. }] if *server == other), "{two:?}");
-    assert!(two[0].to_string().contains("stop it, or set mode = \"proxy\""), "{}", two[0]);
+    let told = two[0].describe(|at| at.to_string());
+    assert!(told.contains("stop it, or set mode = \"proxy\""), "{told}");
     assert_eq!(conflicts(NetworkMode::Server, &transcript, 171 + 3600), [], "it may be gone");
     assert_eq!(Transcript::parse(&transcript.render()).expect("it reads"), transcript);
     let old = Transcript::parse(r#"{"version":1,"machines":{}}"#).expect("written before servers were seen");

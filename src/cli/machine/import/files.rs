@@ -1,0 +1,175 @@
+//! The files of an import, with those that they include.
+//!
+//! **Invariant:** reads regular files of bounded size and number, each once; what is included and cannot be read is told, not passed over.
+#![expect(clippy::disallowed_methods, reason = "effect room: reads the files that are imported")]
+
+use crate::cli::failure::Failure;
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::exchange::import::{self, Format, Include, Left, Place, Reach, Reservation, SyntaxError};
+use crate::host::untrusted::clean;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// More than a hundred thousand machines take.
+const LARGEST: u64 = 16 << 20;
+/// More files than any server's configuration has.
+const MOST_FILES: usize = 1000;
+
+/// What the files hold.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// Their machines, each with its file.
+    pub reservations: Vec<(String, Reservation)>,
+    /// What is not taken over, each with its file.
+    pub left: Vec<(String, Left)>,
+    texts: BTreeMap<String, String>,
+}
+
+/// A file to read, and what named it.
+struct Wanted {
+    path: PathBuf,
+    format: Option<Format>,
+    by: Option<(String, Include)>,
+}
+
+impl Sources {
+    /// Reads files and directories, and what they include.
+    pub fn read(paths: &[PathBuf], format: Option<Format>) -> Result<Self, Failure> {
+        let mut sources = Self::default();
+        let mut findings = Vec::new();
+        let mut done = BTreeSet::new();
+        let mut wanted: VecDeque<Wanted> = paths.iter().map(|path| Wanted { path: path.clone(), format, by: None }).collect();
+        while let Some(next) = wanted.pop_front() {
+            let shown = next.path.display().to_string();
+            let entry = fs::canonicalize(&next.path).and_then(|path| Ok((fs::metadata(&path)?.is_dir(), path)));
+            let read = entry.and_then(|(is_directory, path)| {
+                if !done.insert(path.clone()) {
+                    return Ok(None);
+                }
+                if done.len() > MOST_FILES {
+                    return Err(io::Error::other(format!("there are more than {MOST_FILES} files")));
+                }
+                Ok(Some(if is_directory { Read::Directory(list(&path)?) } else { Read::File(read_file(&path)?) }))
+            });
+            match (read, &next.by) {
+                (Ok(None), _) => {}
+                (Ok(Some(Read::Directory(names))), _) => {
+                    let is_read = |name: &String| next.by.as_ref().is_none_or(|(_, include)| include.takes(name));
+                    let below = names.into_iter().filter(is_read).map(|name| Wanted {
+                        path: next.path.join(name),
+                        format: next.format,
+                        by: next.by.clone(),
+                    });
+                    // Its files come where it is named.
+                    below.rev().for_each(|file| wanted.push_front(file));
+                }
+                (Ok(Some(Read::File(text))), _) => {
+                    if let Err(error) = sources.take(&next, &shown, text, &mut wanted)? {
+                        findings.push(finding(&shown, error, &sources));
+                    }
+                }
+                (Err(error), Some((by, include))) => {
+                    sources
+                        .left
+                        .push((by.clone(), Left { line: include.line, what: format!("{shown} cannot be read: {error}") }));
+                }
+                (Err(error), None) => return Err(anyhow::Error::from(error).context(format!("cannot read {shown}")).into()),
+            }
+        }
+        if findings.is_empty() { Ok(sources) } else { Err(Failure::Findings(findings)) }
+    }
+
+    /// Takes in what a file holds; the inner error is that it does not read as what it is.
+    fn take(
+        &mut self,
+        file: &Wanted,
+        shown: &str,
+        text: String,
+        wanted: &mut VecDeque<Wanted>,
+    ) -> Result<Result<(), SyntaxError>, Failure> {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let format = file.format.or_else(|| import::recognise(&name, &text));
+        let Some(format) = format else {
+            let error = anyhow::anyhow!("{shown} tells neither by its name nor by its lines what it is");
+            return Err(Failure::hinted(error, "say it with --format: csv, dnsmasq, dnsmasq-hosts, ethers, isc-dhcp or kea"));
+        };
+        let parsed = import::parse(format, &text);
+        self.texts.insert(shown.to_owned(), text);
+        let imported = match parsed {
+            Ok(imported) => imported,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.reservations.extend(imported.machines.into_iter().map(|machine| (shown.to_owned(), machine)));
+        self.left.extend(imported.left.into_iter().map(|left| (shown.to_owned(), left)));
+        let directory = file.path.parent().unwrap_or(Path::new(""));
+        for include in imported.includes.into_iter().rev() {
+            // An absolute path stays as it is.
+            let path = directory.join(&include.path);
+            if include.reach == Reach::File && path.is_dir() {
+                self.left
+                    .push((shown.to_owned(), Left { line: include.line, what: format!("{} is a directory", path.display()) }));
+                continue;
+            }
+            wanted.push_front(Wanted { path, format: Some(include.format), by: Some((shown.to_owned(), include)) });
+        }
+        Ok(Ok(()))
+    }
+
+    /// The text at a place, fit for a terminal.
+    pub fn line(&self, place: &Place) -> Option<String> {
+        let text = self.texts.get(&place.file)?.lines().nth((place.line as usize).checked_sub(1)?)?;
+        Some(clean(&text.replace('\t', " ")).trim_end().chars().take(200).collect()).filter(|text: &String| !text.is_empty())
+    }
+}
+
+enum Read {
+    Directory(Vec<String>),
+    File(String),
+}
+
+fn finding(file: &str, error: SyntaxError, sources: &Sources) -> Diagnostic {
+    let SyntaxError { line, what } = error;
+    let place = super::place_in(&Place { file: file.to_owned(), line }, sources);
+    let hint = Some("nothing was taken over; mend the line, or say with --format what the file is".to_owned());
+    let (code, message, also) = (Code::new("not-understood"), clean(&what), Vec::new());
+    Diagnostic { place, severity: Severity::Error, code, message, hint, also }
+}
+
+/// The files of a directory as dnsmasq's conf-dir takes them: not what an editor
+/// (`~` behind, `#` around) or a package leaves, nor what is hidden.
+fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_left_over = name.starts_with('.')
+            || name.ends_with('~')
+            || name.contains(".dpkg-")
+            || (name.starts_with('#') && name.ends_with('#'));
+        if !is_left_over && fs::metadata(entry.path())?.is_file() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    // A pipe or a terminal would otherwise be waited for.
+    let file = fs::OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    // Old files are often Latin-1; only comments and names that are mended anyway hold such letters.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().iter().map(|byte| char::from(*byte)).collect()))
+}

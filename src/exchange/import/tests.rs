@@ -1,0 +1,327 @@
+//! Files as the servers' own documentation shows them.
+
+use super::*;
+
+/// What a file holds: machines as `line name macs ip`, what is left as `line what`, includes as `line path`.
+fn read(format: Format, text: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let imported = parse(format, text).unwrap_or_else(|error| panic!("{error}"));
+    let machine = |it: &Reservation| {
+        let macs = it.macs.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
+        let ip = it.ip.map_or("-".to_owned(), |ip| ip.to_string());
+        format!("{} {} {macs} {ip}", it.line, it.name.as_deref().unwrap_or("-"))
+    };
+    (
+        imported.machines.iter().map(machine).collect(),
+        imported.left.iter().map(|left| format!("{} {}", left.line, left.what)).collect(),
+        imported.includes.iter().map(|include| format!("{} {}", include.line, include.path)).collect(),
+    )
+}
+
+const DNSMASQ: &str = r#"# Configuration file for dnsmasq.
+interface=eth0
+dhcp-range=192.168.0.50,192.168.0.150,12h   # the guests
+# Always allocate the host with Ethernet address 11:22:33:44:55:66
+dhcp-host=10:22:33:44:55:66,192.168.0.60
+dhcp-host=10:22:33:44:55:67,fred
+dhcp-host=10:22:33:44:55:68,fred2,192.168.0.61,45m
+dhcp-host=10:22:33:44:55:69,12:34:56:78:90:12,192.168.0.62
+dhcp-host=bert,192.168.0.70,infinite
+dhcp-host=id:01:22:22:22:22:22:22,192.168.0.71
+dhcp-host=10:22:33:44:55:70,ignore
+dhcp-host=10:22:33:*:*:*,set:red
+dhcp-host = "1-0:16:3e:1:2:3" , set:blue , "PC 07" , 192.168.0.72 # blue row
+dhcp-host=10:22:33:44:55:71,[1234::5],pc08
+conf-dir=/etc/dnsmasq.d,*.conf
+dhcp-hostsfile=/etc/dnsmasq.hosts
+read-ethers
+"#;
+
+#[test]
+fn dnsmasqs_hosts_are_read_as_it_reads_them() {
+    let (machines, left, includes) = read(Format::Dnsmasq, DNSMASQ);
+    assert_eq!(
+        machines,
+        [
+            "5 - 10:22:33:44:55:66 192.168.0.60",
+            "6 fred 10:22:33:44:55:67 -",
+            "7 fred2 10:22:33:44:55:68 192.168.0.61",
+            "8 - 10:22:33:44:55:69+12:34:56:78:90:12 192.168.0.62",
+            "13 PC 07 00:16:3e:01:02:03 192.168.0.72",
+            "14 pc08 10:22:33:44:55:71 -",
+        ]
+    );
+    assert_eq!(
+        left,
+        [
+            "2 interface=eth0",
+            "3 dhcp-range=192.168.0.50,192.168.0.150,12h",
+            "7 45m of dhcp-host=10:22:33:44:55:68,fred2,192.168.0.61,45m",
+            "9 dhcp-host=bert,192.168.0.70,infinite: it names no Ethernet address",
+            "10 dhcp-host=id:01:22:22:22:22:22:22,192.168.0.71: it names no Ethernet address",
+            "11 dhcp-host=10:22:33:44:55:70,ignore: dnsmasq does not answer it",
+            "12 dhcp-host=10:22:33:*:*:*,set:red: it names no Ethernet address",
+            "13 set:blue of dhcp-host=1-0:16:3e:1:2:3 , set:blue , PC 07 , 192.168.0.72",
+            "14 [1234::5] of dhcp-host=10:22:33:44:55:71,[1234::5],pc08",
+        ]
+    );
+    assert_eq!(includes, ["15 /etc/dnsmasq.d", "16 /etc/dnsmasq.hosts", "17 /etc/ethers"]);
+    let (machines, left, _) = read(Format::DnsmasqHosts, "# hosts\r\n10:22:33:44:55:66,pc01,192.168.0.60\r\n\r\n");
+    assert_eq!((machines, left), (vec!["2 pc01 10:22:33:44:55:66 192.168.0.60".to_owned()], vec![]));
+}
+
+#[test]
+fn of_a_directory_those_files_are_read_that_dnsmasq_reads() {
+    let takes = |line: &str, name: &str| parse(Format::Dnsmasq, line).expect("reads").includes[0].takes(name);
+    assert!(takes("conf-dir=/etc/dnsmasq.d", "seats"));
+    assert!(
+        takes("conf-dir=/etc/dnsmasq.d,.bak,.dpkg-old", "seats") && !takes("conf-dir=/etc/dnsmasq.d,.bak,.dpkg-old", "seats.bak")
+    );
+    assert!(takes("conf-dir=/etc/dnsmasq.d/,*.conf", "seats.conf") && !takes("conf-dir=/etc/dnsmasq.d/,*.conf", "seats"));
+}
+
+/// Whatever a file is broken to, it reads or is refused.
+#[test]
+fn a_file_that_is_cut_anywhere_stops_nothing() {
+    let samples = [
+        (Format::Dnsmasq, DNSMASQ),
+        (Format::DnsmasqHosts, DNSMASQ),
+        (Format::Ethers, DNSMASQ),
+        (Format::IscDhcp, DHCPD),
+        (Format::Kea, KEA),
+    ];
+    for (format, sample) in samples {
+        let whole = parse(format, sample).map_or(0, |imported| imported.machines.len());
+        for (at, _) in sample.char_indices() {
+            let head = parse(format, &sample[..at]).map_or(0, |imported| imported.machines.len());
+            assert!(head <= whole, "{format:?} cut at {at}");
+            drop(parse(format, &sample[at..]));
+            drop(parse(Format::Csv, &sample[at..]));
+        }
+    }
+}
+
+#[test]
+fn ethers_have_a_name_or_an_address() {
+    let text = "# MAC  host\n8:0:20:01:02:03\tpc01.cafe.example # by the door\n88:AE:DD:05:08:10 192.168.1.101\nff:ff:ff:ff:ff:ff all\none two three\n";
+    let (machines, left, _) = read(Format::Ethers, text);
+    assert_eq!(machines, ["2 pc01.cafe.example 08:00:20:01:02:03 -", "3 - 88:ae:dd:05:08:10 192.168.1.101"]);
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left[0].starts_with("4 ") && left[1].starts_with("5 "), "{left:?}");
+}
+
+const DHCPD: &str = r#"# dhcpd.conf
+option domain-name "example.org"; # the domain
+default-lease-time 600;
+include "/etc/dhcp/seats.conf";
+class "foo" {
+  match if substring (option vendor-class-identifier, 0, 4) = "SUNW";
+}
+shared-network 224-29 {
+  subnet 10.17.224.0 netmask 255.255.255.0 {
+    option routers rtr-224.example.org;
+    group { filename "pxelinux.0";
+      host passacaglia {
+        hardware ethernet 0:0:c0:5d:bd:95;
+        filename "vmunix.passacaglia";
+        server-name "toccata.example.com";
+      }
+      host "Fantasia-2" { hardware ethernet 08:00:07:26:c0:a5; fixed-address 10.17.224.12; option host-name "fantasia"; }
+    }
+    pool { range 10.17.224.10 10.17.224.250; }
+  }
+}
+host two { hardware ethernet 08:00:07:26:c0:a6; fixed-address 10.0.0.4, 10.0.1.4; }
+host named { fixed-address fantasia.example.com; hardware ethernet 08:00:07:26:c0:a7 ; }
+host ring { hardware token-ring 08:00:07:26:c0:a8; }
+host gone { hardware ethernet 08:00:07:26:c0:a9; deleted; };
+"#;
+
+#[test]
+fn hosts_of_dhcpd_are_found_in_whatever_block_they_stand() {
+    let (machines, left, includes) = read(Format::IscDhcp, DHCPD);
+    assert_eq!(
+        machines,
+        [
+            "12 passacaglia 00:00:c0:5d:bd:95 -",
+            "17 fantasia 08:00:07:26:c0:a5 10.17.224.12",
+            "22 two 08:00:07:26:c0:a6 10.0.0.4",
+            "23 named 08:00:07:26:c0:a7 -",
+        ]
+    );
+    assert_eq!(
+        left,
+        [
+            "2 option domain-name \"example.org\"",
+            "3 default-lease-time 600",
+            "5 class \"foo\" { … }",
+            "10 option routers rtr-224.example.org",
+            "11 filename \"pxelinux.0\"",
+            "14 host passacaglia: filename \"vmunix.passacaglia\"",
+            "15 host passacaglia: server-name \"toccata.example.com\"",
+            "19 pool { … }",
+            "22 host two: fixed-address 10.0.0.4, 10.0.1.4 but its first",
+            "23 host named: fixed-address fantasia.example.com",
+            "24 host ring: hardware token-ring 08:00:07:26:c0:a8",
+            "24 host ring: it has no Ethernet address",
+            "25 host gone: it is deleted",
+        ]
+    );
+    assert_eq!(includes, ["4 /etc/dhcp/seats.conf"]);
+    for (broken, line) in
+        [("host a {\n hardware ethernet 08:00:07:26:c0:a5;\n", 1), ("host a { }\n}\n", 2), ("\noption x \"a;\n", 2)]
+    {
+        assert_eq!(parse(Format::IscDhcp, broken).map_err(|error| error.line), Err(line), "{broken}");
+    }
+}
+
+const KEA: &str = r#"// Kea, as its manual shows it.
+{
+  # The IPv4 server.
+  "Dhcp4": {
+    "interfaces-config": { "interfaces": [ "eth0" ] }, /* one
+       card */
+    "reservations": [ { "hw-address": "1a:02:03:04:05:aa", "ip-address": "10.0.0.1", "hostname": "" }, ],
+    "subnet4": [ {
+        "id": 1, "subnet": "192.0.2.0/24", "pools": [],
+        "reservations": [
+          {
+            "hw-address": "1a:1b:1c:1d:1e:1f", "hostname": "special-snowflake", // not # a comment: "x"
+            "ip-address": "192.0.2.202",
+            "option-data": [ { "name": "domain-name-servers", "data": "10.1.1.202" } ]
+          },
+          { "duid": "0a:0b:0c:0d:0e:0f", "ip-address": "192.0.2.201" },
+          <?include "/etc/kea/more.json"?>
+        ]
+      }
+    ],
+    "shared-networks": [ { "name": "frog", "subnet4": [ { "id": 2, "subnet": "192.0.3.0/24", "reservations": [
+        { "hw-address": "1A-1B-1C-1D-1E-20", "hostname": "kermit.frog" } ] } ] } ],
+    <?include "/etc/kea/loggers.json"?>
+  }
+}
+"#;
+
+#[test]
+fn reservations_of_kea_are_found_at_every_depth_and_its_comments_are_passed_over() {
+    let (machines, left, includes) = read(Format::Kea, KEA);
+    let mut sorted = machines.clone();
+    sorted.sort();
+    assert_eq!(
+        sorted,
+        [
+            "11 special-snowflake 1a:1b:1c:1d:1e:1f 192.0.2.202",
+            "22 kermit.frog 1a:1b:1c:1d:1e:20 -",
+            "7 - 1a:02:03:04:05:aa 10.0.0.1",
+        ]
+        .map(str::to_owned)
+    );
+    assert_eq!(left[0], "5 interfaces-config", "{left:?}");
+    assert!(left.contains(&"14 special-snowflake: option-data".to_owned()), "{left:?}");
+    assert!(left.iter().any(|left| left.starts_with("16 the reservation of \"192.0.2.201\"")), "{left:?}");
+    assert_eq!(includes, ["17 /etc/kea/more.json", "23 /etc/kea/loggers.json"]);
+}
+
+#[test]
+fn a_part_of_keas_configuration_is_read_by_itself() {
+    let host = "{ \"hw-address\": \"1a:1b:1c:1d:1e:1f\", \"ip-address\": \"192.0.2.202\" }";
+    for text in [
+        host.to_owned(),
+        format!("[\n{host}]"),
+        format!("{host},\n{{ \"hw-address\": \"1a:1b:1c:1d:1e:20\" }}"),
+        format!("\"reservations\": [ {host} ]"),
+        format!("\"subnet4\": [ {{ \"subnet\": \"192.0.2.0/24\", \"reservations\": [ {host} ] }} ],"),
+    ] {
+        let (machines, _, _) = read(Format::Kea, &text);
+        assert!(machines[0].ends_with("1a:1b:1c:1d:1e:1f 192.0.2.202"), "{text}: {machines:?}");
+    }
+    let broken = parse(Format::Kea, "{\n \"Dhcp4\": { \"reservations\": [ }\n}\n");
+    assert_eq!(broken.map_err(|error| error.line), Err(2));
+    assert_eq!(parse(Format::Kea, "{\n \"a\": \"b\n").map_err(|error| error.line), Err(2));
+}
+
+#[test]
+fn a_table_is_read_by_its_heads_or_by_the_shape_of_its_fields() {
+    let expected = ["2 PC 1 88:ae:dd:05:08:10 192.168.1.101", "3 pc02 88:ae:dd:05:08:11+88:ae:dd:05:08:12 -"];
+    let text = "\u{feff}Room;Host Name;MAC-Address;IP address\r\nA;\"PC 1\";88-AE-DD-05-08-10;192.168.1.101\r\nA;pc02;\"88aedd050811 88aedd050812\";\r\n";
+    let (machines, left, _) = read(Format::Csv, text);
+    assert_eq!((machines.as_slice(), left), (expected.map(str::to_owned).as_slice(), vec!["1 the column \"Room\"".to_owned()]));
+    for text in [
+        "# seats\nPC 1,88:ae:dd:05:08:10,192.168.1.101\n88:ae:dd:05:08:11/88:ae:dd:05:08:12,pc02\n",
+        "\n192.168.1.101\t88:ae:dd:05:08:10\tPC 1\npc02\t88:ae:dd:05:08:11 88:ae:dd:05:08:12\n",
+    ] {
+        let (machines, left, _) = read(Format::Csv, text);
+        assert_eq!((machines.as_slice(), left), (expected.map(str::to_owned).as_slice(), vec![]), "{text}");
+    }
+    let (machines, left, _) =
+        read(Format::Csv, "name,mac,ip\npc01,88:ae:dd:05:08:10,dhcp\npc02,,10.0.0.1\npc03,ff:ff:ff:ff:ff:ff,\n");
+    assert_eq!(machines, ["2 pc01 88:ae:dd:05:08:10 -"]);
+    assert_eq!(left[0], "2 \"dhcp\" is no IPv4 address");
+    assert_eq!(left[1], "3 \"pc02, 10.0.0.1\": it names no Ethernet address");
+    assert_eq!(left.len(), 4, "{left:?}");
+}
+
+#[test]
+fn a_file_is_known_by_its_name_or_by_what_it_holds() {
+    for (name, text, format) in [
+        ("seats.csv", "", Some(Format::Csv)),
+        ("hosts", "pc01;88:ae:dd:05:08:10;10.0.0.1\n", Some(Format::Csv)),
+        ("ethers", "", Some(Format::Ethers)),
+        ("list.txt", "# x\n88:ae:dd:05:08:10 pc01\n", Some(Format::Ethers)),
+        ("00-seats.conf", "# x\ndhcp-host=88:ae:dd:05:08:10,pc01\n", Some(Format::Dnsmasq)),
+        ("seats.conf", "host pc01 {\n", Some(Format::IscDhcp)),
+        ("kea-dhcp4.conf", "// Kea\n{ \"Dhcp4\": {} }\n", Some(Format::Kea)),
+        ("notes.txt", "hello\n", None),
+    ] {
+        assert_eq!(recognise(name, text), format, "{name}");
+    }
+}
+
+fn reservation(line: u32, name: &str, mac: &str, ip: &str) -> (String, Reservation) {
+    let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    let macs = vec![mac.parse().expect("an address")];
+    ("f".to_owned(), Reservation { line, name, macs, ip: ip.parse().ok() })
+}
+
+#[test]
+fn names_that_are_not_legal_are_mended_the_same_each_time() {
+    let spelled = ["PC_01.cafe.example", "Büro Ost", "--", "", "x".repeat(70).as_str()].map(str::to_owned);
+    let reservations: Vec<_> =
+        (1..).zip(&spelled).map(|(n, name)| reservation(n, name, &format!("02:00:00:00:00:{n:02x}"), "")).collect();
+    let merged = merge(&reservations);
+    let names: Vec<&str> = merged.machines.iter().map(|machine| machine.name.as_str()).collect();
+    assert_eq!(names, ["pc-01", "b-ro-ost", "mac-020000000003", "mac-020000000004", &"x".repeat(63)]);
+    assert_eq!(merged.machines[0].naming, Naming::Mended("PC_01.cafe.example".to_owned()));
+    assert_eq!(merged.machines[3].naming, Naming::Made);
+    assert_eq!(merge(&reservations), merged);
+    let by_address = merge(&[reservation(1, "", "02:00:00:00:00:01", "10.0.0.7")]);
+    assert_eq!(by_address.machines[0].name.as_str(), "ip-10-0-0-7");
+}
+
+#[test]
+fn what_is_said_twice_is_one_machine_and_what_contradicts_itself_a_clash() {
+    let merged = merge(&[
+        reservation(1, "pc01", "02:00:00:00:00:01", "10.0.0.1"),
+        reservation(2, "pc01", "02:00:00:00:00:01", "10.0.0.1"),
+        reservation(3, "pc01", "02:00:00:00:00:02", "10.0.0.1"),
+        reservation(4, "pc02", "02:00:00:00:00:03", "10.0.0.2"),
+        reservation(5, "pc03", "02:00:00:00:00:03", "10.0.0.3"),
+        reservation(6, "pc02", "02:00:00:00:00:04", "10.0.0.4"),
+        reservation(7, "pc05", "02:00:00:00:00:05", "10.0.0.2"),
+        reservation(8, "pc02", "02:00:00:00:00:01", "10.0.0.2"),
+        reservation(9, "pc_02", "02:00:00:00:00:09", ""),
+        reservation(10, "PC_02", "02:00:00:00:00:0a", ""),
+    ]);
+    assert_eq!(merged.machines.len(), 3, "{merged:#?}");
+    assert_eq!(merged.machines[0].macs.len(), 2, "a further card");
+    let clashes: Vec<_> = merged.clashes.iter().map(|clash| (clash.place.line, clash.other.line, clash.what.as_str())).collect();
+    assert_eq!(
+        clashes,
+        [
+            (5, 4, "02:00:00:00:00:03 is there twice, and not the same"),
+            (6, 4, "the machine name pc02 is there twice"),
+            (7, 4, "10.0.0.2 is there twice"),
+            (8, 1, "02:00:00:00:00:01 is there twice"),
+            (10, 9, "the machine name pc-02 is there twice"),
+        ]
+    );
+}
