@@ -21,6 +21,15 @@
           cargoLock.lockFile = ./Cargo.lock;
           # The integration tests push through git's own hooks.
           nativeCheckInputs = [ pkgs.git ];
+          nativeBuildInputs = [ pkgs.installShellFiles ];
+          postInstall = pkgs.lib.optionalString (pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform) ''
+            $out/bin/barista man --write man
+            installManPage man/*.1
+            installShellCompletion --cmd barista \
+              --bash <($out/bin/barista completions bash) \
+              --fish <($out/bin/barista completions fish) \
+              --zsh <($out/bin/barista completions zsh)
+          '';
           meta.mainProgram = "barista";
         };
       });

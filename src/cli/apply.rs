@@ -108,7 +108,7 @@ fn consent(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     if !output::is_interactive() {
-        return Err(Failure::hinted(anyhow::anyhow!("nobody can be asked here, so nothing was changed"), "add --yes"));
+        return Err(anyhow::anyhow!("not a terminal: pass --yes; nothing was changed").into());
     }
     match output::confirm("Apply these changes?")? {
         Answer::Yes => Ok(()),

@@ -47,12 +47,12 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Hook {
-    /// Checks what is pushed, shows the plan, refuses findings
+    /// Check what is pushed, show the plan, refuse findings
     PreReceive {
         #[command(flatten)]
         state: StateArgument,
     },
-    /// Follows how the agent applies what was pushed
+    /// Follow how the agent applies what was pushed
     PostReceive {
         #[command(flatten)]
         state: StateArgument,

@@ -1,8 +1,12 @@
-//! `barista init`: makes the repository that a café is pushed to, and on request the services.
+//! `barista init`: makes the repository that a café is pushed to, and on request the services; or a site to begin with.
+//!
+//! **Invariant:** with `--dry-run` nothing is written, and what would be refused is refused.
 #![expect(clippy::disallowed_methods, reason = "effect room: asks where this program lies")]
 
 use super::{
     arguments::StateArgument,
+    edits::{self, DryRunArgument, FileChange},
+    example,
     failure::{Exit, Failure},
     output, source,
     units::{self, Place},
@@ -10,7 +14,7 @@ use super::{
 use crate::agent::applied;
 use crate::deploy::{
     Branch,
-    init::{Hook, InitError, Initialised, init},
+    init::{Hook, InitError, Initialised, init, preview},
     repo::Repo,
     select::History,
 };
@@ -24,8 +28,8 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The bare repository to make
-    #[arg(value_name = "GITDIR")]
-    repository: PathBuf,
+    #[arg(value_name = "GITDIR", required_unless_present = "example")]
+    repository: Option<PathBuf>,
     /// The branch the café follows [default: main, or what an existing repository has]
     #[arg(long, value_name = "NAME")]
     branch: Option<Branch>,
@@ -37,25 +41,38 @@ pub(super) struct Arguments {
     /// Write systemd's units too, below DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "/etc")]
     systemd: Option<PathBuf>,
+    /// Write a commented site to begin with into DIR, with its schemas, in place of making a repository
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["repository", "branch", "systemd", "accept_history"])]
+    example: Option<PathBuf>,
+    #[command(flatten)]
+    how: DryRunArgument,
 }
 
 /// Runs `init`; run again it brings hooks and units up to date.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let repository = match (&arguments.example, &arguments.repository) {
+        (Some(directory), _) => return example::write(directory, arguments.how),
+        (None, Some(repository)) => repository,
+        (None, None) => return Err(Failure::Usage("which repository? name a directory, such as /srv/cafe.git".to_owned())),
+    };
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()));
     let place = Place {
         program: env::current_exe().context("cannot tell where this program lies")?,
-        repository: absolute(&arguments.repository)?,
+        repository: absolute(repository)?,
         state: absolute(&arguments.state.state)?,
     };
     if arguments.accept_history {
-        return accept(&place.repository, &place.state);
+        return accept(&place.repository, &place.state, arguments.how);
     }
     let hook = |name: &'static str| {
         let path = |path: &Path| path.display().to_string();
         Hook { name, argv: vec![path(&place.program), "hook".into(), name.into(), "--state".into(), path(&place.state)] }
     };
-    let found =
-        init(&place.repository, arguments.branch.as_ref(), &[hook("pre-receive"), hook("post-receive")]).map_err(explain)?;
+    let hooks = [hook("pre-receive"), hook("post-receive")];
+    if arguments.how.dry_run {
+        return show(arguments, &place, &hooks);
+    }
+    let found = init(&place.repository, arguments.branch.as_ref(), &hooks).map_err(explain)?;
     let shown = place.repository.display();
     output::note(match found {
         Initialised::New => format!("made {shown}"),
@@ -77,14 +94,61 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Shows what would be made or changed.
+fn show(arguments: &Arguments, place: &Place, hooks: &[Hook]) -> Result<Exit, Failure> {
+    let shown = place.repository.display();
+    let preview = preview(&place.repository, arguments.branch.as_ref(), hooks).map_err(explain)?;
+    output::note(match preview.found {
+        Initialised::New => format!("{shown} would be made, a bare repository"),
+        Initialised::Existing => format!("{shown} is there"),
+    });
+    let mut text = String::new();
+    if let Some(branch) = preview.branch {
+        text += &format!("+ HEAD = {branch}\n");
+    }
+    for (key, before, after) in preview.settings {
+        text += &before.map_or(String::new(), |before| format!("- {key} = {before}\n"));
+        text += &format!("+ {key} = {after}\n");
+    }
+    let mut changes: Vec<FileChange> = preview
+        .hooks
+        .into_iter()
+        .map(|(name, before, after)| FileChange { path: below_root(&place.repository.join("hooks").join(name)), before, after })
+        .collect();
+    if let Some(directory) = &arguments.systemd {
+        for (path, after) in units::files(place) {
+            let path = directory.join(path);
+            let before = match fs_err::read_to_string(&path) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error.into()),
+            };
+            changes.push(FileChange { path: below_root(&path), before, after });
+        }
+    }
+    output::data(&(text + &edits::render(&changes)))?;
+    output::note("nothing was written");
+    Ok(Exit::Done)
+}
+
+/// A path as a difference shows it, behind `a/` and `b/`.
+fn below_root(path: &Path) -> String {
+    path.strip_prefix("/").unwrap_or(path).display().to_string()
+}
+
 /// Writes down that the branch is taken as it is: after a forced push by hand, or in a repository that was made anew.
-fn accept(repository: &Path, state: &Path) -> Result<Exit, Failure> {
+fn accept(repository: &Path, state: &Path, how: DryRunArgument) -> Result<Exit, Failure> {
     let repo = Repo::open(repository).map_err(source::explain)?;
     let branch = repo.followed().map_err(source::explain)?;
     let Some(head) = repo.commit_of(&branch).map_err(source::explain)? else {
         return Err(Failure::hinted(anyhow::anyhow!("{branch} has no commit that could be accepted"), "push one"));
     };
     let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
+    if how.dry_run {
+        let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
+        output::note(format!("{branch} would be accepted at {} {:?}; nothing was written", commit.id.short(), commit.subject));
+        return Ok(Exit::Done);
+    }
     let known = applied::read(state).present().cloned().unwrap_or_default();
     applied::write(state, &History { accepted: Some(head), ..known }).map_err(|error| {
         Failure::hinted(error, format!("{} is root's: run it with sudo", state.join(applied::PATH).display()))

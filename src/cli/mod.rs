@@ -11,9 +11,13 @@ mod check;
 mod clock;
 mod doctor;
 mod edits;
+mod example;
 mod explain;
 mod export;
 mod failure;
+mod fmt;
+mod generate;
+mod help;
 mod hook;
 mod init;
 mod machine;
@@ -30,12 +34,12 @@ mod status;
 mod units;
 mod watch;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use failure::{Exit, Failure};
 use std::{env, ffi::OsString, panic, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
-/// Turns a Linux server into a diskless café, as a git repository of TOML says.
+/// Turn a Linux server into a diskless café, as a git repository of TOML says.
 #[derive(Debug, Parser)]
 #[command(name = "barista", version, max_term_width = 100, arg_required_else_help = true)]
 struct Arguments {
@@ -45,34 +49,41 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Says everything that is wrong with a site
+    /// Report everything that is wrong with a site
     Check(check::Arguments),
-    /// Shows what would change on this host
+    /// Show what would change on this host
     Plan(plan::Arguments),
-    /// Makes this host what the site says
+    /// Make this host what the site says
     Apply(apply::Arguments),
-    /// Keeps this host at the followed branch of a repository
+    /// Keep this host at the followed branch of a repository
     Agent(agent::Arguments),
-    /// Answers booting machines: DHCP, TFTP and HTTP
+    /// Answer booting machines: DHCP, TFTP and HTTP
     Serve(serve::Arguments),
-    /// Agent and serve in one process
+    /// Run agent and serve in one process
     Run(agent::Arguments),
-    /// Says at which commit the café is, and what is held
+    /// Show at which commit the café is, and what is held
     Status(status::Arguments),
-    /// Lists machines, and puts others into the site
+    /// List machines, and put others into the site
     Machine(machine::Arguments),
-    /// Looks whether this host is ready to serve a site
+    /// Look whether this host is ready to serve a site
     Doctor(doctor::Arguments),
-    /// Says why a machine did or did not boot
+    /// Explain why a machine did or did not boot
     Explain(explain::Arguments),
-    /// Prints what to put into another DHCP server
+    /// Print what to put into another DHCP server
     Export(export::Arguments),
-    /// Prints the JSON Schemas of the site's files and of barista's documents
+    /// Put a site's files into their usual form
+    Fmt(fmt::Arguments),
+    /// Print the JSON Schemas of the site's files and of barista's documents
     Schema(schema::Arguments),
-    /// Makes the git repository that the café is pushed to
+    /// Make the git repository that the café is pushed to, or a site to begin with
     Init(init::Arguments),
-    /// What git runs at a push; `barista init` sets it up
+    /// Run what git runs at a push; `barista init` sets it up
     Hook(hook::Arguments),
+    /// Print what a shell completes of this command line
+    Completions(generate::CompletionsArguments),
+    /// Write the man pages
+    #[command(hide = true)]
+    Man(generate::ManArguments),
 }
 
 /// Runs the program to its end.
@@ -85,7 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match parse(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -107,11 +118,18 @@ fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Machine(arguments) => machine::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Fmt(arguments) => fmt::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Hook(arguments) => hook::run(&arguments),
+        Command::Completions(arguments) => generate::completions(&arguments),
+        Command::Man(arguments) => generate::man(&arguments),
     };
     ended.unwrap_or_else(Failure::report)
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&help::command().try_get_matches_from(arguments)?)
 }
 
 /// Logs to standard error: as `RUST_LOG` says; else warnings, and what a service does. Under systemd each line says how

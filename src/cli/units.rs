@@ -25,14 +25,19 @@ pub(super) struct Place {
     pub state: PathBuf,
 }
 
-/// Writes the files below a directory, `/etc` but for packages and tests; returns where.
+/// The files by their paths below the directory, `/etc` but for packages and tests.
+pub(super) fn files(place: &Place) -> Vec<(&'static str, String)> {
+    FILES.into_iter().map(|(path, text)| (path, fill(text, place))).collect()
+}
+
+/// Writes the files below a directory; returns where.
 pub(super) fn write(directory: &Path, place: &Place) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
-    for (path, text) in FILES {
+    for (path, text) in files(place) {
         let path = directory.join(path);
         let parent = path.parent().expect("a file below a directory has a parent");
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-        fs::write(&path, fill(text, place)).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         written.push(path);
     }
     Ok(written)

@@ -68,36 +68,96 @@ pub enum Initialised {
     Existing,
 }
 
+/// What [`init`] makes or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// What is there.
+    pub found: Initialised,
+    /// The branch that HEAD is to name; none where it stays.
+    pub branch: Option<String>,
+    /// Settings that are to change: the key, its value now and then.
+    pub settings: Vec<(&'static str, Option<String>, &'static str)>,
+    /// Hooks that are to change: the name, its text now and then.
+    pub hooks: Vec<(&'static str, Option<String>, String)>,
+}
+
+/// What every repository that is pushed to has.
+const SETTINGS: [(&str, &str); 7] = [
+    ("receive.denyNonFastForwards", "true"),
+    ("receive.denyDeletes", "true"),
+    ("receive.fsckObjects", "true"),
+    // A site is text; a push of more than this is a mistake that would fill the host's disk.
+    ("receive.maxInputSize", "64m"),
+    ("core.logAllRefUpdates", "true"),
+    // Git leaves loose objects and references to the file system's own time; a power cut then leaves them empty (git-config(1)).
+    ("core.fsync", "all"),
+    ("core.fsyncMethod", "fsync"),
+];
+
+/// The branch of a new repository, unless another is named.
+const FIRST_BRANCH: &str = "main";
+
+/// The bare repository that is there, if there is one.
+fn open(path: &Path) -> Result<Option<Repository>, InitError> {
+    match Repository::open(path) {
+        Ok(repository) if repository.is_bare() => Ok(Some(repository)),
+        Ok(_) => Err(InitError::NotBare(path.to_owned())),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(source) => Err(InitError::Git { path: path.to_owned(), source }),
+    }
+}
+
+/// Looks what [`init`] would do, and changes nothing; what it would refuse is refused here too.
+pub fn preview(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Preview, InitError> {
+    allow_any_owner();
+    let git = |source| InitError::Git { path: path.to_owned(), source };
+    let repository = open(path)?;
+    let (head, config) = match &repository {
+        None => (None, None),
+        Some(repository) => {
+            let head = repository.find_reference("HEAD").map_err(git)?;
+            let target = head.symbolic_target().ok().flatten().map(str::to_owned);
+            (target, Some(repository.config().and_then(|mut config| config.snapshot()).map_err(git)?))
+        }
+    };
+    let wanted = branch.map(Branch::reference).filter(|wanted| head.as_ref() != Some(wanted));
+    let first = || format!("refs/heads/{FIRST_BRANCH}");
+    let now = |key: &str| config.as_ref().and_then(|config| config.get_string(key).ok());
+    let settings =
+        SETTINGS.into_iter().map(|(key, value)| (key, now(key), value)).filter(|(_, now, value)| now.as_deref() != Some(value));
+    let mut changed = Vec::new();
+    for hook in hooks {
+        let (before, after) = (existing_hook(&path.join("hooks"), hook)?, hook_text(hook));
+        if before.as_ref() != Some(&after) {
+            changed.push((hook.name, before, after));
+        }
+    }
+    Ok(Preview {
+        found: if repository.is_some() { Initialised::Existing } else { Initialised::New },
+        branch: if repository.is_some() { wanted } else { Some(wanted.unwrap_or_else(first)) },
+        settings: settings.collect(),
+        hooks: changed,
+    })
+}
+
 /// Makes a bare repository that follows `branch` (an existing one keeps its own unless one is given) with these hooks.
 pub fn init(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Initialised, InitError> {
     allow_any_owner();
     let git = |source| InitError::Git { path: path.to_owned(), source };
-    let (repository, found) = match Repository::open(path) {
-        Ok(repository) if repository.is_bare() => (repository, Initialised::Existing),
-        Ok(_) => return Err(InitError::NotBare(path.to_owned())),
-        Err(error) if error.code() == ErrorCode::NotFound => {
-            let first = branch.map_or("main", Branch::as_str);
+    let (repository, found) = match open(path)? {
+        Some(repository) => (repository, Initialised::Existing),
+        None => {
+            let first = branch.map_or(FIRST_BRANCH, Branch::as_str);
             let mut options = RepositoryInitOptions::new();
             options.bare(true).mkpath(true).external_template(false).initial_head(first);
             (Repository::init_opts(path, &options).map_err(git)?, Initialised::New)
         }
-        Err(error) => return Err(git(error)),
     };
     if let Some(branch) = branch {
         repository.set_head(&branch.reference()).map_err(git)?;
     }
     let mut config = repository.config().map_err(git)?;
-    for (key, value) in [
-        ("receive.denyNonFastForwards", "true"),
-        ("receive.denyDeletes", "true"),
-        ("receive.fsckObjects", "true"),
-        // A site is text; a push of more than this is a mistake that would fill the host's disk.
-        ("receive.maxInputSize", "64m"),
-        ("core.logAllRefUpdates", "true"),
-        // Git leaves loose objects and references to the file system's own time; a power cut then leaves them empty (git-config(1)).
-        ("core.fsync", "all"),
-        ("core.fsyncMethod", "fsync"),
-    ] {
+    for (key, value) in SETTINGS {
         config.set_str(key, value).map_err(git)?;
     }
     for hook in hooks {
@@ -107,17 +167,28 @@ pub fn init(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Init
     Ok(found)
 }
 
+/// The text of a hook of ours that is there; one that is not ours is refused.
+fn existing_hook(directory: &Path, hook: &Hook) -> Result<Option<String>, InitError> {
+    match read_untrusted(directory, hook.name, LARGEST_HOOK) {
+        Seen::Present(there) if is_void(&there) || String::from_utf8_lossy(&there).contains(MARK) => {
+            Ok(Some(String::from_utf8_lossy(&there).into_owned()))
+        }
+        Seen::Absent => Ok(None),
+        Seen::Present(_) | Seen::Unreadable(_) => Err(InitError::ForeignHook(directory.join(hook.name))),
+    }
+}
+
+fn hook_text(hook: &Hook) -> String {
+    let words: Vec<String> = hook.argv.iter().map(|word| quote(word)).collect();
+    format!("#!/bin/sh\n{MARK}\nexec {}\n", words.join(" "))
+}
+
 fn write_hook(directory: &Path, hook: &Hook) -> Result<(), InitError> {
     let path = directory.join(hook.name);
     let failed = |source| InitError::Write { path: path.clone(), source };
-    match read_untrusted(directory, hook.name, LARGEST_HOOK) {
-        Seen::Present(there) if is_void(&there) || String::from_utf8_lossy(&there).contains(MARK) => {}
-        Seen::Absent => {}
-        Seen::Present(_) | Seen::Unreadable(_) => return Err(InitError::ForeignHook(path)),
-    }
+    existing_hook(directory, hook)?;
     fs::create_dir_all(directory).map_err(failed)?;
-    let words: Vec<String> = hook.argv.iter().map(|word| quote(word)).collect();
-    let text = format!("#!/bin/sh\n{MARK}\nexec {}\n", words.join(" "));
+    let text = hook_text(hook);
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o755)).map_err(failed)?;

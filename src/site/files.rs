@@ -1,6 +1,6 @@
 //! Sorts the entries of a tree: which file is what, and what does not belong in a site.
 //!
-//! **Invariant:** nothing is skipped in silence but what every repository has (dot files, README, licences); no link is
+//! **Invariant:** nothing is skipped in silence but what every repository has (dot files, README, licences) and `schemas/`; no link is
 //! followed and no path leads out of the site.
 
 use super::{
@@ -15,6 +15,8 @@ use std::{cell::OnceCell, collections::BTreeSet};
 
 /// Larger than any file a person writes: 1 MiB holds ten thousand machines.
 const LARGEST: usize = 1 << 20;
+/// Where a site keeps the schemas that its files name for editors; nothing in it is read.
+const SCHEMAS: &str = "schemas/";
 
 /// One file of a site, open for findings.
 pub(super) struct SiteText<'a> {
@@ -129,11 +131,12 @@ fn is_sound(path: &str) -> bool {
     !path.chars().any(char::is_control) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// What every repository has and no site means: dot files, and prose.
+/// What every repository has and no site means: dot files, and prose; and the schemas for editors.
 fn is_ignored(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let hidden = path.split('/').any(|part| part.starts_with('.'));
     hidden
+        || path.starts_with(SCHEMAS)
         || ["README", "LICENSE", "CHANGELOG", "CODEOWNERS"].iter().any(|prose| name.starts_with(prose))
         || name.ends_with(".md")
 }

@@ -26,7 +26,8 @@ mod table;
 mod tree;
 
 pub use edit::{
-    Added, Addressing, Edit, EditError, NamePattern, Naming, NewMachine, Places, TextPlace, add_machines, new_row, places,
+    Added, Addressing, Edit, EditError, FormatError, NamePattern, Naming, NewMachine, Places, TextPlace, add_machines, format,
+    new_row, places,
 };
 pub use load::{Checked, load};
 pub use model::*;

@@ -86,6 +86,14 @@ impl Cafe {
         agent
     }
 
+    /// Starts `status --watch`, which writes to a file.
+    pub fn watch_status(&self) -> Watching {
+        let told = self.work.root.path().join("watched");
+        let out = std::fs::File::create(&told).expect("a file");
+        let child = self.command(&["status", "--watch"]).stdout(out).spawn().expect("it starts");
+        Watching { agent: Agent(child), told }
+    }
+
     /// The status document, once this is true of it.
     pub fn status_when(&self, what: &str, is: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         let mut status = serde_json::Value::Null;
@@ -105,6 +113,13 @@ impl Cafe {
             sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// A running `status --watch`.
+pub struct Watching {
+    pub agent: Agent,
+    /// What it has told so far.
+    pub told: PathBuf,
 }
 
 /// A running agent; ends with its holder.

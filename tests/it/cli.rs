@@ -78,7 +78,7 @@ fn plan_apply_plan_ends_with_no_changes() {
 
     let (code, shown, beside) = ended(&cafe.barista(&["apply"]));
     assert_eq!(code, Some(1), "nobody can be asked");
-    assert!(shown.contains("+   boot pc01") && beside.contains("hint: add --yes"), "{beside}");
+    assert!(shown.contains("+   boot pc01") && beside.contains("not a terminal: pass --yes"), "{beside}");
     assert!(!cafe.state.exists());
 
     let (code, shown, beside) = ended(&cafe.barista(&["apply", "--yes"]));

@@ -23,6 +23,7 @@ mod dhcp_wires;
 mod doctor;
 mod export;
 mod fill;
+mod first_hour;
 mod git;
 mod host_apply;
 mod host_ground;

@@ -1,14 +1,17 @@
 //! Changes a site's text as its operator would: adds machines at the end of a row, spelled as their neighbours, with the next names and
-//! addresses of the row.
+//! addresses of the row, and puts files into their usual form.
 //!
-//! **Invariant:** pure; every byte that was there stays, comments and layout included. What comes out is text to be checked
+//! **Invariant:** pure; comments stay, and where machines are added every byte that was there. What comes out is text to be checked
 //! again, never a site.
 
 mod entry;
+mod format;
 mod next;
+mod order;
 mod pattern;
 mod places;
 
+pub use format::{FormatError, format};
 pub use pattern::NamePattern;
 pub use places::{Places, TextPlace, places};
 
