@@ -136,7 +136,7 @@ fn ask(prepared: &Prepared, facts: &Facts) -> Vec<Check> {
                 .map(|answers| answers.iter().filter(concerns).cloned().collect::<Vec<_>>())
                 .map_err(ToString::to_string)
         });
-        answers.map_or_else(Vec::new, |heard| judge_dhcp(name, (network.mode, network.subnet), &ours, heard))
+        answers.map_or_else(Vec::new, |heard| judge_dhcp(name, (network.mode, network.subnet), &ours, heard, facts.privilege))
     });
     judged.collect()
 }

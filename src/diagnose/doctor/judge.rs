@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** pure; every problem names the thing and the mend, and each check says something even when all is well.
 
-use super::{Check, Facts, Interface, Listener, State};
+use super::{Check, Facts, Interface, Listener, Privilege, State, files};
 use crate::boot::table::{BootNetwork, BootTable};
 use crate::desired::Backing;
 use crate::desired::{Firmware, NetworkMode};
@@ -29,6 +29,7 @@ pub fn judge(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
         checks.push(Check::ok("host", "the programs and kernel modules that the site needs are there"));
     }
     checks.extend(judge_storage(facts, prepared));
+    checks.extend(files::judge(facts, prepared));
     checks.extend(table.networks.iter().map(|(name, network)| judge_interface(facts, name, network)));
     checks.extend(judge_addresses(facts, prepared));
     checks.extend(judge_firewall(facts, prepared));
@@ -69,8 +70,11 @@ fn judge_ports(facts: &Facts, table: &BootTable) -> Vec<Check> {
             (false, true, _) => Check::new(
                 State::Warning,
                 about,
-                format!("{protocol} port {port} ({what}) is taken, and by whom only root sees"),
-                "run it as root",
+                match facts.privilege {
+                    Privilege::User => format!("{protocol} port {port} ({what}) is taken, and by whom only root sees"),
+                    Privilege::Root => format!("{protocol} port {port} ({what}) is taken by a program that does not show"),
+                },
+                facts.privilege.mend("look outside of this container, or for a socket of the kernel: ss -lntup"),
             ),
             (false, false, true) => Check::ok(about, format!("{protocol} port {port} ({what}) is served by {OURS}")),
             (false, false, false) => Check::new(
@@ -114,7 +118,12 @@ fn judge_capabilities(facts: &Facts) -> Check {
             State::Warning,
             about,
             "this process may not open low ports and raw sockets, so `barista serve` would not run from here",
-            "start the service barista-serve, which has CAP_NET_BIND_SERVICE and CAP_NET_RAW, or run it as root",
+            match facts.privilege {
+                Privilege::User => {
+                    "start the service barista-serve, which has CAP_NET_BIND_SERVICE and CAP_NET_RAW, or run it as root"
+                }
+                Privilege::Root => "give CAP_NET_BIND_SERVICE and CAP_NET_RAW to the container or unit that this runs in",
+            },
         ),
     }
 }
@@ -126,7 +135,10 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
     let Backing::Thin { create_pool, .. } = &storage.backing;
     let site = &prepared.desired.site;
     Some(match &facts.vg {
-        Seen::Unreadable(reason) => Check::new(State::CouldNotLook, about, reason.clone(), "run it as root"),
+        Seen::Unreadable(reason) => {
+            let mend = facts.privilege.mend(&format!("see that `vgs {vg}` runs by hand"));
+            Check::new(State::CouldNotLook, about, reason.clone(), mend)
+        }
         Seen::Absent => Check::new(
             State::Problem,
             about,
@@ -157,10 +169,15 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
 fn judge_interface(facts: &Facts, name: &NetworkName, network: &BootNetwork) -> Check {
     let about = "interfaces";
     let interface = &network.interface;
-    let Some(Interface { up, addresses }) = facts.interfaces.get(interface) else {
-        let there = facts.interfaces.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let Some(Interface { up, addresses, .. }) = facts.interfaces.get(interface) else {
+        let real = facts.interfaces.iter().filter(|(_, interface)| !interface.loopback);
+        let there = real.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         let what = format!("network {name}: there is no interface {interface}");
-        return Check::new(State::Problem, about, what, format!("set interface in network/{name}.toml to one of {there}"));
+        let mend = match there.as_str() {
+            "" => "put a network card in, or load its driver: this host has no interface that leads to machines".to_owned(),
+            there => format!("set interface in network/{name}.toml to one of {there}"),
+        };
+        return Check::new(State::Problem, about, what, mend);
     };
     let in_subnet = addresses.iter().find(|address| network.subnet.contains(&address.addr()));
     match (up, in_subnet) {
@@ -212,7 +229,8 @@ fn judge_firewall(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
         Seen::Absent => return Vec::new(),
         Seen::Unreadable(reason) => {
             let what = format!("the firewall could not be looked at: {reason}");
-            return vec![Check::new(State::CouldNotLook, about, what, "run it as root; see that the ports of the site are open")];
+            let mend = facts.privilege.mend("see that the ports of the site are open");
+            return vec![Check::new(State::CouldNotLook, about, what, mend)];
         }
     };
     let mut wanted: Vec<(&str, u16, &str)> = ports(&prepared.table);
@@ -245,8 +263,8 @@ fn judge_firewall(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
 
 fn judge_clock(facts: &Facts) -> Check {
     let about = "clock";
-    if facts.now.as_second() < EARLIEST {
-        let what = format!("the clock says {}, which is past", facts.now.strftime("%Y-%m-%d"));
+    if facts.now.timestamp().as_second() < EARLIEST {
+        let what = format!("the clock says {}, which is past", facts.now.strftime("%Y-%m-%d %H:%M:%S %:z"));
         return Check::new(
             State::Problem,
             about,

@@ -3,12 +3,13 @@
 //! **Invariant:** changes nothing, and waits for no program longer than its deadline.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads /proc, /sys and directories")]
 
-use super::{Facts, Interface, Listener, firewall};
+use super::{Facts, Interface, Listener, Privilege, files, firewall};
 use crate::desired::Source;
 use crate::host::{Command, CommandError, Needs, Scope, System, observe, preflight};
 use crate::observed::Seen;
 use crate::plan::Prepared;
 use ipnet::Ipv4Net;
+use jiff::tz::TimeZone;
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,11 +38,12 @@ pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
     let proc = |path: &str| fs::read_to_string(path).ok();
     let capabilities = proc("/proc/self/status").and_then(|text| parse_capabilities(&text));
     Facts {
+        privilege: if system.kernel.is_root() { Privilege::Root } else { Privilege::User },
         listeners: run(system, &["ss", "-Hlntup"], "the package iproute2 has ss", parse_listeners),
         capabilities,
         interfaces: interfaces(),
         firewall: look_at_firewall(system),
-        now: system.kernel.now(),
+        now: system.kernel.now().to_zoned(TimeZone::system()),
         synchronised: run(
             system,
             &["timedatectl", "show", "-p", "NTPSynchronized", "--value"],
@@ -51,6 +53,7 @@ pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
         loaders: loaders(prepared.table.loaders.as_deref()),
         neighbours: proc("/proc/sys/net/ipv4/neigh/default/gc_thresh3").and_then(|text| text.trim().parse().ok()),
         clearing_services: clearing_services(system),
+        files: files::look(system, prepared, state, &vg),
         problems: preflight(system, &needs, &vg),
         vg,
     }
@@ -89,6 +92,7 @@ fn interfaces() -> BTreeMap<String, Interface> {
         let interface = interfaces.entry(entry.interface_name).or_default();
         // IFF_RUNNING is the link: a cable that is plugged in at both ends.
         interface.up |= entry.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
+        interface.loopback |= entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
         let ip = entry.address.as_ref().and_then(|address| Some(address.as_sockaddr_in()?.ip()));
         let mask = entry.netmask.as_ref().and_then(|mask| Some(mask.as_sockaddr_in()?.ip()));
         if let (Some(ip), Some(mask)) = (ip, mask) {

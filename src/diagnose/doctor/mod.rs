@@ -3,18 +3,20 @@
 //! `look` gathers facts and `judge` decides on them. **Invariant:** changes nothing; what could not be looked at is told as that,
 //! never as well.
 
+mod files;
 mod firewall;
 mod judge;
 mod look;
 mod network;
 
+pub use files::SiteFiles;
 pub use judge::judge;
 pub use look::look;
 pub use network::{Answer, judge_dhcp};
 
 use crate::observed::{Seen, Vg};
 use ipnet::Ipv4Net;
-use jiff::Timestamp;
+use jiff::Zoned;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,9 +60,30 @@ impl Check {
     }
 }
 
+/// Who this process is to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    /// Root.
+    Root,
+    /// Anybody else.
+    User,
+}
+
+impl Privilege {
+    /// What to do where something could not be looked at: become root, or for root, who has nothing to become, what is said here.
+    fn mend(self, of_root: &str) -> String {
+        match self {
+            Self::Root => of_root.to_owned(),
+            Self::User => "run it as root".to_owned(),
+        }
+    }
+}
+
 /// What was found on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
+    /// Who looked.
+    pub privilege: Privilege,
     /// Sockets that listen.
     pub listeners: Seen<Vec<Listener>>,
     /// This process's effective capabilities, as `/proc/self/status` has them.
@@ -69,8 +92,8 @@ pub struct Facts {
     pub interfaces: BTreeMap<String, Interface>,
     /// The firewall's rules.
     pub firewall: Seen<firewall::Firewall>,
-    /// The clock.
-    pub now: Timestamp,
+    /// The clock, in the time zone of this host.
+    pub now: Zoned,
     /// Whether something keeps the clock right.
     pub synchronised: Seen<bool>,
     /// The files in the loaders' directories, and which directories were looked in.
@@ -81,6 +104,8 @@ pub struct Facts {
     pub clearing_services: Seen<BTreeSet<String>>,
     /// The site's volume group; absent too for a site without disks.
     pub vg: Seen<Vg>,
+    /// What the site needs of files.
+    pub files: SiteFiles,
     /// What stands in the way of a plan.
     pub problems: Vec<crate::host::Problem>,
 }
@@ -103,6 +128,8 @@ pub struct Listener {
 pub struct Interface {
     /// Whether it is up and has a link.
     pub up: bool,
+    /// Whether it leads to this host alone.
+    pub loopback: bool,
     /// Its addresses with their subnets.
     pub addresses: Vec<Ipv4Net>,
 }

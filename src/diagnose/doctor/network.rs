@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a server that names an address of this host is this host.
 
-use super::{Check, State};
+use super::{Check, Privilege, State};
 use crate::desired::NetworkMode;
 use crate::names::NetworkName;
 use ipnet::Ipv4Net;
@@ -27,12 +27,14 @@ pub fn judge_dhcp(
     (mode, subnet): (NetworkMode, Ipv4Net),
     ours: &BTreeSet<Ipv4Addr>,
     heard: Result<Vec<Answer>, String>,
+    privilege: Privilege,
 ) -> Vec<Check> {
     let answers = match heard {
         Ok(answers) => answers,
         Err(error) => {
             let what = format!("who answers DHCP on network {name} could not be asked: {error}");
-            return vec![Check::new(State::CouldNotLook, ABOUT, what, "run it as root, or leave this out with --offline")];
+            let mend = privilege.mend("see that the interface is there and up");
+            return vec![Check::new(State::CouldNotLook, ABOUT, what, format!("{mend}, or leave this out with --offline"))];
         }
     };
     let others = || answers.iter().filter(|answer| !ours.contains(&answer.server));

@@ -9,10 +9,10 @@ use std::net::Ipv4Addr;
 
 fn prepared(mode: &str) -> Prepared {
     let files = [
-        ("site.toml", "name = \"lucky-cat\"\n[server]\naddress = \"10.0.0.2\"\n[storage]\nvolume-group = \"cafe\"\nthin-pool = \"pool\"\n[iscsi]\niqn-prefix = \"iqn.2026-11.example.cat\"\n".to_owned()),
+        ("site.toml", "name = \"lucky-cat\"\n[server]\naddress = \"10.0.0.2\"\n[storage]\nvolume-group = \"cafe\"\nthin-pool = \"pool\"\n[iscsi]\niqn-prefix = \"iqn.2026-11.example.cat\"\nchap-secrets = \"/etc/barista/chap.toml\"\n".to_owned()),
         ("network/lan.toml", format!("interface = \"lan0\"\nmode = \"{mode}\"\nsubnet = \"10.0.0.0/24\"\n")),
         ("images/win.toml", "kind = \"disk\"\nsize = \"1GiB\"\ncurrent = \"a\"\n[[version]]\nname = \"a\"\nblank = true\n".to_owned()),
-        ("machines/a.toml", "[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:fa\"\nip = \"10.0.0.101\"\nboot = [\"win\"]\n".to_owned()),
+        ("machines/a.toml", "[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:fa\"\nip = \"10.0.0.101\"\nboot = [\"win\"]\nchap = true\n".to_owned()),
     ];
     let mut tree = Tree::default();
     for (path, text) in files {
@@ -28,20 +28,32 @@ fn ready() -> Facts {
         "skip-activation": false, "device": null });
     let vg = serde_json::json!({ "name": "cafe", "uuid": "y", "size": "8GiB", "free": "4GiB", "extent": "4MiB",
         "metadata-size": "16MiB", "metadata-free": "15MiB", "lvs": { "pool": pool } });
-    let lan = Interface { up: true, addresses: vec!["10.0.0.2/24".parse().expect("a subnet")] };
+    let lan = Interface { up: true, loopback: false, addresses: vec!["10.0.0.2/24".parse().expect("a subnet")] };
+    let machine = "pc01".parse().expect("a name");
     Facts {
+        privilege: Privilege::User,
         listeners: Seen::Present(Vec::new()),
         capabilities: Some(u64::MAX),
         interfaces: [("lan0".to_owned(), lan)].into(),
         firewall: Seen::Present(firewall::Firewall::default()),
-        now: "2026-11-21T08:00:00Z".parse().expect("a time"),
+        now: moment("2026-11-21T08:00:00Z"),
         synchronised: Seen::Present(true),
         loaders: (["undionly.kpxe".to_owned(), "ipxe.efi".to_owned()].into(), vec!["/usr/lib/ipxe".to_owned()]),
         neighbours: Some(1024),
         clearing_services: Seen::Present(BTreeSet::new()),
         vg: Seen::Present(serde_json::from_value(vg).expect("a volume group")),
+        files: SiteFiles {
+            thin_check: Seen::Present(()),
+            image_store: "/srv/images".to_owned(),
+            missing_sources: Seen::Present(BTreeMap::new()),
+            secrets: Seen::Present([machine].into()),
+        },
         problems: Vec::new(),
     }
+}
+
+fn moment(text: &str) -> Zoned {
+    text.parse::<jiff::Timestamp>().expect("a time").to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(8)))
 }
 
 /// The checks that are not well, as `state about: what; mend`.
@@ -55,16 +67,14 @@ fn complaints(facts: &Facts, mode: &str) -> Vec<String> {
 fn a_ready_host_has_no_complaint_and_says_what_was_looked_at() {
     assert_eq!(complaints(&ready(), "server"), Vec::<String>::new());
     let abouts: BTreeSet<String> = judge(&ready(), &prepared("server")).into_iter().map(|check| check.about).collect();
-    let expected =
-        ["capabilities", "clock", "firewall", "host", "interfaces", "kernel", "loaders", "ports", "services", "storage"];
-    assert_eq!(abouts.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    let expected = "capabilities clock firewall host images interfaces kernel loaders ports programs secrets services storage";
+    assert_eq!(abouts.iter().map(String::as_str).collect::<Vec<_>>().join(" "), expected);
 }
 
 type Spoil = fn(&mut Facts);
 
-#[test]
-fn each_fault_is_told_by_itself_with_its_mend() {
-    let cases: [(Spoil, &str); 21] = [
+fn faults() -> Vec<(Spoil, &'static str)> {
+    vec![
         (
             |it| it.listeners = udp(67, "0.0.0.0%lan0", Some("dnsmasq")),
             "Problem ports: udp port 67 (DHCP) is taken by dnsmasq; stop that DHCP server",
@@ -98,7 +108,10 @@ fn each_fault_is_told_by_itself_with_its_mend() {
             |it| close(it, &[67, 69, 4011]),
             "Warning firewall: chain inet filter input drops what no rule accepts, and no rule names tcp 80 (HTTP), tcp 3260",
         ),
-        (|it| it.now = Timestamp::UNIX_EPOCH, "Problem clock: the clock says 1970-01-01, which is past; set it"),
+        (
+            |it| it.now = moment("1970-01-01T00:00:00Z"),
+            "Problem clock: the clock says 1970-01-01 08:00:00 +08:00, which is past; set it",
+        ),
         (|it| it.synchronised = Seen::Present(false), "Warning clock: nothing keeps the clock in time"),
         (
             |it| it.loaders.0.retain(|file| file != "ipxe.efi"),
@@ -110,8 +123,67 @@ fn each_fault_is_told_by_itself_with_its_mend() {
             "Problem services: target.service is enabled: when it stops",
         ),
         (|it| it.clearing_services = Seen::Unreadable("no systemctl".into()), "CouldNotLook services: which services"),
-    ];
-    for (n, (spoil, expected)) in cases.into_iter().enumerate() {
+        (
+            |it| it.files.thin_check = Seen::Absent,
+            "Problem programs: thin_check is not installed: LVM runs it before it activates a thin pool, and activates none without; \
+             install the package thin-provisioning-tools",
+        ),
+        (
+            |it| it.files.missing_sources = Seen::Absent,
+            "Problem images: the image store /srv/images is not there; mkdir -p /srv/images",
+        ),
+        (
+            |it| it.files.missing_sources = Seen::Present([("win@a".to_owned(), "win-a.qcow2".to_owned())].into()),
+            "Warning images: win@a cannot be filled: /srv/images has no win-a.qcow2; copy it there",
+        ),
+        (
+            |it| it.files.missing_sources = Seen::Unreadable("/srv/images: denied".into()),
+            "CouldNotLook images: /srv/images: denied; run it as root",
+        ),
+        (
+            |it| it.files.secrets = Seen::Absent,
+            "Problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there; install -m 600",
+        ),
+        (
+            |it| it.files.secrets = Seen::Present(BTreeSet::new()),
+            "Problem secrets: /etc/barista/chap.toml has no secret of pc01; write [pc01]",
+        ),
+        (|it| it.files.secrets = Seen::Unreadable("denied".into()), "CouldNotLook secrets: denied; run it as root"),
+    ]
+}
+
+#[test]
+fn root_is_never_told_to_become_root_and_loopback_is_never_proposed() {
+    for (n, (spoil, _)) in faults().into_iter().enumerate() {
+        let mut facts = ready();
+        facts.privilege = Privilege::Root;
+        spoil(&mut facts);
+        let told = complaints(&facts, "server");
+        assert!(told.len() == 1 && !told[0].contains("as root"), "case {n}: {told:#?}");
+    }
+    let heard = judge_dhcp(
+        &"lan".parse().expect("a name"),
+        (NetworkMode::Server, "10.0.0.0/24".parse().expect("a subnet")),
+        &BTreeSet::new(),
+        Err("no such device".into()),
+        Privilege::Root,
+    );
+    assert!(!heard[0].mend.as_deref().expect("a mend").contains("as root"), "{heard:?}");
+    let mut facts = ready();
+    let lan = facts.interfaces.remove("lan0").expect("it is there");
+    let localhost = vec!["127.0.0.1/8".parse().expect("a subnet")];
+    facts.interfaces.insert("lo".to_owned(), Interface { up: true, loopback: true, addresses: localhost });
+    let proposed =
+        |facts: &Facts| complaints(facts, "server").into_iter().find(|told| told.contains("there is no interface lan0"));
+    assert!(proposed(&facts).is_some_and(|told| told.contains("put a network card in") && !told.contains("lo,")));
+    facts.interfaces.insert("eno1".to_owned(), lan);
+    let told = proposed(&facts).expect("it is told");
+    assert!(told.ends_with("set interface in network/lan.toml to one of eno1"), "{told}");
+}
+
+#[test]
+fn each_fault_is_told_by_itself_with_its_mend() {
+    for (n, (spoil, expected)) in faults().into_iter().enumerate() {
         let mut facts = ready();
         spoil(&mut facts);
         let told = complaints(&facts, "server");
@@ -197,7 +269,10 @@ fn who_answers_dhcp_is_judged_by_the_networks_mode() {
     let stray = Answer { server: Ipv4Addr::new(192, 168, 0, 1), address: Some(Ipv4Addr::new(192, 168, 0, 77)), boot_file: None };
     let (name, subnet) = ("lan".parse().expect("a name"), "10.0.0.0/24".parse().expect("a subnet"));
     let judge = |mode, heard: &[Answer]| {
-        judge_dhcp(&name, (mode, subnet), &ours, Ok(heard.to_vec())).into_iter().map(|check| check.state).collect::<Vec<_>>()
+        judge_dhcp(&name, (mode, subnet), &ours, Ok(heard.to_vec()), Privilege::User)
+            .into_iter()
+            .map(|check| check.state)
+            .collect::<Vec<_>>()
     };
     assert_eq!(judge(NetworkMode::Server, &[]), [State::Ok]);
     assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&own)), [State::Ok], "this is us");
@@ -209,6 +284,6 @@ fn who_answers_dhcp_is_judged_by_the_networks_mode() {
     assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&stray)), [State::Problem], "of whatever subnet");
     assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&stray)), [State::Problem; 2], "and nobody gives out this one");
     assert_eq!(judge(NetworkMode::Proxy, &[router, stray]), [State::Ok, State::Problem]);
-    let blind = judge_dhcp(&name, (NetworkMode::Server, subnet), &ours, Err("not permitted".into()));
+    let blind = judge_dhcp(&name, (NetworkMode::Server, subnet), &ours, Err("not permitted".into()), Privilege::User);
     assert!(blind[0].state == State::CouldNotLook && blind[0].what.contains("not permitted"));
 }
