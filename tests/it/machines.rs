@@ -110,6 +110,26 @@ fn an_import_that_contradicts_the_site_or_itself_writes_nothing_and_names_both_p
     assert_eq!(site(&cafe), before);
 }
 
+/// The other way of `export`: who tries barista beside another server loses no machine on the way back.
+#[test]
+fn what_is_exported_for_another_server_is_imported_as_the_same_machines() {
+    let cafe = Cafe::new();
+    cafe.work.write(
+        "machines/row-a.toml",
+        "[defaults]\nboot = [\"local\"]\n[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:01\"\nip = \"192.168.1.101\"\n\
+         [[machine]]\nname = \"pc02\"\nmacs = [\"88:ae:dd:05:08:02\", \"88:ae:dd:05:08:03\"]\nip = \"192.168.1.102\"\n\
+         [[machine]]\nname = \"till\"\nmac = \"88:ae:dd:05:08:04\"\n",
+    );
+    let file = cafe.work.root.path().join("exported");
+    for server in ["dnsmasq", "isc-dhcp", "kea"] {
+        let (_, exported, _) = ended(&cafe.barista(&["export", server, "--all"]));
+        fs::write(&file, exported).unwrap();
+        let (code, shown, beside) = ended(&cafe.barista(&["machine", "import", file.to_str().unwrap(), "--format", server]));
+        assert_eq!((code, shown.as_str()), (Some(0), ""), "{server}: {beside}");
+        assert!(beside.ends_with("machines are there already; nothing was written\n"), "{server}: {beside}");
+    }
+}
+
 #[test]
 fn a_migrating_site_without_machines_is_asked_what_they_boot_where_it_is_not_plain() {
     let cafe = Cafe::new();
