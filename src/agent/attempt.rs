@@ -3,9 +3,9 @@
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
 use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
-use super::wakeup::Wakeup;
+use super::{notify, wakeup::Wakeup};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{Progress, RunDir, System, chain};
+use crate::host::{Progress, RunDir, System, chain, judge_paths};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
 use crate::site::{Site, Tree};
 use std::{collections::BTreeSet, path::Path, time::Duration};
@@ -69,7 +69,7 @@ pub(super) struct Means<'a> {
 
 /// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change.
 pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
-    let checked = crate::site::load(tree);
+    let checked = judge_paths(crate::site::load(tree), means.state);
     match checked.site {
         None => Ended::Refused(checked.findings),
         Some(site) => bring(&site, revision, means, begin),
@@ -103,6 +103,7 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
     begin();
     let mut changed = 0;
     for round in 1.. {
+        notify::alive();
         let obstacles = reconciliation.obstacles(&proposal);
         if !obstacles.is_empty() {
             let failures = obstacles.iter().map(ToString::to_string).collect();
@@ -139,10 +140,17 @@ fn matches(done: u32, after: Plan) -> Ended {
 struct UntilStopped<'a>(&'a Wakeup);
 
 impl Progress for UntilStopped<'_> {
-    fn begin(&mut self, _: Option<ChangeId>, _: &str) {}
-    fn advance(&mut self, _: u64, _: u64) {}
-    fn end(&mut self, _: &Outcome) {}
+    fn begin(&mut self, _: Option<ChangeId>, _: &str) {
+        notify::alive();
+    }
+    fn advance(&mut self, _: u64, _: u64) {
+        notify::alive();
+    }
+    fn end(&mut self, _: &Outcome) {
+        notify::alive();
+    }
     fn is_told_to_stop(&mut self) -> bool {
+        notify::alive();
         self.0.is_stopping()
     }
 }

@@ -1,6 +1,20 @@
 //! Tells systemd how the service fares (sd_notify(3)); elsewhere there is nobody to tell.
+//!
+//! **Invariant:** only the loop that does a service's work says that it is alive, never a thread beside it: a loop that hangs falls
+//! silent, and systemd starts the service anew (`WatchdogSec=`).
+#![expect(clippy::disallowed_methods, reason = "effect room: the clock that spares systemd a message for each step")]
 
 use sd_notify::NotifyState;
+use std::{
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often systemd is told: four times within the silence that it allows.
+static BETWEEN: LazyLock<Option<Duration>> = LazyLock::new(|| sd_notify::watchdog_enabled().map(|longest| longest / 4));
+
+/// When it was told last.
+static LAST: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// It is ready, and does this.
 pub fn ready(status: &str) {
@@ -10,6 +24,16 @@ pub fn ready(status: &str) {
 /// It does this now.
 pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
+}
+
+/// Its loop goes round: to be called at each turn and at each step of long work.
+pub fn alive() {
+    let Some(between) = *BETWEEN else { return };
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= between) {
+        *last = Some(Instant::now());
+        tell(&[NotifyState::Watchdog]);
+    }
 }
 
 /// It is about to end.

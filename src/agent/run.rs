@@ -24,7 +24,7 @@ use crate::deploy::{
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
-use crate::host::{Fills, RunDir, Running, System, chain};
+use crate::host::{Fills, HostSettings, RunDir, Running, System, chain, settings::SettingsError};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
@@ -81,6 +81,7 @@ pub fn run(options: &Options, system: &System, wakeup: &Wakeup) -> Result<(), Ag
     let mut armed = now();
     let mut watch = Watch::arm(&options.repo, wakeup);
     while wakeup.wait(Duration::ZERO) != Woken::ToStop {
+        notify::alive();
         if now().since(armed) > REARM {
             watch = Watch::arm(&options.repo, wakeup);
             armed = now();
@@ -122,6 +123,8 @@ struct Loop<'a> {
     /// When the repository is examined again, and what the last look at its branch was.
     examine: Mono,
     reading: Reading,
+    /// What root allows on this host.
+    allows: Result<HostSettings, SettingsError>,
     /// What was last said of each commit that did not go well: the same is not said every look.
     said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
@@ -159,6 +162,7 @@ impl<'a> Loop<'a> {
             memory,
             examine: Mono::BOOT,
             reading: Reading::Fine,
+            allows: HostSettings::of_process(&options.state),
             said: BTreeMap::new(),
             status,
             written: None,
@@ -170,6 +174,11 @@ impl<'a> Loop<'a> {
     /// Looks at the branch.
     fn look(&mut self) -> Head {
         self.memory.take_in_record();
+        let allows = HostSettings::of_process(&self.options.state);
+        if allows != self.allows {
+            self.allows = allows;
+            self.state.forget_refusals();
+        }
         self.state.last_good.clone_from(&self.memory.history().applied);
         let now = Mono::from(self.system.kernel.boottime());
         let (path, history) = (self.options.repo.clone(), self.memory.history().clone());

@@ -118,6 +118,11 @@ impl State {
         Action::Rest((now + BETWEEN_HEADS).min(wake), keep)
     }
 
+    /// What this host allows has changed: what was refused may not be any more.
+    pub fn forget_refusals(&mut self) {
+        self.tried.retain(|_, tried| tried.verdict != Verdict::Refused);
+    }
+
     /// Somebody waits for a look at the host.
     pub fn look_soon(&mut self, now: Mono) {
         self.look = self.look.min(now.max(self.ended + BETWEEN_CALLS));
@@ -215,6 +220,9 @@ mod tests {
         let state = state.record(&commit('a'), Outcome::Good, at(99_999));
         assert!(matches!(state.next(&b, at(99_999)), Action::Rest(_, Some(Keep::Refused(_)))));
         assert_eq!(state.next(&head('c', Ancestry::Descends), at(99_999)), attempt('c', Why::Commit));
+        let mut state = state;
+        state.forget_refusals();
+        assert_eq!(state.next(&b, at(99_999)), attempt('b', Why::Commit), "the host allows more than it did");
     }
 
     #[test]

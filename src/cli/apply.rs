@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let state = saved.as_ref().map_or(&arguments.state.state, |saved| &saved.state);
 
     let text = source.read()?;
-    let site = source::load(&text)?;
+    let site = source::load_on_host(&text, state)?;
     let targets = parse_targets(globs)?;
     let system = System::real();
     let forced = &arguments.force.iter().cloned().collect();

@@ -1,20 +1,24 @@
 //! `barista check`: everything that is wrong with a site, at once.
 
 use super::{
-    arguments::{JsonArgument, SiteArguments},
+    arguments::{JsonArgument, SiteArguments, StateArgument},
     failure::{Exit, Failure, count},
     output,
 };
 use crate::diagnostic::{Diagnostic, Palette, Severity};
+use crate::host::{judge_paths, settings};
 use crate::plan;
 use crate::site::Checked;
 use serde::Serialize;
+use std::path::Path;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     site: SiteArguments,
+    #[command(flatten)]
+    state: StateArgument,
     #[command(flatten)]
     json: JsonArgument,
 }
@@ -32,7 +36,12 @@ pub(super) struct Findings {
 /// Runs `check`. Findings are the data here; how many there are goes to standard error.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let text = arguments.site.source().read()?;
-    let findings = all_findings(crate::site::load(&text.tree));
+    let mut checked = crate::site::load(&text.tree);
+    // Anywhere but on its server nobody knows what that allows.
+    if is_server(&arguments.state.state) {
+        checked = judge_paths(checked, &arguments.state.state);
+    }
+    let findings = all_findings(checked);
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     let summary = if findings.is_empty() { "no findings".to_owned() } else { count(&findings) };
     if arguments.json.json {
@@ -45,9 +54,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(if refused { Exit::Error } else { Exit::Done })
 }
 
+/// Whether this host serves a site: it has a state directory, or root has said something of it.
+#[expect(clippy::disallowed_methods, reason = "effect: looks whether this host is a server")]
+fn is_server(state: &Path) -> bool {
+    [state, &settings::place()].into_iter().any(|path| !matches!(path.try_exists(), Ok(false)))
+}
+
 /// The findings of a site, and those of its templates, which are rendered only when nothing else is wrong.
 pub(super) fn all_findings(checked: Checked) -> Vec<Diagnostic> {
-    let Checked { site, mut findings } = checked;
+    let Checked { site, mut findings, .. } = checked;
     if let Some(Err(more)) = site.as_ref().map(plan::prepare) {
         findings.extend(more);
         findings.sort();

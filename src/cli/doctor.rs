@@ -61,7 +61,7 @@ pub(super) struct Diagnosis {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let state = &arguments.state.state;
     let (tree, mut checks) = read_site(&arguments.site, state)?;
-    let site = source::load(&tree)?;
+    let site = source::load_on_host(&tree, state)?;
     let prepared = plan::prepare(&site).map_err(Failure::Findings)?;
     let facts = look(&System::real(), &prepared, state);
     checks.insert(0, Check::ok("site", format!("{} reads and checks", site.name)));

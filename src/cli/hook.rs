@@ -24,7 +24,7 @@ use crate::deploy::{
     repo::Repo,
     select::Ancestry,
 };
-use crate::host::System;
+use crate::host::{System, judge_paths};
 use crate::plan::{Revision, Targets, render_text};
 use crate::site::Checked;
 use std::{
@@ -112,7 +112,8 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
     }
     let subject = repo.resolve(commit.as_str()).map_err(explain_repo)?.subject;
     let revision = Revision { id: commit.to_string(), subject };
-    let Checked { site, findings } = crate::site::load(&repo.tree(commit).map_err(explain_repo)?);
+    let checked = crate::site::load(&repo.tree(commit).map_err(explain_repo)?);
+    let Checked { site, findings, .. } = judge_paths(checked, state);
     print_wrong(&findings);
     let Some(site) = site else {
         output::note(format!("refused: {}; the café stays as it is", count(&findings)));

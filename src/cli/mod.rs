@@ -59,8 +59,8 @@ enum Command {
     Agent(agent::Arguments),
     /// Answer booting machines: DHCP, TFTP and HTTP
     Serve(serve::Arguments),
-    /// Run agent and serve in one process
-    Run(agent::Arguments),
+    /// Run agent and serve together, serve in a process of its own that gives root up
+    Run(run::Arguments),
     /// Show at which commit the café is, and what is held
     Status(status::Arguments),
     /// List machines, and put others into the site

@@ -46,7 +46,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let source = arguments.site.source();
     let text = source.read()?;
-    let site = source::load(&text)?;
+    let site = source::load_on_host(&text, &arguments.state.state)?;
     let targets = parse_targets(&arguments.target)?;
     let system = System::real();
     let reconciliation = Reconciliation {

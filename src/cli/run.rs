@@ -1,27 +1,62 @@
-//! `barista run`: agent and serve in one process, for a host without systemd or for a first look.
+//! `barista run`: agent and serve together, for a host without systemd or for a first look.
 //!
-//! **Invariant:** when one of the two ends, the other is stopped in good order and the program ends: half a café that looks
-//! like a whole one is worse than none.
+//! Serving is a process of its own, `barista serve`, which gives root up before it reads a packet. **Invariant:** when one of the two
+//! ends for good, the other is stopped in good order and the program ends: half a café that looks like a whole one is worse than
+//! none. Serving never outlives the program, however that ends (tests/it/run_command.rs).
+#![expect(clippy::disallowed_methods, reason = "effect room: starts this program once more, and waits before it does so again")]
 
 use super::{
     agent,
     failure::{Exit, Failure},
-    serve,
 };
 use crate::agent::wakeup::Wakeup;
-use tokio::sync::watch;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    env,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+/// Serving that has lasted this long was well, and its end is an accident: it is started anew.
+const WELL: Duration = Duration::from_secs(10);
+
+/// The pause before that.
+const BEFORE_ANOTHER: Duration = Duration::from_secs(2);
+
+/// How long serving may take to stop before it is killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    agent: agent::Arguments,
+    /// Who the serving half becomes when started as root; root itself only if it is named here [default: barista]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
 
 /// Runs both until one ends or it is told to stop.
-pub(super) fn run(arguments: &agent::Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // On this thread, which lives as long as the process: the kernel tells the child when the thread that started it ends.
     runtime.block_on(both(arguments))
 }
 
-async fn both(arguments: &agent::Arguments) -> Result<Exit, Failure> {
+async fn both(arguments: &Arguments) -> Result<Exit, Failure> {
     let stop = Wakeup::default();
-    let (close, mut closed) = watch::channel(());
-    let agent = agent::start(arguments, &stop);
-    let serving = serve::until(&arguments.state, &arguments.run, None, async move { closed.changed().await });
+    let (close, closed) = watch::channel(());
+    let agent = agent::start(&arguments.agent, &stop);
+    let serving = keep_serving(arguments, closed);
     tokio::pin!(agent, serving);
     // What ended first, and what is still to be waited for.
     enum First {
@@ -41,4 +76,59 @@ async fn both(arguments: &agent::Arguments) -> Result<Exit, Failure> {
         First::Serve(ended) => ended.and(agent.await),
         First::Told => agent.await.and(serving.await),
     }
+}
+
+/// Keeps the serving half running until `closed` says so, or until it ends as soon as it was started.
+async fn keep_serving(arguments: &Arguments, mut closed: watch::Receiver<()>) -> Result<Exit, Failure> {
+    loop {
+        let mut child = start(arguments)?;
+        let begun = Instant::now();
+        let status = tokio::select! {
+            ended = child.wait() => ended?,
+            _ = closed.changed() => return stop(&mut child).await,
+        };
+        // What it had to say it has said.
+        let error = || anyhow::anyhow!("the serving half ended: {}", describe(status));
+        if begun.elapsed() < WELL {
+            return Err(error().into());
+        }
+        tracing::error!("{}; it is started anew in {} s", error(), BEFORE_ANOTHER.as_secs());
+        tokio::select! {
+            () = sleep(BEFORE_ANOTHER) => {}
+            _ = closed.changed() => return Ok(Exit::Done),
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<Child, Failure> {
+    let agent = &arguments.agent;
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("serve").arg("--state").arg(&agent.state.state).arg("--run").arg(&agent.run.run);
+    command.arg("--parent").arg(std::process::id().to_string());
+    if let Some(user) = &arguments.user {
+        command.arg("--user").arg(user);
+    }
+    // systemd hears of the service from this process alone. A Ctrl-C at the terminal is for this process, which tells the other.
+    command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID").process_group(0);
+    Ok(command.kill_on_drop(true).spawn()?)
+}
+
+/// Tells the serving half to stop, and waits for it.
+async fn stop(child: &mut Child) -> Result<Exit, Failure> {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It is not waited for yet, so the number is still its own.
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+    }
+    let Ok(ended) = timeout(PATIENCE, child.wait()).await else {
+        child.kill().await?;
+        return Err(anyhow::anyhow!("the serving half did not stop within {} s and was killed", PATIENCE.as_secs()).into());
+    };
+    match ended? {
+        status if status.success() => Ok(Exit::Done),
+        status => Err(anyhow::anyhow!("the serving half ended badly: {}", describe(status)).into()),
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    status.to_string()
 }

@@ -10,6 +10,7 @@ use super::{
     saved::SavedPlan,
 };
 use crate::agent::status::Status;
+use crate::host::settings::HostFile;
 use crate::plan::{Plan, Report};
 use crate::{boot::table::BootTable, diagnose::explain::Explanation, transcript::Transcript};
 use anyhow::Context as _;
@@ -61,6 +62,7 @@ fn stem(file: &str) -> &str {
 fn schemas() -> BTreeMap<&'static str, Value> {
     let mut schemas = crate::site::schemas();
     let documents = [
+        ("host.schema.json", schema_for!(HostFile)),
         ("findings.schema.json", schema_for!(Findings)),
         ("plan.schema.json", schema_for!(Plan)),
         ("saved-plan.schema.json", schema_for!(SavedPlan)),

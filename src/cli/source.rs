@@ -6,10 +6,11 @@ use crate::deploy::{
     patience::{FOR_FILES, within},
     repo::{Repo, RepoError},
 };
+use crate::host::judge_paths;
 use crate::plan::Revision;
 use crate::site::{Checked, Tree};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a site's text is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -70,7 +71,16 @@ impl Source {
 
 /// The site a text stands for; a refusal when it has an error. Warnings go to standard error.
 pub(super) fn load(text: &Text) -> Result<crate::site::Site, Failure> {
-    let Checked { site, findings } = crate::site::load(&text.tree);
+    accept(crate::site::load(&text.tree))
+}
+
+/// The same on the server of this state directory, which does not allow every path.
+pub(super) fn load_on_host(text: &Text, state: &Path) -> Result<crate::site::Site, Failure> {
+    accept(judge_paths(crate::site::load(&text.tree), state))
+}
+
+fn accept(checked: Checked) -> Result<crate::site::Site, Failure> {
+    let Checked { site, findings, .. } = checked;
     let Some(site) = site else { return Err(Failure::Findings(findings)) };
     print_wrong(&findings);
     Ok(site)

@@ -1,19 +1,29 @@
-//! systemd's files for a host: two services, a user for the one that needs no root, and the state directory.
+//! systemd's files for a host: two services, a user for the one that needs no root, the kernel's modules, and the state directory; and
+//! root's own file about the host.
+//!
+//! **Invariant:** a file of systemd's is replaced when it is written again, and root's own file never is.
 #![expect(clippy::disallowed_methods, reason = "effect room: writes systemd's files where it is told")]
 
+use crate::host::create_directory;
 use anyhow::Context as _;
 use std::{
     fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 /// Where a file goes below the directory, and what it is made from.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("systemd/system/barista-agent.service", include_str!("units/barista-agent.service")),
     ("systemd/system/barista-serve.service", include_str!("units/barista-serve.service")),
     ("sysusers.d/barista.conf", include_str!("units/sysusers.conf")),
     ("tmpfiles.d/barista.conf", include_str!("units/tmpfiles.conf")),
+    ("modules-load.d/barista.conf", include_str!("units/modules-load.conf")),
 ];
+
+/// Root's own file, and what it is before root changes it.
+const SETTINGS: (&str, &str) = ("barista/host.toml", include_str!("../host/host.toml"));
 
 /// What the files name.
 pub(super) struct Place {
@@ -37,10 +47,23 @@ pub(super) fn write(directory: &Path, place: &Place) -> anyhow::Result<Vec<PathB
         let path = directory.join(path);
         let parent = path.parent().expect("a file below a directory has a parent");
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, text).with_context(|| cannot(&path))?;
         written.push(path);
     }
+    let (path, text) = SETTINGS;
+    let path = directory.join(path);
+    create_directory(path.parent().expect("a file below a directory has a parent")).with_context(|| cannot(&path))?;
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+    match made.and_then(|mut file| file.write_all(text.as_bytes())) {
+        Ok(()) => written.push(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| cannot(&path)),
+    }
     Ok(written)
+}
+
+fn cannot(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 fn fill(text: &str, place: &Place) -> String {

@@ -125,7 +125,7 @@ fn check_modules(system: &System) -> Vec<Problem> {
             Err(error) => problems.push(problem(error.to_string(), "see that it runs by hand")),
             Ok(output) if output.is_success() => {}
             Ok(_) => {
-                let mend = "boot a kernel that has it; in containers, load it on the host";
+                let mend = "load it (systemctl restart systemd-modules-load), or boot a kernel that has it; in containers, load it on the host";
                 problems.push(problem(format!("this kernel has no module {module}"), mend));
             }
         }

@@ -59,12 +59,21 @@ pub struct ServeOptions {
     pub sockets: Sockets,
     /// Sent once, when the sockets of the first table are open.
     pub ready: Option<oneshot::Sender<Listening>>,
+    /// Called at each turn of the loop: whoever watches it learns that it goes on.
+    pub alive: fn(),
 }
 
 impl ServeOptions {
     /// The service of a state directory, at the ports that machines ask.
     pub fn new(state: impl Into<PathBuf>) -> Self {
-        Self { state: state.into(), run: USUAL_RUN.into(), ports: Ports::default(), sockets: Sockets::default(), ready: None }
+        Self {
+            state: state.into(),
+            run: USUAL_RUN.into(),
+            ports: Ports::default(),
+            sockets: Sockets::default(),
+            ready: None,
+            alive: || {},
+        }
     }
 }
 
@@ -186,7 +195,7 @@ impl ServeError {
 /// Waits for the first table, and fails only while it opens the ports of that one; later, what cannot be opened is said and
 /// tried again, and everything else goes on.
 pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), ServeError> {
-    let ServeOptions { state, run, ports, sockets, ready } = options;
+    let ServeOptions { state, run, ports, sockets, ready, alive } = options;
     let directory = state.join("serve");
     let failed = |source| ServeError::State { directory: directory.clone(), source };
     let opened = Journal::open(&directory).map_err(failed)?;
@@ -204,7 +213,12 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     let first = loop {
         tokio::select! {
             _ = stop.as_mut() => return Ok(()),
-            _ = tick.tick() => if let Some(served) = source.poll() { break served },
+            _ = tick.tick() => {
+                alive();
+                if let Some(served) = source.poll() {
+                    break served;
+                }
+            }
         }
     };
     recorder.know(&first.table);
@@ -220,6 +234,7 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
         tokio::select! {
             _ = stop.as_mut() => break,
             _ = tick.tick() => {
+                alive();
                 if let Some(served) = source.poll() {
                     recorder.know(&served.table);
                     publish.send_replace(Arc::new(served));

@@ -6,8 +6,9 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: makes and gives away the service's directory")]
 
 use fs_err as fs;
-use nix::unistd::{Uid, User, chown, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Uid, User, geteuid, setgroups, setresgid, setresuid};
 use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, fstat, openat},
     io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{
@@ -15,7 +16,7 @@ use rustix::{
         set_capabilities, set_keep_capabilities, set_no_new_privs,
     },
 };
-use std::{io, os::unix::fs::MetadataExt, path::Path};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 /// What the service needs: DHCP's, TFTP's and HTTP's ports, and packet sockets to machines that have no address yet.
 const NEEDED: CapabilitySet = CapabilitySet::NET_BIND_SERVICE.union(CapabilitySet::NET_RAW);
@@ -30,6 +31,9 @@ pub enum PrivilegeError {
     /// The named user does not exist.
     #[error("there is no user {0}")]
     NoSuchUser(String),
+    /// Root would go on as root, and nobody said that it may.
+    #[error("there is no user {USUAL_USER} to become")]
+    NoUsualUser,
     /// Only root can become somebody else.
     #[error("only root can become {0}")]
     NotRoot(String),
@@ -50,7 +54,7 @@ fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> PrivilegeEr
 
 /// Becomes the user, or the usual one, and keeps what the service needs of the capabilities it has.
 ///
-/// Root stays root where nobody is named and the usual user is not there, without root's powers but for its own files.
+/// Root stays root only where `user` names root: without root's powers, but for its own files.
 pub fn drop_privileges(state: &Path, user: Option<&str>) -> Result<(), PrivilegeError> {
     raise_descriptors();
     let user = chosen(user)?;
@@ -59,13 +63,9 @@ pub fn drop_privileges(state: &Path, user: Option<&str>) -> Result<(), Privilege
     if held.permitted.contains(CapabilitySet::SETPCAP) {
         narrow_bounds()?;
     }
-    match user {
-        Some(user) => become_user(state, &user)?,
-        None if geteuid().is_root() => {
-            tracing::warn!(
-                "there is no user {USUAL_USER}: serving as root, without its powers (systemd-sysusers makes the user)"
-            );
-        }
+    match &user {
+        Some(user) => become_user(state, user)?,
+        None if geteuid().is_root() => tracing::warn!("serving as root, without its powers but for its own files"),
         None => {}
     }
     // An older kernel without ambient capabilities has none to clear.
@@ -73,7 +73,11 @@ pub fn drop_privileges(state: &Path, user: Option<&str>) -> Result<(), Privilege
         .or_else(|error| if error == Errno::INVAL { Ok(()) } else { Err(error) })
         .map_err(step("clear its ambient capabilities"))?;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(step("give its capabilities away"))?;
+    // systemd gives them exactly, and its filter of system calls then lets nobody change them. What is inheritable gives a program
+    // nothing by itself, and none is started (capabilities(7), "Transformation of capabilities during execve()").
+    if (held.effective, held.permitted) != (kept, kept) || user.is_some() {
+        set_capabilities(None, sets).map_err(step("give its capabilities away"))?;
+    }
     set_no_new_privs(true).map_err(step("forgo new privileges"))
 }
 
@@ -86,6 +90,7 @@ fn chosen(user: Option<&str>) -> Result<Option<User>, PrivilegeError> {
         (Some(_), Some(name)) if !geteuid().is_root() => Err(PrivilegeError::NotRoot(name.to_owned())),
         (Some(found), _) if geteuid().is_root() => Ok(Some(found)),
         (None, Some(name)) => Err(PrivilegeError::NoSuchUser(name.to_owned())),
+        (None, None) if geteuid().is_root() => Err(PrivilegeError::NoUsualUser),
         _ => Ok(None),
     }
 }
@@ -116,30 +121,36 @@ fn become_user(state: &Path, user: &User) -> Result<(), PrivilegeError> {
     Ok(())
 }
 
-/// Gives the service's own directory, and what root wrote there before, to its user. No link is followed: the user may have
-/// put one there.
+/// Gives the service's own directory, and what root wrote there before, to its user. The directory may be the user's already, who
+/// may exchange anything in it meanwhile: so each file is opened without following a link, and the very file that was looked at is
+/// given, only if root or the directory's owner made it and no other name leads to it. A hard link to another file stays what it is.
 fn own(directory: &Path, user: &User) -> io::Result<()> {
     match fs::create_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let owned = |path: &Path| fs::symlink_metadata(path).map(|metadata| Uid::from_raw(metadata.uid()) == user.uid);
+    let name = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let at = openat(CWD, directory, name | OFlags::DIRECTORY, Mode::empty())?;
+    let owner = fstat(&at)?.st_uid;
     for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if fs::symlink_metadata(&path)?.is_file() && !owned(&path)? {
-            nix::unistd::fchownat(
-                nix::fcntl::AT_FDCWD,
-                &path,
-                Some(user.uid),
-                Some(user.gid),
-                nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
-            )?;
+        // What is gone by now needs no owner.
+        let Ok(file) = openat(&at, entry?.file_name(), name, Mode::empty()) else { continue };
+        let stat = fstat(&file)?;
+        let is_plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1;
+        if is_plain && [owner, geteuid().as_raw()].contains(&stat.st_uid) && stat.st_uid != user.uid.as_raw() {
+            give(&file, user)?;
         }
     }
-    match owned(directory)? {
+    match Uid::from_raw(owner) == user.uid {
         true => Ok(()),
-        false => Ok(chown(directory, Some(user.uid), Some(user.gid))?),
+        false => give(&at, user),
     }
+}
+
+/// Gives an open file to a user.
+fn give(file: &OwnedFd, user: &User) -> io::Result<()> {
+    let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+    Ok(nix::unistd::fchownat(file, "", Some(user.uid), Some(user.gid), flags)?)
 }
 
 /// systemd and shells start with 1,024 so that old programs do not break, and expect this of those that need more.

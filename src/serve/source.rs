@@ -3,6 +3,7 @@
 //! **Invariant:** what does not read never replaces what does, and no link below the loaders' directory leads out of it. EFFECTS: reads files; decides nothing but "changed".
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table and the loaders")]
 
+use crate::host::settings::{HostSettings, Purpose, SettingsError};
 use crate::{
     boot::{
         assignment::Generation,
@@ -16,13 +17,15 @@ use fs_err as fs;
 use hyper::body::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
-    os::unix::fs::MetadataExt,
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 /// Where distributions put iPXE: Debian and Ubuntu; Fedora, SUSE and Arch.
 const USUAL: [&str; 3] = ["/usr/lib/ipxe", "/usr/share/ipxe", "/usr/share/ipxe/x86_64"];
+/// Where the links in those lead to, beside each other.
+const LINKED: [&str; 3] = ["/boot", "/usr/lib", "/usr/share"];
 /// Endings of files that firmware loads; the directory also holds ROM images and ISO files, which nothing asks for.
 const ENDINGS: [&str; 6] = ["kpxe", "kkpxe", "pxe", "efi", "lkrn", "ipxe"];
 /// A loader is a megabyte or two, a Raspberry Pi's kernel thirty; a larger file is something else.
@@ -104,7 +107,7 @@ impl TableSource {
     pub fn poll(&mut self) -> Option<Served> {
         let table_changed = self.read_table() | self.read_secrets();
         let (table, generation) = self.table.as_ref()?;
-        let Listing { files, left_out, too_large } = list_beside(&self.state, table.loaders.as_deref());
+        let Listing { files, left_out, too_large } = list(&HostSettings::of_process(&self.state), table.loaders.as_deref());
         if left_out != self.left_out {
             left_out.iter().for_each(|what| tracing::warn!("{what}"));
             self.left_out = left_out;
@@ -114,10 +117,10 @@ impl TableSource {
         }
         self.too_large.clone_from(&too_large);
         let before = std::mem::take(&mut self.read);
-        let mut read = |Found { path, stamp }: &Found| {
-            let known = self.read.get(stamp).or_else(|| before.get(stamp)).cloned();
-            let bytes = known.or_else(|| read_loader(path))?;
-            self.read.insert(*stamp, bytes.clone());
+        let mut read = |found: &Found| {
+            let known = self.read.get(&found.stamp).or_else(|| before.get(&found.stamp)).cloned();
+            let bytes = known.or_else(|| read_loader(found))?;
+            self.read.insert(found.stamp, bytes.clone());
             Some(bytes)
         };
         let mut loaders: Loaders = files.iter().filter_map(|(name, found)| Some((name.clone(), read(found)?))).collect();
@@ -218,35 +221,29 @@ struct Listing {
     too_large: BTreeSet<String>,
 }
 
-/// The same, unless what is barista's own lies in that directory: secrets, leases, what machines did.
-fn list_beside(state: &Path, directory: Option<&str>) -> Listing {
-    let own = fs::canonicalize(state).ok();
-    let named = directory.and_then(|directory| fs::canonicalize(directory).ok());
-    match (own, named) {
-        (Some(own), Some(named))
-            if own.starts_with(&named) || named.starts_with(&own) && !named.starts_with(own.join("loaders")) =>
-        {
-            let mut listing = Listing::default();
-            listing.leave_out(&named, "barista keeps its own there; of its state directory only loaders/ may be served");
-            listing
-        }
-        _ => list(directory),
-    }
-}
-
-/// Lists the operator's directory whole, with what lies below it, and of a distribution's what firmware loads.
+/// Lists the operator's directory whole, with what lies below it, where root allows it, and of a distribution's what firmware loads.
 ///
-/// The operator vouches for this directory, and distributions put links in it (Debian's `ipxe.efi` points to `/boot`), so
-/// links are followed here, once, and never at a machine's request; below the directory itself only to what lies within it.
-fn list(directory: Option<&str>) -> Listing {
+/// Distributions put links in it (Debian's `ipxe.efi` points to `/boot`), so links are followed here, once, and never at a machine's
+/// request: to what lies within the directory, and from its top also to where else loaders may lie.
+fn list(host: &Result<HostSettings, SettingsError>, directory: Option<&str>) -> Listing {
     let mut listing = Listing::default();
-    match directory {
-        Some(directory) => Walk { root: Path::new(directory), wanted: |_| true }.walk(&mut listing),
-        None => {
-            let wanted =
-                |path: &Path| path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending));
-            USUAL.iter().for_each(|usual| Walk { root: Path::new(usual), wanted }.walk(&mut listing));
-        }
+    let may_link = |target: &Path| {
+        let is_system = LINKED.iter().any(|place| target.starts_with(place));
+        is_system || host.as_ref().is_ok_and(|host| host.allow(Purpose::Loaders, target).is_ok())
+    };
+    let Some(directory) = directory.map(Path::new) else {
+        let wanted =
+            |path: &Path| path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending));
+        USUAL.iter().for_each(|usual| Walk { root: Path::new(usual), wanted, may_link: &may_link }.walk(&mut listing));
+        return listing;
+    };
+    match host {
+        Err(error) => listing.leave_out(directory, &error.to_string()),
+        Ok(host) => match host.allow(Purpose::Loaders, directory) {
+            // Where it leads to was looked at, so that is what is read.
+            Ok(real) => Walk { root: &real, wanted: |_| true, may_link: &may_link }.walk(&mut listing),
+            Err(refusal) => listing.leave_out(directory, &format!("{refusal}; see {}", host.path().display())),
+        },
     }
     listing
 }
@@ -255,6 +252,8 @@ fn list(directory: Option<&str>) -> Listing {
 struct Walk<'a> {
     root: &'a Path,
     wanted: fn(&Path) -> bool,
+    /// Whether a link at its top may lead there, without links.
+    may_link: &'a dyn Fn(&Path) -> bool,
 }
 
 impl Walk<'_> {
@@ -277,8 +276,9 @@ impl Walk<'_> {
                 let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
                 let Ok(metadata) = fs::metadata(&path) else { continue };
                 let link = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
-                let inside = || fs::canonicalize(&path).is_ok_and(|target| target.starts_with(&root));
-                if hidden || (link && (depth > 0 || metadata.is_dir()) && !inside()) {
+                let is_from_top = depth == 0 && !metadata.is_dir();
+                let may_lead = |target: &Path| target.starts_with(&root) || (is_from_top && (self.may_link)(target));
+                if hidden || (link && !fs::canonicalize(&path).is_ok_and(|target| may_lead(&target))) {
                     continue;
                 }
                 if metadata.is_dir() {
@@ -319,11 +319,22 @@ impl Listing {
     }
 }
 
-fn read_loader(path: &Path) -> Option<Bytes> {
-    match fs::read(path) {
+/// Reads the very file that was found; what was put in its place since could block whoever opens it, or have no end.
+fn read_loader(found: &Found) -> Option<Bytes> {
+    let read = || {
+        let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(&found.path)?;
+        if stamp(&file.metadata()?) != found.stamp {
+            return Err(io::Error::other("it was exchanged while it was read"));
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
         Ok(bytes) => Some(bytes.into()),
         Err(error) => {
-            tracing::warn!(%error, "a loader cannot be read");
+            tracing::warn!(path = %found.path.display(), %error, "a loader cannot be read");
             None
         }
     }
@@ -351,22 +362,67 @@ mod tests {
     fn a_directory_with_the_secrets_in_it_is_not_served() {
         let root = tempfile::tempdir().expect("a directory");
         let state = root.path().join("barista");
+        let host = allowing(root.path(), &state);
         fs::create_dir_all(state.join("loaders")).expect("made");
         fs::create_dir_all(state.join("boot")).expect("made");
         fs::create_dir_all(root.path().join("loaders")).expect("made");
         for directory in [state.clone(), root.path().to_owned(), state.join("boot")] {
             fs::write(directory.join("ipxe.efi"), "a loader").expect("written");
-            let listing = list_beside(&state, directory.to_str());
+            let listing = list(&host, directory.to_str());
             assert!(listing.files.is_empty() && listing.left_out.is_some_and(|what| what.contains("its own")), "{directory:?}");
         }
         for directory in [root.path().join("loaders"), state.join("loaders")] {
             fs::write(directory.join("ipxe.efi"), "a loader").expect("written");
-            assert_eq!(list_beside(&state, directory.to_str()).files.len(), 1, "{directory:?}");
+            assert_eq!(list(&host, directory.to_str()).files.len(), 1, "{directory:?}");
         }
     }
 
+    /// A host that allows what lies below a directory.
+    fn allowing(directory: &Path, state: &Path) -> Result<HostSettings, SettingsError> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), format!("[allowed-paths]\nloaders = [{directory:?}]\n")).expect("written");
+        HostSettings::read(file.path(), state)
+    }
+
+    fn listed(directory: &Path) -> Listing {
+        list(&allowing(directory, Path::new("/nowhere")), directory.to_str())
+    }
+
     fn names(directory: &Path) -> Vec<String> {
-        list(directory.to_str()).files.into_keys().collect()
+        listed(directory).files.into_keys().collect()
+    }
+
+    #[test]
+    fn a_directory_that_this_host_does_not_allow_is_not_served_c24() {
+        let host = allowing(Path::new("/srv/loaders"), Path::new("/nowhere"));
+        for directory in ["/etc", "/proc/self", "/root", "/usr/lib/ipxe/../../../etc"] {
+            let listing = list(&host, Some(directory));
+            assert!(
+                listing.files.is_empty() && listing.left_out.is_some_and(|what| what.contains("does not allow")),
+                "{directory}"
+            );
+        }
+        let broken = Err(SettingsError { path: "host.toml".into(), what: "line 1".into() });
+        assert!(list(&broken, Some("/usr/lib/ipxe")).files.is_empty(), "a file that does not read allows nothing");
+    }
+
+    #[test]
+    fn what_takes_a_loaders_place_after_it_was_found_is_not_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("ipxe.efi");
+        for exchange in [
+            |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("made"),
+            |path: &Path| symlink("/dev/zero", path).expect("linked"),
+            |path: &Path| symlink("/etc/passwd", path).expect("linked"),
+        ] {
+            fs::write(&path, "a loader").expect("written");
+            let found = listed(root.path()).files.remove("ipxe.efi").expect("found");
+            assert!(read_loader(&found).is_some());
+            fs::remove_file(&path).expect("removed");
+            exchange(&path);
+            assert!(read_loader(&found).is_none());
+            fs::remove_file(&path).expect("removed");
+        }
     }
 
     #[test]
@@ -378,7 +434,9 @@ mod tests {
             fs::write(root.join(file), file).expect("it is written");
         }
         // As Debian has it, and as those who serve several Raspberry Pi do.
-        symlink("../secret", root.join("linked.efi")).expect("a link");
+        symlink("/usr/share/common-licenses", root.join("licences")).expect("a link");
+        symlink("/usr/lib/os-release", root.join("linked.efi")).expect("a link");
+        symlink("../secret", root.join("leads-out.efi")).expect("a link");
         symlink("rpi", root.join("0a1b2c3d")).expect("a link");
         for (target, name) in [("..", "up"), ("/etc", "etc"), ("../../secret", "rpi/secret"), ("nowhere", "dangling")] {
             symlink(target, root.join(name)).expect("a link");
@@ -403,11 +461,11 @@ mod tests {
         for link in 0..8 {
             symlink("../a.img", root.path().join(format!("z/{link}"))).expect("a link");
         }
-        let listing = list(root.path().to_str());
+        let listing = listed(root.path());
         assert_eq!(listing.files.len(), 9);
         assert!(listing.left_out.is_some_and(|what| what.ends_with("huge.img: it is larger than 64 MiB")));
         ["b.img", "c.img", "d.img", "e.img"].iter().for_each(|name| sparse(name, LARGEST));
-        let listing = list(root.path().to_str());
+        let listing = listed(root.path());
         assert!(!listing.files.contains_key("e.img") && listing.files.contains_key("d.img"), "256 MiB are the most");
     }
 }

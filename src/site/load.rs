@@ -4,7 +4,7 @@
 //! problem was reported already.
 
 use super::{
-    Network, Site, Tree, advice,
+    HostPath, Network, Site, Tree, advice,
     files::{self, FileGroup, Files},
     images::{self, Images},
     machines::{self, MachineRules, Machines},
@@ -17,7 +17,7 @@ use super::{
     settings::{self, Settings},
     syntax,
 };
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::names::{ImageName, MachineName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,18 +28,32 @@ pub struct Checked {
     pub site: Option<Site>,
     /// Everything that is wrong or doubtful, in the order of its places.
     pub findings: Vec<Diagnostic>,
+    /// The paths of its server that the site names.
+    pub paths: Vec<HostPath>,
+}
+
+impl Checked {
+    /// Judges each path of the server that the site names: for one that is not allowed, `judge` gives the message and the hint.
+    #[must_use]
+    pub fn judge_paths(mut self, judge: impl Fn(&HostPath) -> Option<(String, String)>) -> Self {
+        let refused = |path: &HostPath| judge(path).map(|(message, hint)| path.refuse(message, hint));
+        self.findings.extend(self.paths.iter().filter_map(refused).collect::<Vec<_>>());
+        self.findings.sort();
+        self.site = self.site.filter(|_| self.findings.iter().all(|finding| finding.severity != Severity::Error));
+        self
+    }
 }
 
 /// Reads a site from the text of its files.
 pub fn load(tree: &Tree) -> Checked {
     let mut report = Report::default();
     let files = files::sort(&mut report, tree);
-    let site = judge(&mut report, &files);
+    let (site, paths) = judge(&mut report, &files);
     let site = if report.is_clean() { site } else { None };
-    Checked { site, findings: report.finish() }
+    Checked { site, findings: report.finish(), paths }
 }
 
-fn judge(report: &mut Report<'_>, files: &Files<'_>) -> Option<Site> {
+fn judge<'a>(report: &mut Report<'a>, files: &Files<'a>) -> (Option<Site>, Vec<HostPath>) {
     let (mut moved_images, mut moved_machines) = (Moves::default(), Moves::default());
     let settings = read_settings(report, files);
     let mut networks = read_networks(report, &files.networks, &settings);
@@ -57,7 +71,8 @@ fn judge(report: &mut Report<'_>, files: &Files<'_>) -> Option<Site> {
     let moved_images = moved_images.judge(report, "image", |name| images.by_name.contains_key(name), images.whole);
     let moved_machines = moved_machines.judge(report, "machine", |name| machines.names.contains_key(name), machines.whole);
     judge_emptiness(report, files, &settings, &machines);
-    assemble(settings, networks, images, machines, (moved_machines, moved_images), files)
+    let paths = settings.paths(report);
+    (assemble(settings, networks, images, machines, (moved_machines, moved_images), files), paths)
 }
 
 fn read_settings(report: &mut Report<'_>, files: &Files<'_>) -> Settings {

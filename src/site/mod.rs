@@ -6,6 +6,7 @@ mod advice;
 mod edit;
 mod file_text;
 mod files;
+mod host_path;
 mod images;
 mod keys;
 mod load;
@@ -29,6 +30,7 @@ pub use edit::{
     Added, Addressing, Edit, EditError, FormatError, NamePattern, Naming, NewMachine, Places, TextPlace, add_machines, format,
     new_row, places,
 };
+pub use host_path::{HostPath, HostPathKey};
 pub use load::{Checked, load};
 pub use model::*;
 pub use schema::schemas;

@@ -4,6 +4,7 @@
 //! **Invariant:** whatever a commit holds, at most [`LISTED`] problems a file and one diagnostic more that counts the rest.
 
 use super::{
+    HostPath, HostPathKey,
     file_text::{FileText, Mend, printable},
     networks::Whole,
 };
@@ -298,6 +299,16 @@ impl<'a> Report<'a> {
     /// True if something of the file was not understood or not read, so that what it says may be unknown.
     pub(super) fn is_partial(&self, file: FileId) -> bool {
         self.source(file).read == Whole::No
+    }
+
+    /// A path of the server that stands at a place.
+    pub(super) fn host_path(&self, place: Place, key: HostPathKey, path: String) -> HostPath {
+        let text = &self.source(place.file).text;
+        let place = match place.offset {
+            Some(offset) => text.locate(text.written(offset as usize), None),
+            None => diagnostic::Place::whole(text.path),
+        };
+        HostPath { key, path, place }
     }
 
     /// `file:line:column` of a place, for the hint of another diagnostic.

@@ -4,7 +4,7 @@
 //! to paste.
 
 use super::{
-    BootDefaults, Consent, Iscsi, Loading, Policy, PxeStrategy, Server, Storage,
+    BootDefaults, Consent, HostPath, HostPathKey, Iscsi, Loading, Policy, PxeStrategy, Server, Storage,
     raw::{Address, BootTable, ByPlatform, IscsiTable, LoaderPath, PolicyTable, ServerTable, SiteFile, Spanned, StorageTable},
     report::{FileId, Place, Report, error, warning},
     table::Table,
@@ -279,6 +279,19 @@ impl Settings {
     /// True if the site says in writing that anything may go.
     pub(super) fn permits_everything(&self) -> bool {
         self.policy.may_destroy.contains(&Consent::Everything)
+    }
+
+    /// The paths of the server that the site names.
+    pub(super) fn paths(&self, report: &Report<'_>) -> Vec<HostPath> {
+        let (Some(file), SiteFile { boot, storage, iscsi, .. }) = (self.file, &self.raw) else { return Vec::new() };
+        let loaders = boot.as_ref().and_then(|table| table.value.loaders.as_ref());
+        let store = storage.as_ref().and_then(|table| table.value.image_store.as_ref());
+        let secrets = iscsi.as_ref().and_then(|table| table.value.chap_secrets.as_ref());
+        let loaders = loaders.map(|path| (path.start, HostPathKey::Loaders, path.value.to_string()));
+        let store = store.map(|path| (path.start, HostPathKey::ImageStore, path.value.to_string()));
+        let secrets = secrets.map(|path| (path.start, HostPathKey::ChapSecrets, path.value.to_string()));
+        let named = [loaders, store, secrets].into_iter().flatten();
+        named.map(|(start, key, path)| report.host_path(file.at(start), key, path)).collect()
     }
 
     /// The prefix and the volume group, as far as they are known.

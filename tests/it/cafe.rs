@@ -51,11 +51,18 @@ impl Cafe {
         Options { repo: self.repository.clone(), state: self.state.clone(), run_dir: RunDir::new(run.clone()), run }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// What root says of the host; nothing until a test writes it.
+    pub fn host_toml(&self) -> PathBuf {
+        self.work.root.path().join("host.toml")
+    }
+
+    /// The program in the site's directory, with these arguments.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_barista"));
         command.current_dir(&self.work.tree).args(arguments).env_remove("RUST_LOG");
         // A zone that needs no file of the host (tzset(3)): eight hours before UTC.
         command.env("TZ", "CST-8");
+        command.env("BARISTA_HOST_TOML", self.host_toml());
         command.env("BARISTA_STATE", &self.state).env("BARISTA_RUN", self.work.root.path().join("run"));
         command.stdin(Stdio::null());
         command
@@ -64,6 +71,15 @@ impl Cafe {
     /// Runs the program in the site's directory to its end.
     pub fn barista(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
+    }
+
+    /// Runs the hook that looks at what is pushed into a repository, as git does.
+    pub fn hook(&self, updates: &str, repository: &std::path::Path) -> Output {
+        let input = self.work.root.path().join("updates");
+        std::fs::write(&input, updates).expect("a file");
+        let mut command = self.command(&["hook", "pre-receive"]);
+        command.env("GIT_DIR", repository).stdin(std::fs::File::open(input).expect("a file"));
+        command.output().expect("the hook runs")
     }
 
     /// Pushes HEAD and returns git's exit status with what the pusher reads.
@@ -80,8 +96,10 @@ impl Cafe {
     /// Starts `agent`, or `run`, which is one too, and waits until it has looked.
     pub fn start(&self, service: &str) -> Agent {
         let repository = self.repository.to_str().unwrap();
-        let child = self.command(&[service, "--repo", repository]).stderr(Stdio::null()).spawn().expect("the service starts");
-        let agent = Agent(child);
+        // A test that is root has no other user to become.
+        let user: &[&str] = if service == "run" && nix::unistd::geteuid().is_root() { &["--user", "root"] } else { &[] };
+        let mut command = self.command(&[&[service, "--repo", repository], user].concat());
+        let agent = Agent(command.stderr(Stdio::null()).spawn().expect("the service starts"));
         self.until("the agent has looked", || self.state.join("status.json").exists());
         agent
     }
@@ -123,7 +141,7 @@ pub struct Watching {
 }
 
 /// A running agent; ends with its holder.
-pub struct Agent(Child);
+pub struct Agent(pub Child);
 
 impl Agent {
     /// Tells it to stop as systemd does, and returns its exit code.

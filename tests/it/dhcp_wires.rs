@@ -197,7 +197,7 @@ impl Wires {
     pub fn serve(&mut self) {
         let log = fs::File::create(self.file("serve.log")).expect("a log");
         let mut command = self.command("s", env!("CARGO_BIN_EXE_barista"));
-        command.arg("serve").arg("--state").arg(self.state.path()).env("RUST_LOG", "info").env("NO_COLOR", "1");
+        command.args(["serve", "--user", "root", "--state"]).arg(self.state.path()).env("RUST_LOG", "info").env("NO_COLOR", "1");
         command.env("BARISTA_RUN", self.state.path().join(RUN));
         self.service = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts"));
         self.until("the service listens", |wires| wires.read("serve.log").contains("listening for HTTP"));

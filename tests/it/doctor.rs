@@ -40,8 +40,8 @@ impl Net {
 
 fn cafe() -> Cafe {
     let cafe = Cafe::new();
-    let loaders = cafe.work.root.path().join("loaders");
-    fs::create_dir(&loaders).expect("it is made");
+    let loaders = cafe.state.join("loaders");
+    fs::create_dir_all(&loaders).expect("it is made");
     for name in ["undionly.kpxe", "ipxe.efi"] {
         fs::write(loaders.join(name), name).expect("it is written");
     }

@@ -24,9 +24,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("plan", &["names", "diagnostic", "site", "desired", "observed", "boot", "transcript"]),
     // The one function that opens what others may write; repositories are such too.
     ("host::untrusted", &["observed"]),
+    // What root says of this host; the serving half, which is another user's process, reads it for itself.
+    ("host::settings", &[]),
     ("host", &["names", "site", "desired", "observed", "plan", "boot", "transcript"]),
     // Serving stands above the boot table alone: no packet parser knows of plans or the host.
-    ("serve", &["names", "desired", "boot", "transcript"]),
+    ("serve", &["names", "desired", "boot", "transcript", "host::settings"]),
     ("deploy", &["names", "site", "observed", "host::untrusted"]),
     ("agent", &["names", "diagnostic", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript", "deploy"]),
     ("diagnose", &["names", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript"]),

@@ -128,7 +128,7 @@ fn two_agents_never_share_a_state_directory() {
 }
 
 #[test]
-fn agent_and_serve_in_one_process_end_together_and_in_order() {
+fn agent_and_serve_end_together_and_in_order() {
     let cafe = Cafe::with_repository();
     let both = cafe.start("run");
     cafe.work.commit("open the café");
@@ -140,7 +140,8 @@ fn agent_and_serve_in_one_process_end_together_and_in_order() {
     // What serve needs cannot be had: the agent must not go on alone as if nothing were wrong.
     fs::remove_dir_all(cafe.state.join("serve")).unwrap();
     fs::write(cafe.state.join("serve"), "in the way").unwrap();
-    let ended = cafe.barista(&["run", "--repo", cafe.repository.to_str().unwrap()]);
+    let user: &[&str] = if nix::unistd::geteuid().is_root() { &["--user", "root"] } else { &[] };
+    let ended = cafe.barista(&[&["run", "--repo", cafe.repository.to_str().unwrap()], user].concat());
     assert_eq!(ended.status.code(), Some(1));
     assert!(text(&ended.stderr).contains("error: the service cannot keep its files"), "{}", text(&ended.stderr));
 }

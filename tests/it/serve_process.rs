@@ -59,7 +59,7 @@ impl Process {
             .args(before)
             .args([env!("CARGO_BIN_EXE_barista"), "serve", "--state"])
             .arg(self.state.path())
-            .args(extra)
+            .args(if extra.is_empty() { &["--user", "root"] } else { extra })
             .env("RUST_LOG", "info")
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
@@ -152,6 +152,43 @@ fn a_user_that_is_not_there_is_said_before_anything_is_opened() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1));
     assert!(said.contains("there is no user nosuchuser") && said.contains("systemd-sysusers"), "{said}");
+}
+
+#[test]
+fn root_without_a_user_to_become_serves_only_when_it_is_told_to_stay_root() {
+    if nix::unistd::User::from_name("barista").is_ok_and(|user| user.is_some()) {
+        return skipped("there is a user barista on this host, whom root would become");
+    }
+    let Some(process) = Process::prepare("asroot", &[]) else { return };
+    let state = process.state.path().to_str().expect("text").to_owned();
+    let refused = process.run(&[env!("CARGO_BIN_EXE_barista"), "serve", "--state", &state]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("there is no user barista to become") && said.contains("--user root"), "{said}");
+    let process = process.start(&[], &["--user", "root"]);
+    assert_eq!(process.status("CapEff"), TWO_CAPABILITIES, "without its powers");
+}
+
+#[test]
+fn hard_links_and_files_of_others_are_not_given_to_the_serving_user() {
+    let Some(process) = Process::prepare("chown", &[]) else { return };
+    fs::create_dir(process.path("serve")).expect("it is made");
+    let assets = process.path("assets");
+    let outside = |name: &str| assets.join(name);
+    for name in ["linked", "target"] {
+        fs::write(outside(name), "root's own").expect("it is written");
+    }
+    fs::write(process.path("serve/transcript.json"), "{}").expect("it is written");
+    fs::hard_link(outside("linked"), process.path("serve/leases.old")).expect("it is linked");
+    std::os::unix::fs::symlink(outside("target"), process.path("serve/symlink")).expect("it is linked");
+    fs::create_dir(process.path("serve/directory")).expect("it is made");
+    fs::write(process.path("serve/daemons"), "").expect("it is written");
+    std::os::unix::fs::chown(process.path("serve/daemons"), Some(1), Some(1)).expect("it is given");
+    let before = ["linked", "target"].map(|name| fs::metadata(outside(name)).expect("there").uid());
+    let process = process.start(&[], &["--user", "nobody"]);
+    assert_eq!(["linked", "target"].map(|name| fs::metadata(outside(name)).expect("there").uid()), before);
+    let owner = |name: &str| fs::symlink_metadata(process.path(name)).expect("there").uid();
+    assert_eq!([owner("serve"), owner("serve/daemons"), owner("serve/directory")], [NOBODY, 1, 0]);
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The text of a site's directory and the site in it.
 fn load(directory: &Path) -> Result<(Tree, Site), Failure> {
     let tree = directory::read(directory).map_err(|error| Failure::hinted(error, "name the site's directory with --site"))?;
-    let Checked { site, findings } = site::load(&tree);
+    let Checked { site, findings, .. } = site::load(&tree);
     let site = site.ok_or(Failure::Findings(findings))?;
     Ok((tree, site))
 }

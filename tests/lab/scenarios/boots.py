@@ -14,7 +14,7 @@ WITH_GAMES = Image("alpha", ALPHA.versions, ALPHA.current, data_disks=["games"])
 GAMES = Image("games", {"1": "beta.qcow2"}, "1", role="data")
 PC01, PC02, PC03 = Machine("pc01", 1, ["alpha"], chap=True), Machine("pc02", 2, ["alpha"], chap=True), Machine("pc03", 3, ["alpha"])
 MACHINES = {"pc01": PC01, "pc02": PC02}
-SECRETS = "/etc/barista-chap.toml"
+SECRETS = "/etc/barista/chap.toml"
 
 
 def router_search(events: list[dict[str, Any]]) -> float:

@@ -1,0 +1,36 @@
+//! Judges the paths of this host that a site names, by what root allows on it.
+//!
+//! **Invariant:** a site with a path that is not allowed comes out as findings and not as a site, so nothing of it is read or served.
+
+use super::settings::{HostSettings, Purpose, SettingsError};
+use crate::site::{Checked, HostPath, HostPathKey};
+use std::path::Path;
+
+/// The same site with a finding for each path that this host does not allow; `state` is the state directory.
+pub fn judge_paths(checked: Checked, state: &Path) -> Checked {
+    let settings = HostSettings::of_process(state);
+    checked.judge_paths(|path| allow(&settings, path).err())
+}
+
+fn allow(settings: &Result<HostSettings, SettingsError>, named: &HostPath) -> Result<(), (String, String)> {
+    let purpose = match named.key {
+        HostPathKey::Loaders => Purpose::Loaders,
+        HostPathKey::ImageStore => Purpose::ImageStore,
+        HostPathKey::ChapSecrets => Purpose::Secrets,
+    };
+    let about = format!("{} = {:?}", named.key, named.path);
+    let settings = settings.as_ref().map_err(|error| {
+        let message = format!("{about} cannot be allowed: {error}");
+        (message, format!("mend {} on the server, as root", error.path.display()))
+    })?;
+    settings.allow(purpose, Path::new(&named.path)).map(drop).map_err(|refusal| {
+        let listed: Vec<String> = settings.listed(purpose).iter().map(|path| path.display().to_string()).collect();
+        let hint = format!(
+            "allowed are {}; root adds to them under [allowed-paths] {} in {} on the server",
+            listed.join(", "),
+            purpose.key(),
+            settings.path().display()
+        );
+        (format!("{about} {refusal}"), hint)
+    })
+}
