@@ -75,6 +75,11 @@ impl<'a> Memory<'a> {
         self.kept = last_good::read(self.state).present().map(|text| text.commit.id.clone());
     }
 
+    /// Whether a commit's text is at hand.
+    pub fn knows(&self, commit: &CommitId) -> bool {
+        [&self.good, &self.current].into_iter().flatten().any(|text| text.commit.id == *commit)
+    }
+
     /// The text of a commit.
     pub fn read(&self, commit: &CommitId) -> Result<Rc<SiteText>, String> {
         let known = [&self.good, &self.current].into_iter().flatten().find(|text| text.commit.id == *commit);

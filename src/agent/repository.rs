@@ -9,7 +9,7 @@ use crate::deploy::{
     repo::{Repo, RepoError},
 };
 use crate::host::chain;
-use crate::host::untrusted::clean;
+use crate::names::clean;
 use crate::observed::Seen;
 use std::path::Path;
 
@@ -39,6 +39,7 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Trouble
         RepoError::Missing(_) => format!("make it anew with `{init}`, and {again}"),
         RepoError::NoBranch(_) => format!("run `git -C {shown} symbolic-ref HEAD refs/heads/main` with the branch's name"),
         RepoError::Format { .. } => format!("make another one with `{init}`, and {again}"),
+        RepoError::Odd { file, .. } => format!("remove {}, or make another repository with `{init}`", file.display()),
         RepoError::Late(_) => {
             format!("look for the file (find {shown} ! -type f ! -type d) and remove it, or make another with `{init}`")
         }

@@ -24,7 +24,8 @@ use crate::deploy::{
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
-use crate::host::{Fills, HostSettings, RunDir, Running, System, chain, settings::SettingsError};
+use crate::diagnostic::Diagnostic;
+use crate::host::{Fills, HostSettings, RunDir, Running, System, Trial, chain, settings::SettingsError};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
@@ -50,6 +51,8 @@ pub struct Options {
     pub run: PathBuf,
     /// Where the host's locks lie.
     pub run_dir: RunDir,
+    /// This program, which reads each new commit once in a process of its own; none reads it here at once.
+    pub program: Option<PathBuf>,
 }
 
 /// Why the agent cannot begin.
@@ -230,6 +233,11 @@ impl<'a> Loop<'a> {
 
     fn attempt(&mut self, commit: &CommitId, why: Why, wakeup: &Wakeup) {
         let began = Timestamp::now();
+        if let Err(finding) = self.try_out(commit) {
+            let revision = Revision { id: commit.to_string(), subject: String::new() };
+            let running = Attempt { revision, began, ended: None, result: AttemptResult::Running };
+            return self.end(commit, why, running, Ended::Refused(vec![*finding]));
+        }
         let read = self.memory.read(commit);
         let unread = || Revision { id: commit.to_string(), subject: String::new() };
         let revision = read.as_ref().map_or_else(|_| unread(), |text| text.revision());
@@ -266,10 +274,24 @@ impl<'a> Loop<'a> {
                 ended
             }
         };
+        self.end(commit, why, running, ended);
+    }
+
+    fn end(&mut self, commit: &CommitId, why: Why, running: Attempt, ended: Ended) {
         let now = Mono::from(self.system.kernel.boottime());
         self.state = std::mem::take(&mut self.state).record(commit, outcome(&ended), now);
         self.take_in(commit, why, running, ended);
         self.publish();
+    }
+
+    /// Has a commit that is not known yet read by another process first.
+    fn try_out(&mut self, commit: &CommitId) -> Result<(), Box<Diagnostic>> {
+        let Options { repo, state, program: Some(program), .. } = self.options else { return Ok(()) };
+        if self.memory.knows(commit) {
+            return Ok(());
+        }
+        notify::alive();
+        Trial { program, repository: repo, revision: commit.as_str(), state }.run()
     }
 
     fn take_in(&mut self, commit: &CommitId, why: Why, running: Attempt, ended: Ended) {

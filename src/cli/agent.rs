@@ -13,6 +13,9 @@ use crate::host::{RunDir, System};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// This very program, also after an upgrade has put another in its place (proc(5)).
+pub(super) const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Arguments of `agent`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -46,7 +49,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 pub(super) async fn start(arguments: &Arguments, stop: &Wakeup) -> Result<Exit, Failure> {
     let state = arguments.state.state.clone();
     let run_dir = RunDir::of_process(&state);
-    let options = Options { repo: arguments.repo.clone(), run: arguments.run.run.clone(), run_dir, state };
+    let program = Some(PathBuf::from(THIS_PROGRAM));
+    let options = Options { repo: arguments.repo.clone(), run: arguments.run.run.clone(), run_dir, state, program };
     let stop = stop.clone();
     let ended = tokio::task::spawn_blocking(move || run::run(&options, &System::real(), &stop)).await;
     match ended.map_err(|fault| anyhow::anyhow!("the agent's loop broke down: {fault}"))? {

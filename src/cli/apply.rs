@@ -94,11 +94,11 @@ fn refuse_stale(saved: &SavedPlan, now: &Plan) -> Result<(), Failure> {
 
 /// Shows the plan: on standard output, unless a document is wanted there.
 fn show(arguments: &Arguments, plan: &Plan) -> Result<(), Failure> {
-    let text = output::paint(&render_text(plan));
+    let text = render_text(plan);
     if arguments.json.json {
-        output::note(text.trim_end());
+        output::note_plan(&text);
     } else {
-        output::data(&text)?;
+        output::plan(&text)?;
     }
     Ok(())
 }
@@ -145,7 +145,7 @@ fn finish(arguments: &Arguments, applied: Option<&Applied>, after: &Plan) -> Res
         if arguments.json.json {
             output::json(&applied.report)?;
         } else {
-            output::data(&output::paint(&render_text(after)))?;
+            output::plan(&render_text(after))?;
         }
     }
     Ok(if failed.is_empty() && after.is_converged() && after.held().next().is_none() { Exit::Done } else { Exit::Partial })

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::deploy::directory;
 use crate::diagnostic::{Code, Diagnostic, Place, Severity};
-use crate::host::untrusted::clean;
+use crate::names::clean;
 use crate::site::{Entry, FormatError, format};
 use std::path::{Path, PathBuf};
 

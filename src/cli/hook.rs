@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: git's hooks talk through standard input and the environment")]
 
 use super::{
+    agent::THIS_PROGRAM,
     arguments::StateArgument,
     failure::{Exit, Failure, count, print_wrong},
     output,
@@ -24,7 +25,8 @@ use crate::deploy::{
     repo::Repo,
     select::Ancestry,
 };
-use crate::host::{System, judge_paths};
+use crate::diagnostic::Diagnostic;
+use crate::host::{System, Trial, judge_paths};
 use crate::plan::{Revision, Targets, render_text};
 use crate::site::Checked;
 use std::{
@@ -89,7 +91,7 @@ fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit
                 exit = Exit::Error;
             }
             Concern::Check(update, commit) => {
-                if check(&repo, &update, &commit, state)? == Exit::Error {
+                if check(repository, &update, &commit, state)? == Exit::Error {
                     exit = Exit::Error;
                 }
             }
@@ -99,7 +101,8 @@ fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit
 }
 
 /// Checks a commit that is to be on the followed branch.
-fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Result<Exit, Failure> {
+fn check(repository: &Path, update: &RefUpdate, commit: &CommitId, state: &Path) -> Result<Exit, Failure> {
+    let repo = Repo::open_for_hook(repository).map_err(explain_repo)?;
     // A record that cannot be read refuses nothing: the agent looks for itself.
     let history = applied::read(state).present().cloned().unwrap_or_default();
     let of_branch = repo.ancestry(commit, update.old.as_ref()).map_err(explain_repo)?;
@@ -112,13 +115,13 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
     }
     let subject = repo.resolve(commit.as_str()).map_err(explain_repo)?.subject;
     let revision = Revision { id: commit.to_string(), subject };
+    if let Err(finding) = (Trial { program: Path::new(THIS_PROGRAM), repository, revision: commit.as_str(), state }).run() {
+        return Ok(refuse(&[*finding]));
+    }
     let checked = crate::site::load(&repo.tree(commit).map_err(explain_repo)?);
     let Checked { site, findings, .. } = judge_paths(checked, state);
+    let Some(site) = site else { return Ok(refuse(&findings)) };
     print_wrong(&findings);
-    let Some(site) = site else {
-        output::note(format!("refused: {}; the café stays as it is", count(&findings)));
-        return Ok(Exit::Error);
-    };
     let system = System::real();
     let reconciliation = Reconciliation {
         system: &system,
@@ -136,13 +139,18 @@ fn check(repo: &Repo, update: &RefUpdate, commit: &CommitId, state: &Path) -> Re
             output::note("no findings; the plan is not shown: only root can look at volumes and targets")
         }
         Err(ConvergeError::Findings(findings)) => {
-            print_wrong(&findings);
-            output::note(format!("refused: {}; the café stays as it is", count(&findings)));
-            return Ok(Exit::Error);
+            return Ok(refuse(&findings));
         }
         Err(error) => return Err(explain(error)),
     }
     Ok(Exit::Done)
+}
+
+/// Tells a pusher what is wrong.
+fn refuse(findings: &[Diagnostic]) -> Exit {
+    print_wrong(findings);
+    output::note(format!("refused: {}; the café stays as it is", count(findings)));
+    Exit::Error
 }
 
 fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Duration) -> Result<Exit, Failure> {

@@ -164,6 +164,10 @@ fn explain(error: InitError) -> Failure {
             let hint = format!("move it away, or have it run `barista hook {}`", path.file_name().unwrap_or_default().display());
             Failure::hinted(error, hint)
         }
+        InitError::Odd { file, .. } => {
+            let hint = format!("remove {}", file.display());
+            Failure::hinted(error, hint)
+        }
         InitError::Write { .. } | InitError::Git { .. } => error.into(),
     }
 }

@@ -138,13 +138,12 @@ fn start_log(command: &Command) {
     let service = matches!(command, Command::Agent(_) | Command::Serve(_) | Command::Run(_));
     let default = if service { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let is_journal = env::var_os("JOURNAL_STREAM").is_some();
+    let has_colours = !is_journal && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let keeps = has_colours.then_some('\u{1b}');
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || output::LogLine { keeps }).with_target(false);
     // The first logger stays; a second one only happens where the program is called as a library.
-    drop(if env::var_os("JOURNAL_STREAM").is_some() {
-        log.event_format(output::Journal).try_init()
-    } else {
-        log.with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never).try_init()
-    });
+    drop(if is_journal { log.event_format(output::Journal).try_init() } else { log.with_ansi(has_colours).try_init() });
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The two output streams, and the form of the log under systemd.
 //!
-//! **Invariant:** nothing but data goes to standard output. A reader that goes away (`barista plan | head`) is no error.
+//! **Invariant:** nothing but data goes to standard output. A reader that goes away (`barista plan | head`) is no error. Whatever a
+//! machine, a pusher or a client chose, it neither steers a terminal nor makes a line of a log (tests/it/hostile_text.rs).
 #![expect(clippy::disallowed_methods, reason = "effect room: the terminal")]
 
+use crate::names::{clean_lines, is_harmful};
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     io::{self, IsTerminal as _, Write as _},
 };
 use tracing::{Event, Level, Subscriber};
@@ -17,13 +19,30 @@ use tracing_subscriber::{
 
 /// Writes data to standard output.
 pub(super) fn data(text: &str) -> io::Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    forgive_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    write_out(&clean_lines(text))
 }
 
-/// Writes a document to standard output.
+/// Writes a plan's text to standard output, in colour where that is wanted.
+pub(super) fn plan(text: &str) -> io::Result<()> {
+    write_out(&paint(text))
+}
+
+/// Writes a document to standard output. What would steer a terminal stands in its strings as an escape, which reads as the same
+/// (RFC 8259 §7).
 pub(super) fn json(document: &impl Serialize) -> anyhow::Result<()> {
-    Ok(data(&(serde_json::to_string_pretty(document)? + "\n"))?)
+    let mut text = String::new();
+    for c in serde_json::to_string_pretty(document)?.chars() {
+        match is_harmful(c) && c != '\n' {
+            true => write!(text, "\\u{:04x}", u32::from(c))?,
+            false => text.push(c),
+        }
+    }
+    Ok(write_out(&(text + "\n"))?)
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    forgive_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
 /// Whether somebody still reads standard output.
@@ -59,7 +78,12 @@ fn forgive_closed(written: io::Result<()>) -> io::Result<()> {
 
 /// Writes a line to standard error; when that is gone there is nobody to tell.
 pub(super) fn note(line: impl fmt::Display) {
-    drop(writeln!(anstream::stderr().lock(), "{line}"));
+    drop(writeln!(anstream::stderr().lock(), "{}", clean_lines(&line.to_string())));
+}
+
+/// Writes a plan's text to standard error.
+pub(super) fn note_plan(text: &str) {
+    drop(write!(anstream::stderr().lock(), "{}", paint(text)));
 }
 
 /// Whether somebody reads along who can answer.
@@ -87,7 +111,8 @@ pub(super) enum Answer {
 }
 
 /// A plan's text with its signs in colour; the signs alone say as much.
-pub(super) fn paint(plan: &str) -> String {
+fn paint(plan: &str) -> String {
+    let plan = clean_lines(plan);
     let mut painted = String::with_capacity(plan.len() * 2);
     for line in plan.lines() {
         let text = match line.trim_start().as_bytes() {
@@ -101,6 +126,37 @@ pub(super) fn paint(plan: &str) -> String {
         painted.push('\n');
     }
     painted
+}
+
+/// Standard error, a line of the log at a time: one event is one line, and holds nothing that steers a terminal but the colours of the
+/// log itself, whose escape character tracing-subscriber lets into no field.
+pub(super) struct LogLine {
+    /// The escape character where the log has colours.
+    pub keeps: Option<char>,
+}
+
+impl io::Write for LogLine {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let body = text.strip_suffix('\n').unwrap_or(&text);
+        let mut line = String::with_capacity(text.len() + 1);
+        for c in body.chars() {
+            match c {
+                '\n' => line.push_str(" / "),
+                c if self.keeps == Some(c) => line.push(c),
+                c if is_harmful(c) => line.push(char::REPLACEMENT_CHARACTER),
+                c => line.push(c),
+            }
+        }
+        line.push('\n');
+        // Whole, so that two threads' lines do not mix; when standard error is gone there is nobody to tell.
+        drop(io::stderr().lock().write_all(line.as_bytes()));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Log lines for the journal: `<6>message`, as sd-daemon(3) has it.

@@ -83,7 +83,7 @@ fn show(arguments: &Arguments, plan: &Plan) -> Result<(), Failure> {
         output::data(&render_ops(plan))?;
     } else {
         let detail = if arguments.verbose { Detail::Everything } else { Detail::Grouped };
-        output::data(&output::paint(&render(plan, detail)))?;
+        output::plan(&render(plan, detail))?;
     }
     Ok(())
 }

@@ -15,7 +15,6 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    env,
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -102,8 +101,8 @@ async fn keep_serving(arguments: &Arguments, mut closed: watch::Receiver<()>) ->
 
 fn start(arguments: &Arguments) -> Result<Child, Failure> {
     let agent = &arguments.agent;
-    let mut command = Command::new(env::current_exe()?);
-    command.arg("serve").arg("--state").arg(&agent.state.state).arg("--run").arg(&agent.run.run);
+    let mut command = Command::new(agent::THIS_PROGRAM);
+    command.arg0("barista").arg("serve").arg("--state").arg(&agent.state.state).arg("--run").arg(&agent.run.run);
     command.arg("--parent").arg(std::process::id().to_string());
     if let Some(user) = &arguments.user {
         command.arg("--user").arg(user);

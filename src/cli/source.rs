@@ -39,6 +39,15 @@ pub(super) struct Text {
 impl Source {
     /// Reads the text.
     pub fn read(&self) -> Result<Text, Failure> {
+        self.read_from(Repo::open)
+    }
+
+    /// The same where git runs a hook, with the objects of the push (git-receive-pack(1), quarantine).
+    pub fn read_pushed(&self) -> Result<Text, Failure> {
+        self.read_from(Repo::open_for_hook)
+    }
+
+    fn read_from(&self, open: fn(&Path) -> Result<Repo, RepoError>) -> Result<Text, Failure> {
         match self {
             Self::Directory(path) => {
                 let read = directory::expect_site(path).and_then(|()| directory::read(path));
@@ -48,7 +57,7 @@ impl Source {
             Self::Commit { repo, revision } => {
                 let (path, revision) = (repo.clone(), revision.clone());
                 let read = within(repo, FOR_FILES, move || {
-                    let repo = Repo::open(&path)?;
+                    let repo = open(&path)?;
                     let commit = repo.resolve(&revision)?;
                     let tree = repo.tree(&commit.id)?;
                     Ok((commit, tree))
@@ -105,6 +114,7 @@ pub(super) fn explain(error: RepoError) -> Failure {
         }
         RepoError::NoCommit { .. } => "push a commit, or name one with --rev".to_owned(),
         RepoError::NoBranch(path) => format!("`git -C {} symbolic-ref HEAD refs/heads/main`", path.display()),
+        RepoError::Odd { file, .. } => format!("remove {}", file.display()),
         RepoError::Late(path) => format!("look for the file: find {} ! -type f ! -type d", path.display()),
         RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
         RepoError::Git { path, .. } => {

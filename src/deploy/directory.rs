@@ -87,6 +87,7 @@ fn walk(root: &Path, directory: &Path, prefix: &str, depth: usize, gathered: &mu
         let shown = join(prefix, &name.to_string_lossy());
         let metadata = entry.metadata().map_err(list_error)?;
         if metadata.is_dir() && name.to_str().is_some() {
+            gathered.count_directory().map_err(bound)?;
             walk(root, &path, &shown, depth + 1, gathered)?;
             continue;
         }

@@ -1,13 +1,15 @@
 //! Makes the repository that a café is pushed to.
 //!
 //! **Invariant:** may be run again at any time; never touches a commit or a branch, and replaces no hook that is not its own. When
-//! it has ended, what it made survives a power cut, and so does every push that git has taken from then on.
+//! it has ended, what it made survives a power cut, and so does every push that git has taken from then on. Of root it writes into
+//! another user's repository with that user's rights alone: libgit2 follows links when it writes, and one led it to replace a device.
 #![expect(clippy::disallowed_methods, reason = "effect room: makes a git repository with its hooks")]
 
-use super::{Branch, repo::allow_any_owner};
+use super::{Branch, odd_files, repo::allow_any_owner};
 use crate::host::untrusted::read_untrusted;
 use crate::observed::Seen;
 use git2::{ErrorCode, Repository, RepositoryInitOptions};
+use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 use std::{
     fs, io,
     io::Write as _,
@@ -27,6 +29,14 @@ pub enum InitError {
     /// It is there and has a work tree, which a push would leave behind.
     #[error("{} is there and not a bare repository", .0.display())]
     NotBare(PathBuf),
+    /// A file of it is not what git makes there.
+    #[error("{} {what}", file.display())]
+    Odd {
+        /// Which file.
+        file: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// A hook of that name is there and not ours.
     #[error("{} is there and was not written by barista", .0.display())]
     ForeignHook(PathBuf),
@@ -143,6 +153,10 @@ pub fn preview(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<P
 /// Makes a bare repository that follows `branch` (an existing one keeps its own unless one is given) with these hooks.
 pub fn init(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Initialised, InitError> {
     allow_any_owner();
+    let _rights = OwnersRights::take(path);
+    if let Some((file, what)) = odd_files::find(path) {
+        return Err(InitError::Odd { file, what });
+    }
     let git = |source| InitError::Git { path: path.to_owned(), source };
     let (repository, found) = match open(path)? {
         Some(repository) => (repository, Initialised::Existing),
@@ -181,6 +195,30 @@ fn existing_hook(directory: &Path, hook: &Hook) -> Result<Option<String>, InitEr
 fn hook_text(hook: &Hook) -> String {
     let words: Vec<String> = hook.argv.iter().map(|word| quote(word)).collect();
     format!("#!/bin/sh\n{MARK}\nexec {}\n", words.join(" "))
+}
+
+/// The file system seen with the rights of a repository's owner, by this thread, for as long as this lives (setfsuid(2)).
+struct OwnersRights(Option<(Uid, Gid)>);
+
+impl OwnersRights {
+    /// Takes them where root works in a repository that is somebody else's.
+    fn take(repository: &Path) -> Self {
+        let owner = fs::metadata(repository).ok().filter(|metadata| geteuid().is_root() && metadata.uid() != 0);
+        Self(owner.map(|owner| {
+            // The group first: afterwards this thread may not.
+            let group = setfsgid(Gid::from_raw(owner.gid()));
+            (setfsuid(Uid::from_raw(owner.uid())), group)
+        }))
+    }
+}
+
+impl Drop for OwnersRights {
+    fn drop(&mut self) {
+        if let Some((user, group)) = self.0 {
+            setfsuid(user);
+            setfsgid(group);
+        }
+    }
 }
 
 fn write_hook(directory: &Path, hook: &Hook) -> Result<(), InitError> {

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod hook;
 pub mod init;
 pub mod left_locks;
+mod odd_files;
 pub mod patience;
 pub mod repo;
 pub mod select;
@@ -24,7 +25,16 @@ pub const LARGEST_FILE: u64 = 1 << 20;
 pub const MOST_ENTRIES: usize = 20_000;
 
 /// The most text read in all.
-pub const MOST_BYTES: u64 = 64 << 20;
+pub const MOST_BYTES: u64 = 16 << 20;
+
+/// The longest path: a file of a site has a name of a few words.
+pub const LONGEST_PATH: usize = 512;
+
+/// The largest tree object read: one of [`MOST_ENTRIES`] with names of the usual length.
+pub const LARGEST_TREE: usize = 2 << 20;
+
+/// The largest commit object read: its message is shown by its first line.
+pub const LARGEST_COMMIT: usize = 1 << 20;
 
 /// The deepest nesting of directories walked.
 pub const DEEPEST: usize = 32;
@@ -41,6 +51,15 @@ pub enum TooMuch {
     /// Deeper than [`DEEPEST`].
     #[error("nests directories deeper than {DEEPEST}, so it is not a site")]
     Depth,
+    /// A path longer than [`LONGEST_PATH`].
+    #[error("has a path longer than {LONGEST_PATH} bytes, so it is not a site")]
+    Path,
+    /// A directory whose object is larger than [`LARGEST_TREE`].
+    #[error("has a directory of more entries than {LARGEST_TREE} bytes hold, so it is not a site")]
+    Directory,
+    /// A commit object larger than [`LARGEST_COMMIT`].
+    #[error("has a message of more than {LARGEST_COMMIT} bytes")]
+    Message,
 }
 
 /// Gathers a tree within the bounds of this room; both readers fill one.
@@ -64,6 +83,9 @@ impl Gathered {
         }
         if self.bytes > MOST_BYTES {
             return Err(TooMuch::Bytes);
+        }
+        if path.len() > LONGEST_PATH {
+            return Err(TooMuch::Path);
         }
         if self.tree.entries.len() >= MOST_ENTRIES {
             return Err(TooMuch::Entries);

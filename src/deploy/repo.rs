@@ -5,12 +5,14 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads git repositories")]
 
 use super::{
-    Branch, Commit, CommitId, DEEPEST, Gathered, LARGEST_FILE, TooMuch, join,
+    Branch, Commit, CommitId, DEEPEST, Gathered, LARGEST_COMMIT, LARGEST_FILE, LARGEST_TREE, LONGEST_PATH, TooMuch, join,
+    odd_files,
     select::{Ancestry, Head, History},
     too_large,
 };
+use crate::names::clean;
 use crate::site::{Entry, Tree};
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ConfigLevel, ErrorCode, ObjectType, Oid, Repository};
 use std::{
     env,
     path::{Path, PathBuf},
@@ -46,12 +48,24 @@ pub enum RepoError {
     #[error("{}: HEAD names no branch to follow", .0.display())]
     NoBranch(PathBuf),
     /// A commit is past a bound.
-    #[error("commit {commit} {reason}")]
+    #[error("commit {commit} {reason} ({at})")]
     TooMuch {
         /// Which.
         commit: String,
+        /// Where in it the bound was passed.
+        at: String,
         /// The bound.
         reason: TooMuch,
+    },
+    /// A file of it is not what git makes there.
+    #[error("{}: {} {what}", path.display(), file.display())]
+    Odd {
+        /// Which repository.
+        path: PathBuf,
+        /// Which file.
+        file: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// It was not read to its end in time: some file of it blocks.
     #[error("{} blocks whoever reads it: some file of it is a FIFO, or its disk hangs", .0.display())]
@@ -79,6 +93,9 @@ impl Repo {
     /// Opens a repository, bare or not; it may belong to anybody.
     pub fn open(path: &Path) -> Result<Self, RepoError> {
         allow_any_owner();
+        if let Some((file, what)) = odd_files::find(path) {
+            return Err(RepoError::Odd { path: path.to_owned(), file, what });
+        }
         match Repository::open(path) {
             Ok(inner) => Ok(Self { inner, path: path.to_owned() }),
             Err(error) if error.code() == ErrorCode::NotFound => Err(RepoError::Missing(path.to_owned())),
@@ -148,7 +165,7 @@ impl Repo {
         if older == commit {
             return Ok(Ancestry::Same);
         }
-        let find = |commit: &CommitId| self.inner.find_commit(self.oid(commit)?).map_err(|e| self.error("read a commit", e));
+        let find = |commit: &CommitId| self.commit(commit);
         find(commit)?;
         match find(older) {
             // It was never here, as in a repository that was made anew. Damage shows itself in another way.
@@ -186,13 +203,14 @@ impl Repo {
         let object = self.inner.revparse_single(&meant).map_err(|_| missing())?;
         let commit = object.peel_to_commit().map_err(|_| missing())?;
         let id = commit.id().to_string().parse().map_err(|_| missing())?;
-        let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();
+        let subject = excerpt(&String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()));
         Ok(Commit { id, subject })
     }
 
     /// The files of a commit.
     pub fn tree(&self, commit: &CommitId) -> Result<Tree, RepoError> {
-        let found = self.inner.find_commit(self.oid(commit)?).map_err(|e| self.error("read a commit", e))?;
+        let found = self.commit(commit)?;
+        self.bound_object(commit, found.tree_id(), LARGEST_TREE, "its root", TooMuch::Directory)?;
         let root = found.tree().map_err(|e| self.error("read a tree", e))?;
         let mut gathered = Gathered::default();
         self.walk(commit, &root, "", 0, &mut gathered)?;
@@ -207,23 +225,45 @@ impl Repo {
         depth: usize,
         into: &mut Gathered,
     ) -> Result<(), RepoError> {
-        let bound = |reason| RepoError::TooMuch { commit: commit.short().to_owned(), reason };
+        let bound = |reason, at: &str| RepoError::TooMuch { commit: commit.short().to_owned(), at: excerpt(at), reason };
         if depth > DEEPEST {
-            return Err(bound(TooMuch::Depth));
+            return Err(bound(TooMuch::Depth, prefix));
         }
         for entry in tree {
             let path = join(prefix, &String::from_utf8_lossy(entry.name_bytes()));
             if entry.kind() == Some(ObjectType::Tree) && entry.name().is_ok() {
-                into.count_directory().map_err(bound)?;
+                into.count_directory().map_err(|reason| bound(reason, &path))?;
+                if path.len() > LONGEST_PATH {
+                    return Err(bound(TooMuch::Path, &path));
+                }
+                self.bound_object(commit, entry.id(), LARGEST_TREE, &path, TooMuch::Directory)?;
                 let below = self.inner.find_tree(entry.id()).map_err(|e| self.error("read a tree", e))?;
                 self.walk(commit, &below, &path, depth + 1, into)?;
                 continue;
             }
             let read =
                 if entry.name().is_ok() { self.entry(&entry)? } else { Entry::Unreadable("its name is not UTF-8".to_owned()) };
-            into.add(path, read).map_err(bound)?;
+            let at = path.clone();
+            into.add(path, read).map_err(|reason| bound(reason, &at))?;
         }
         Ok(())
+    }
+
+    /// A commit, unless its object is larger than a commit's is.
+    fn commit(&self, commit: &CommitId) -> Result<git2::Commit<'_>, RepoError> {
+        let id = self.oid(commit)?;
+        self.bound_object(commit, id, LARGEST_COMMIT, "its message", TooMuch::Message)?;
+        self.inner.find_commit(id).map_err(|e| self.error("read a commit", e))
+    }
+
+    /// Refuses an object that is larger than this, before it is read: a few kilobytes of a pack unfold to any size.
+    fn bound_object(&self, commit: &CommitId, id: Oid, most: usize, at: &str, reason: TooMuch) -> Result<(), RepoError> {
+        let odb = self.inner.odb().map_err(|e| self.error("open the objects", e))?;
+        let (size, _) = odb.read_header(id).map_err(|e| self.error("read an object", e))?;
+        match size > most {
+            true => Err(RepoError::TooMuch { commit: commit.short().to_owned(), at: excerpt(at), reason }),
+            false => Ok(()),
+        }
     }
 
     fn entry(&self, entry: &git2::TreeEntry<'_>) -> Result<Entry, RepoError> {
@@ -262,20 +302,30 @@ impl Repo {
     }
 }
 
+/// The beginning of a path, fit for a sentence.
+fn excerpt(path: &str) -> String {
+    clean(&path.chars().take(120).collect::<String>())
+}
+
 /// Whether libgit2 refuses the repository because of how it is kept: reftable, SHA-256, partial clones.
 fn is_format(error: &git2::Error) -> bool {
     let message = error.message();
     ["extension", "object format", "objectformat", "repository version", "reftable"].iter().any(|word| message.contains(word))
 }
 
-/// Lets libgit2 open repositories of other users. Git refuses them because opening one may run what its configuration
-/// names; libgit2 runs nothing, and this room reads objects and references only.
+/// Lets libgit2 open repositories of other users, and read no configuration but theirs. Git refuses them because opening one may run
+/// what its configuration names; libgit2 runs nothing, and this room reads objects and references only. The configuration of whoever
+/// runs this program, such as root's, says nothing of a café, and cannot be read with the rights of a repository's owner.
 pub(super) fn allow_any_owner() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        #[expect(unsafe_code, reason = "a global of libgit2, set once, before any other call of this room")]
-        // SAFETY: the setting is a plain global; `Once` keeps writers apart and every reader comes after it.
-        let set = unsafe { git2::opts::set_verify_owner_validation(false) };
+        #[expect(unsafe_code, reason = "globals of libgit2, set once, before any other call of this room")]
+        // SAFETY: the settings are plain globals; `Once` keeps writers apart and every reader comes after it.
+        let set = unsafe {
+            let levels = [ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global, ConfigLevel::ProgramData];
+            let own = levels.into_iter().try_for_each(|level| git2::opts::set_search_path(level, ""));
+            own.and(git2::opts::set_verify_owner_validation(false))
+        };
         if let Err(error) = set {
             tracing::warn!(%error, "libgit2 will not open repositories of other users");
         }

@@ -30,6 +30,7 @@ mod state_files;
 mod store;
 mod system;
 mod transcript;
+mod trial;
 pub mod untrusted;
 
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Fills, Progress, Running, Silent, apply};
@@ -54,6 +55,7 @@ pub use site_paths::judge_paths;
 pub use state_files::{create_directory, write_atomically, write_private};
 pub use system::System;
 pub use transcript::read_transcript;
+pub use trial::{MEMORY as TRIAL_MEMORY, SECONDS as TRIAL_SECONDS, Trial};
 
 use secrets::publish_secrets;
 use state_files::write_shared;

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** the file is another user's, so it is opened and cleaned as [`untrusted`](super::untrusted) does.
 
-use super::untrusted::{clean, read_untrusted_json};
+use super::untrusted::read_untrusted_json;
+use crate::names::clean;
 use crate::observed::Seen;
 use crate::transcript::{PATH, Transcript};
 use std::path::Path;

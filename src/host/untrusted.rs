@@ -5,9 +5,10 @@
 //! file is opened for reading, and no more of it is read than the limit; text is cleaned of control characters before it is shown
 //! (tests in this file).
 
+use crate::names::clean;
 use crate::observed::Seen;
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, fstat, openat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat},
     io::Errno,
 };
 use serde::de::DeserializeOwned;
@@ -59,13 +60,6 @@ fn interpret<A, B>(seen: Seen<A>, trusted: &Path, below: &Path, read: impl FnOnc
 
 fn shown(trusted: &Path, below: &Path) -> String {
     clean(&trusted.join(below).to_string_lossy())
-}
-
-/// A text for people: what would steer a terminal or reorder the line becomes U+FFFD.
-pub fn clean(text: &str) -> String {
-    let is_harmful =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-    text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn clean_value(value: serde_json::Value) -> serde_json::Value {
@@ -136,6 +130,30 @@ fn read_at_most(file: &OwnedFd, limit: u64) -> Result<Vec<u8>, Refusal> {
     // The bound once more: the file may grow while it is read.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Refusal::Read)?;
     if bytes.len() as u64 > limit { Err(Refusal::Large(limit)) } else { Ok(bytes) }
+}
+
+/// Removes a plain file that others may have made, if `may_go` is true of it; no link on the way is followed. Whether it is gone now.
+pub fn remove_untrusted(trusted: &Path, below: impl AsRef<Path>, may_go: impl FnOnce(&Stat) -> bool) -> bool {
+    let below = below.as_ref();
+    let remove = || -> Result<bool, Refusal> {
+        let mut at = openat(CWD, trusted, NAME | OFlags::DIRECTORY, Mode::empty())?;
+        let mut names = below.components().peekable();
+        while let Some(component) = names.next() {
+            let Component::Normal(name) = component else { return Err(Refusal::Path) };
+            if names.peek().is_some() {
+                at = openat(&at, name, NAME | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+                continue;
+            }
+            let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !may_go(&stat) {
+                return Ok(false);
+            }
+            unlinkat(&at, name, AtFlags::empty())?;
+            return Ok(true);
+        }
+        Err(Refusal::Path)
+    };
+    remove().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod nonce;
 mod object;
 mod pool_size;
 mod portal;
+mod printable;
 mod secret;
 
 pub use arch::{ClientArch, Platform};
@@ -40,6 +41,7 @@ pub use object::{
 };
 pub use pool_size::{Percent, PoolSize};
 pub use portal::{Lun, Portal};
+pub use printable::{clean, clean_lines, is_harmful};
 pub use secret::{Credentials, Secret};
 
 /// A text that is not a legal value of its type: what it was meant to be, the text, and the rule it breaks.

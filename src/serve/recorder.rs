@@ -7,7 +7,7 @@
 
 use crate::{
     boot::table::FixedTable,
-    names::MacAddr,
+    names::{MacAddr, is_harmful},
     transcript::{Event, EventKind, PATH, Reservation, ServerKind, Source, Transcript},
 };
 use fs_err as fs;
@@ -81,7 +81,7 @@ pub struct Happening {
 
 /// A name from the wire, so many characters of it, fit for a sentence.
 pub fn shown(name: &str, most: usize) -> String {
-    name.chars().filter(|c| !c.is_control()).take(most).collect()
+    name.chars().filter(|c| !is_harmful(*c)).take(most).collect()
 }
 
 impl Happening {

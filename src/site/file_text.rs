@@ -5,7 +5,7 @@
 //! **Invariant:** a place that is shown is one of the file as it was written; text of a commit never reaches a terminal with
 //! control characters in it.
 
-use crate::diagnostic;
+use crate::{diagnostic, names::is_harmful};
 use std::{borrow::Cow, ops::Range};
 
 /// Characters kept of a line, a message or a hint.
@@ -135,17 +135,12 @@ fn word(text: &str) -> usize {
 
 /// A text fit for a terminal: no control characters, not longer than a few lines.
 pub(super) fn printable(text: &str) -> String {
-    let clean = |c: char| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c };
+    let clean = |c: char| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c };
     let mut shown: String = text.chars().take(QUOTED).map(|c| if c == '\t' { ' ' } else { clean(c) }).collect();
     if text.chars().nth(QUOTED).is_some() {
         shown.push('…');
     }
     shown
-}
-
-/// True for characters that reorder or hide what stands around them (Unicode bidirectional controls, zero-width ones).
-pub(super) fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

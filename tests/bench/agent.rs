@@ -86,7 +86,8 @@ fn main() {
     work.git(&["remote", "add", "cafe", repository.to_str().expect("UTF-8")]);
     let run_dir = work.root.path().join("run");
     let state = room.state.path().to_owned();
-    let options = Options { repo: repository, state: state.clone(), run_dir: RunDir::new(run_dir.clone()), run: run_dir };
+    let options =
+        Options { repo: repository, state: state.clone(), run_dir: RunDir::new(run_dir.clone()), run: run_dir, program: None };
     let system = System { kernel: Arc::new(Clocked(room.host.clone(), Instant::now())), ..room.host.system() };
     let wakeup = Wakeup::default();
     let before = resident();

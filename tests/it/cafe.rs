@@ -48,7 +48,13 @@ impl Cafe {
     /// What an agent of this process follows and works with.
     pub fn options(&self) -> Options {
         let run = self.state.join("run");
-        Options { repo: self.repository.clone(), state: self.state.clone(), run_dir: RunDir::new(run.clone()), run }
+        Options {
+            repo: self.repository.clone(),
+            state: self.state.clone(),
+            run_dir: RunDir::new(run.clone()),
+            run,
+            program: None,
+        }
     }
 
     /// What root says of the host; nothing until a test writes it.

@@ -23,7 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("boot", &["names", "desired", "boot"]),
     ("plan", &["names", "diagnostic", "site", "desired", "observed", "boot", "transcript"]),
     // The one function that opens what others may write; repositories are such too.
-    ("host::untrusted", &["observed"]),
+    ("host::untrusted", &["names", "observed"]),
     // What root says of this host; the serving half, which is another user's process, reads it for itself.
     ("host::settings", &[]),
     ("host", &["names", "site", "desired", "observed", "plan", "boot", "transcript"]),

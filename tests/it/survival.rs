@@ -62,12 +62,7 @@ fn the_cafe_goes_on_while_its_repository_is_damaged_or_gone_and_takes_the_next_p
         ("the branch is garbage", |cafe, _| fs::write(cafe.repository.join("refs/heads/main"), "\0\0").unwrap(), "main", "push"),
         ("a blob is empty", |cafe, commit| empty_blob(cafe, commit, "machines/row-a.toml"), "read a file", "barista init"),
         ("HEAD is empty", |cafe, _| fs::write(cafe.repository.join("HEAD"), "").unwrap(), "cafe.git", "barista init"),
-        (
-            "the branch is a FIFO",
-            |cafe, _| fifo(&cafe.repository.join("refs/heads/main")),
-            "blocks whoever reads it",
-            "! -type f",
-        ),
+        ("the branch is a FIFO", |cafe, _| fifo(&cafe.repository.join("refs/heads/main")), "blocks whoever reads it", "remove "),
         ("no object is left", |cafe, _| fs::remove_dir_all(cafe.repository.join("objects")).unwrap(), "cafe.git", "barista init"),
         ("it is deleted", |cafe, _| fs::remove_dir_all(&cafe.repository).unwrap(), "is not a git repository", "barista init"),
     ];

@@ -12,7 +12,7 @@ use crate::desired::{Attachment, Entry, EntryKind, Gateway, Login, Seat};
 use crate::names::{Iqn, Lun, MacAddr, MachineName, MenuKey, SiteName};
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
-use std::{borrow::Cow, collections::BTreeMap, io, net::Ipv4Addr};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, io, net::Ipv4Addr};
 
 /// Templates a site may override, with the built-in text.
 pub const TEMPLATES: [(&str, &str); 2] =
@@ -20,6 +20,12 @@ pub const TEMPLATES: [(&str, &str); 2] =
 
 /// Instructions a template may take: a menu of fifty entries takes about five thousand.
 const FUEL: u64 = 200_000;
+
+/// Instructions that all machines' scripts may take together: ten thousand machines with the built-in template take half of it.
+const FUEL_OF_ALL: u64 = 40_000_000;
+
+/// What all scripts may measure together: they are in one table, which `serve` keeps in memory.
+const LARGEST_OF_ALL: usize = 48 << 20;
 
 /// The longest script: a machine has every one of its site's in the table that is published, and iPXE reads it into its memory.
 const LONGEST_SCRIPT: usize = 256 << 10;
@@ -41,6 +47,8 @@ pub struct Scripts<'a> {
     environment: Environment<'a>,
     site: &'a SiteName,
     base: String,
+    /// Instructions and bytes that the scripts so far took.
+    taken: Cell<(u64, usize)>,
 }
 
 /// What `machine.ipxe` may name.
@@ -105,7 +113,7 @@ impl<'a> Scripts<'a> {
             let text = own.get(name).map_or(Cow::Borrowed(built_in), |text| Cow::Owned(text.replace("\r\n", "\n")));
             environment.add_template_owned(name, text).map_err(|error| describe(name, &error))?;
         }
-        Ok(Self { environment, site, base })
+        Ok(Self { environment, site, base, taken: Cell::new((0, 0)) })
     }
 
     /// The script of one machine.
@@ -181,11 +189,25 @@ impl<'a> Scripts<'a> {
 
     fn render(&self, template: &str, page: impl Serialize) -> Result<String, TemplateError> {
         let mut script = Script(Vec::new());
-        let rendered =
-            self.environment.get_template(template).and_then(|it| it.render_captured_to(Serde(&page), &mut script).map(drop));
+        let file = || format!("templates/{template}");
+        let (fuel, bytes) = self.taken.get();
+        if fuel > FUEL_OF_ALL || bytes > LARGEST_OF_ALL {
+            let message = format!(
+                "the scripts of all machines together take more than {} million steps or {} MiB",
+                FUEL_OF_ALL / 1_000_000,
+                LARGEST_OF_ALL >> 20
+            );
+            return Err(TemplateError { file: file(), line: 0, message });
+        }
+        let rendered = self.environment.get_template(template).and_then(|it| {
+            let captured = it.render_captured_to(Serde(&page), &mut script)?;
+            Ok(captured.state().fuel_levels().map_or(FUEL, |(consumed, _)| consumed))
+        });
+        let spent = rendered.as_ref().map_or(FUEL, |spent| *spent);
+        self.taken.set((fuel.saturating_add(spent), bytes.saturating_add(script.0.len())));
         if script.0.len() > LONGEST_SCRIPT {
             let message = format!("the script is longer than {} KiB", LONGEST_SCRIPT >> 10);
-            return Err(TemplateError { file: format!("templates/{template}"), line: 0, message });
+            return Err(TemplateError { file: file(), line: 0, message });
         }
         rendered.map_err(|error| describe(template, &error))?;
         let text = String::from_utf8_lossy(&script.0).into_owned();

@@ -12,8 +12,8 @@ use crate::cli::{
 };
 use crate::diagnostic::{self, Code, Diagnostic, Severity};
 use crate::exchange::import::{self, Format, Machine, Merged, Naming};
-use crate::host::untrusted::clean;
 use crate::names::ImageName;
+use crate::names::clean;
 use crate::site::{self, Added, Addressing, Edit, ImageKind, NewMachine, Places, Role, Site, TextPlace, Tree, places};
 use clap::ValueEnum;
 use files::Sources;

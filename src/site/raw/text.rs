@@ -5,7 +5,7 @@
 //! A text that holds any of it is refused, never mended.
 
 use super::text_form;
-use crate::{names::NameError, site::file_text::is_invisible};
+use crate::names::{NameError, is_harmful};
 use std::str::FromStr;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -67,7 +67,7 @@ impl FromStr for Title {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let refuse = |rule: String| Err(NameError::new("title", text, rule));
-        if let Some(bad) = text.chars().find(|c| c.is_control() || is_invisible(*c)) {
+        if let Some(bad) = text.chars().find(|c| is_harmful(*c)) {
             return refuse(format!("holds {bad:?}, a character that is not printed or that turns what stands around it"));
         }
         if text.width() > WIDEST {

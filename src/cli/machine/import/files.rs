@@ -6,7 +6,7 @@
 use crate::cli::failure::Failure;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::exchange::import::{self, Format, Include, Left, Place, Reach, Reservation, SyntaxError};
-use crate::host::untrusted::clean;
+use crate::names::clean;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
