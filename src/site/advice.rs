@@ -15,6 +15,11 @@ pub(super) fn value(path: &str, key: &str, raw: &str) -> Option<String> {
     match schema::form_of(path, key)? {
         Form::Flag => flag(raw).map(str::to_owned),
         Form::Number => raw.parse::<u32>().ok().map(|number| number.to_string()),
+        // A list of one is that one.
+        Form::Text(kind) if raw.starts_with('[') && kind != "AddressRange" => match items(raw)[..] {
+            [one] => text(kind_of(path, key, kind), one).map(|text| quote(&text)),
+            _ => None,
+        },
         Form::Text(kind) => text(kind_of(path, key, kind), raw).map(|text| quote(&text)),
         Form::List(kind) => {
             let items: Option<Vec<String>> = items(raw).iter().map(|item| text(kind, item).map(|text| quote(&text))).collect();
@@ -118,14 +123,18 @@ fn number(raw: &str) -> (&str, String) {
 
 fn size(raw: &str) -> Option<String> {
     let (count, unit) = number(raw);
-    let unit = match unit.chars().next() {
-        None | Some('g') => "GiB",
-        Some('t') => "TiB",
-        Some('m') => "MiB",
-        Some('k') => "KiB",
+    let (unit, smaller) = match unit.chars().next() {
+        None | Some('g') => ("GiB", "MiB"),
+        Some('t') => ("TiB", "GiB"),
+        Some('m') => ("MiB", "KiB"),
+        Some('k') => ("KiB", "B"),
         Some(_) => return None,
     };
-    Some(format!("{count}{unit}"))
+    if !count.contains('.') {
+        return Some(format!("{count}{unit}"));
+    }
+    let parts = count.parse::<f64>().ok()? * 1024.0;
+    Some(format!("{}{smaller}", parts.round()))
 }
 
 fn time(raw: &str) -> Option<String> {
@@ -193,7 +202,7 @@ fn file(raw: &str) -> Option<String> {
 
 /// A name in the letters that names are made of.
 pub(super) fn name(raw: &str, dots: &str) -> Option<String> {
-    let lower = raw.trim().to_lowercase();
+    let lower = raw.trim().trim_end_matches(".toml").to_lowercase();
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || dots.contains(c);
     if !lower.is_ascii() {
         return None;
@@ -212,6 +221,9 @@ mod tests {
             ("images/a.toml", "size", "64", "\"64GiB\""),
             ("images/a.toml", "size", "64g", "\"64GiB\""),
             ("images/a.toml", "size", "120 Gb", "\"120GiB\""),
+            ("images/a.toml", "size", "0.5TB", "\"512GiB\""),
+            ("network/lan.toml", "interface", "[\"eno1\"]", "\"eno1\""),
+            ("machines/a.toml", "boot", "[\"win11.toml\"]", "[\"win11\"]"),
             ("images/a.toml", "current", "2026-11", "\"2026-11\""),
             ("images/a.toml", "source", "D:\\images\\win11.vhdx", "\"win11.vhdx\""),
             ("images/a.toml", "source", "/srv/images/win11.raw", "\"win11.raw\""),

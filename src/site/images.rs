@@ -246,7 +246,9 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
     }
     let named = judged.versions.keys().next_back().map_or("2026-11", VersionName::as_str);
     let hint = format!("add the line: current = \"{named}\"");
-    let current = root.need(report, &raw.current, "current", (whose, &hint));
+    // Whoever writes version = "…" means the current one.
+    let is_meant = raw.current.is_none() && root.excuses(report, "version");
+    let current = if is_meant { None } else { root.need(report, &raw.current, "current", (whose, &hint)) };
     if let Some(current) = current
         && !judged.versions.is_empty()
         && !judged.versions.contains_key(&current.value)
@@ -344,7 +346,8 @@ fn judge_source(report: &mut Report<'_>, place: Place, path: &str) -> Option<Sou
     ];
     let format = formats.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, format)| *format);
     if format.is_none() {
-        let endings = "the ending says how it is read: .raw or .img, .qcow2, .vhdx";
+        let endings =
+            "the ending says how it is read: .raw or .img, .qcow2, .vhdx; convert others with qemu-img convert -O qcow2";
         let problem = match PACKED.iter().find(|ending| path.ends_with(**ending)) {
             Some(ending) => {
                 error("source-compressed", place, format!("source {path:?}: compressed sources ({ending}) are not supported yet"))

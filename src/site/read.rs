@@ -277,6 +277,7 @@ fn code_of(message: &str) -> &'static str {
 fn example_of(message: &str) -> Option<String> {
     let hint = match code_of(message) {
         "invalid-name" if !message.is_ascii() => "write letters a-z, digits and '-', such as \"cashier-1\"",
+        "invalid-address" => "write four numbers from 0 to 255 with dots between, such as \"192.168.1.101\"",
         "invalid-mac" if message.contains("six octets") => {
             "write six pairs of 0-9 and a-f, such as \"88:ae:dd:05:08:fa\"; ipconfig /all shows it as Physical Address"
         }

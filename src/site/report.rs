@@ -96,6 +96,8 @@ pub(super) struct SyntaxProblem {
     /// The offset and the length of what is at fault, in the text as it was written.
     pub(super) offset: usize,
     pub(super) width: Option<usize>,
+    /// Where the statement ends that it is in: none of its lines is judged as well.
+    pub(super) end: usize,
     pub(super) message: String,
     pub(super) hint: String,
     /// What the same mistake elsewhere has too.
@@ -209,10 +211,10 @@ impl<'a> Report<'a> {
 
     /// Records that a statement is not TOML.
     pub(super) fn push_syntax(&mut self, file: FileId, problem: SyntaxProblem) {
-        let SyntaxProblem { code, offset, width, message, hint, kind, read } = problem;
+        let SyntaxProblem { code, offset, width, end, message, hint, kind, read } = problem;
         let source = self.source_mut(file);
-        let line = source.text.line(offset);
-        source.unreadable.insert(line);
+        let lines = source.text.line(offset)..=source.text.line(end.max(offset));
+        source.unreadable.extend(lines);
         if read == Whole::No {
             source.read = Whole::No;
         }

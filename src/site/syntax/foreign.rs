@@ -8,6 +8,18 @@ use super::super::{networks::Whole, report::SyntaxProblem};
 pub(super) fn recognize(text: &str) -> Option<SyntaxProblem> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = lines().next()?;
+    if let Some(conflict) = lines().find(|line| line.starts_with("<<<<<<< ")) {
+        return Some(SyntaxProblem {
+            code: "merge-conflict",
+            offset: text.find(conflict).unwrap_or(0),
+            width: Some(conflict.len()),
+            end: 0,
+            message: "git left a conflict in this file".to_owned(),
+            hint: "keep one of the two texts, and remove the lines that begin with <<<<<<<, ======= and >>>>>>>".to_owned(),
+            kind: "conflict".to_owned(),
+            read: Whole::No,
+        });
+    }
     let format = if begins_json(first) {
         "JSON"
     } else if first.starts_with('<') {
@@ -25,6 +37,7 @@ pub(super) fn recognize(text: &str) -> Option<SyntaxProblem> {
         code: "not-toml",
         offset: text.find(first).unwrap_or(0),
         width: Some(first.len()),
+        end: 0,
         message: format!("this file is {format}, and must be TOML"),
         hint: "write lines such as: name = \"pc01\"; see the site-example directory".to_owned(),
         kind: format.to_owned(),
@@ -59,6 +72,7 @@ mod tests {
             ("---\nname: x\n", Some("YAML")),
             ("machines:\n  - name: pc01\n    mac: x\n", Some("YAML")),
             ("<xml>", Some("XML or HTML")),
+            ("a = 1\n<<<<<<< HEAD\nb = 1\n=======\n", Some("conflict")),
             ("host pc01 {\n  fixed-address 1;\n}\n", Some("the configuration of another program")),
             ("name: \"x\"\nmac = \"y\"\nip: z\n", None),
             ("[[machine]]\nname: pc01\nmac: x\n", None),

@@ -50,7 +50,7 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
         0 => name.split_once(' ').map_or((name, rest), |(name, _)| (name, &inner[name.len()..])),
         _ => (name, rest),
     };
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+    if opened == 0 || name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
         return None;
     }
     let (rest, comment) = match rest.trim_start().starts_with('#') {
@@ -66,7 +66,7 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
         false => (meant, first, below),
     };
     let Some((table, form)) = meant else {
-        let is_file = path != "machines" && FILE_ITSELF.contains(&name);
+        let is_file = !path.starts_with("machines/") && (FILE_ITSELF.contains(&name) || path.ends_with(&format!("/{name}.toml")));
         return is_file.then(|| Repair {
             code: "header-not-needed",
             at: 0..statement.len(),
@@ -120,6 +120,25 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
     })
 }
 
+/// A header without its brackets, or with others: `machine:`, `- machine`, `{machine}`, `[ [machine] ]`.
+pub(super) fn judge_bare(path: &str, statement: &str) -> Option<Repair> {
+    let outer: &[char] = &['[', ']', '(', ')', '{', '}', '<', '>', '*', '-', ':', '【', '】', ' '];
+    let name = statement.trim_matches(outer);
+    if statement.contains('\n') || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+        return None;
+    }
+    let (table, form) = meant(path, name)?;
+    let right = if form == Form::Tables { format!("[[{table}]]") } else { format!("[{table}]") };
+    Some(Repair {
+        code: "header-brackets",
+        at: 0..statement.len(),
+        message: format!("the header of {table} stands in brackets, and nothing else on its line"),
+        hint: Some(format!("write {right}")),
+        text: right,
+        kind: table.to_owned(),
+    })
+}
+
 /// The table of the file's schema that a header means.
 fn meant(path: &str, name: &str) -> Option<(&'static str, Form)> {
     let tables = schema::tables(path, Form::Table).into_iter().map(|table| (table, Form::Table));
@@ -155,8 +174,13 @@ mod tests {
             ("machines/a.toml", "[pc01]", "table-named-like-an-entry", "[[machine]]\nname = \"pc01\""),
             ("images/a.toml", "[version]", "double-brackets", "[[version]]"),
             ("site.toml", "[site]", "header-not-needed", "#"),
+            ("network/lan.toml", "[lan]", "header-not-needed", "#"),
+            ("machines/a.toml", "machine:", "header-brackets", "[[machine]]"),
+            ("machines/a.toml", "- machine", "header-brackets", "[[machine]]"),
+            ("machines/a.toml", "[ [machine] ]", "header-brackets", "[[machine]]"),
+            ("machines/a.toml", "{{defaults}}", "header-brackets", "[defaults]"),
         ] {
-            let found = judge(path, written).map(|repair| (repair.code, repair.text));
+            let found = judge(path, written).or_else(|| judge_bare(path, written)).map(|repair| (repair.code, repair.text));
             assert_eq!(found, Some((code, read.to_owned())), "{written}");
         }
         for (path, right) in [

@@ -16,6 +16,7 @@ use super::{
 };
 use repair::Repair;
 use statement::{Statement, Statements};
+use std::{collections::BTreeMap, ops::Range};
 use toml::de::{DeTable, DeValue, Error};
 
 /// Parses a file; what is not TOML is reported, the rest of the file is read all the same.
@@ -33,8 +34,11 @@ pub(super) fn parse<'f>(report: &mut Report<'_>, site_text: &'f SiteText<'_>) ->
     let mends = find_mistakes(report, *file, text);
     let mended = mended.get_or_init(|| report.mend(*file, &mends).to_owned());
     let (table, errors) = DeTable::parse_recoverable(mended);
-    for error in errors {
-        report_rest(report, *file, (text, mended), &error);
+    if !errors.is_empty() {
+        let firsts = Firsts::of(text);
+        for error in errors {
+            report_rest(report, *file, (text, mended), &firsts, &error);
+        }
     }
     table.into_inner()
 }
@@ -74,17 +78,18 @@ fn find_mistakes(report: &mut Report<'_>, file: FileId, text: &str) -> Vec<Mend>
             mends.push(Mend { range: range.start..text.len(), text: String::new() });
             break;
         }
-        let (problem, mend) = match found.or_else(|| repair::find(path, statement)) {
-            Some(Repair { code, at, message, text, hint, kind }) => {
-                let hint = hint.unwrap_or_else(|| format!("write {}", text.replace('\n', " ")));
-                let offset = range.start + at.start;
-                let width = Some(at.len());
-                let mend = if is_toml(&text) { text } else { String::new() };
-                let read = if mend.is_empty() { Whole::No } else { Whole::Yes };
-                (SyntaxProblem { code, offset, width, message, hint, kind, read }, mend)
-            }
-            None => (not_toml(range.start, statement), String::new()),
-        };
+        let (problem, mend) =
+            match found.or_else(|| header::judge_bare(path, statement)).or_else(|| repair::find(path, statement)) {
+                Some(Repair { code, at, message, text, hint, kind }) => {
+                    let hint = hint.unwrap_or_else(|| format!("write {}", text.replace('\n', " ")));
+                    let offset = range.start + at.start;
+                    let width = Some(at.len());
+                    let mend = if is_toml(&text) { text } else { String::new() };
+                    let read = if mend.is_empty() { Whole::No } else { Whole::Yes };
+                    (SyntaxProblem { code, offset, width, end: range.end, message, hint, kind, read }, mend)
+                }
+                None => (not_toml(range.clone(), text), String::new()),
+            };
         report.push_syntax(file, problem);
         mends.push(Mend { range, text: mend });
     }
@@ -123,6 +128,7 @@ fn header_missing(offset: usize, table: &str, statement: &str) -> SyntaxProblem 
         code: "header-missing",
         offset,
         width: Some(key.len()),
+        end: offset,
         message: format!("{key} is there twice in this {table}: does another {table} begin here?"),
         hint: format!("write [[{table}]] on a line of its own before this line; or remove the second {key}"),
         kind: table.to_owned(),
@@ -134,11 +140,20 @@ fn is_toml(text: &str) -> bool {
     DeTable::parse_recoverable(text).1.is_empty()
 }
 
-fn not_toml(offset: usize, statement: &str) -> SyntaxProblem {
+/// A statement of which no rule knows what is wrong with it; its place is the line where the parser stumbles.
+fn not_toml(range: Range<usize>, text: &str) -> SyntaxProblem {
+    let statement = text.get(range.clone()).unwrap_or("");
+    let errors = DeTable::parse_recoverable(statement).1;
+    let stumble = errors.first().and_then(|error| error.span()).map_or(0, |span| span.start);
+    let before = statement.get(..stumble).unwrap_or("");
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = statement.get(start..).unwrap_or("").lines().next().unwrap_or("");
+    let blank = line.len() - line.trim_start().len();
     SyntaxProblem {
         code: "not-toml",
-        offset,
-        width: Some(statement.lines().next().unwrap_or("").len()),
+        offset: range.start + start + blank,
+        width: Some(line.trim().len()),
+        end: range.end,
         message: "this line cannot be read".to_owned(),
         hint: "a line is one of: key = \"value\" · [table] · [[table]] · # a comment".to_owned(),
         kind: String::new(),
@@ -147,7 +162,7 @@ fn not_toml(offset: usize, statement: &str) -> SyntaxProblem {
 }
 
 /// Reports what is wrong between statements that are right by themselves: a key or a table that is there twice.
-fn report_rest(report: &mut Report<'_>, file: FileId, (text, mended): (&str, &str), error: &Error) {
+fn report_rest(report: &mut Report<'_>, file: FileId, (text, mended): (&str, &str), firsts: &Firsts, error: &Error) {
     let span = error.span().unwrap_or(0..0);
     let offset = report.written(file, span.start);
     if report.is_reported(file, offset) {
@@ -155,7 +170,7 @@ fn report_rest(report: &mut Report<'_>, file: FileId, (text, mended): (&str, &st
     }
     let written = mended.get(span.clone()).unwrap_or("").trim_matches(['[', ']', ' ', '"']);
     let twice = error.message().contains("duplicate") && !written.is_empty();
-    let problem = match first_of(text, offset, written).filter(|_| twice) {
+    let problem = match firsts.line(offset, written).filter(|_| twice) {
         Some((line, is_header)) => {
             let shown = if is_header { format!("[{written}]") } else { written.to_owned() };
             let path = report.path(file);
@@ -173,33 +188,56 @@ fn report_rest(report: &mut Report<'_>, file: FileId, (text, mended): (&str, &st
                 code: if is_header { "duplicate-table" } else { "duplicate-key" },
                 offset,
                 width: None,
+                end: offset,
                 message: format!("{shown} is there twice"),
                 hint,
                 kind: shown,
                 read: Whole::No,
             }
         }
-        None => not_toml(offset, text.get(offset..).unwrap_or("")),
+        None => not_toml(offset..offset + text.get(offset..).and_then(|rest| rest.find('\n')).unwrap_or(0), text),
     };
     report.push_syntax(file, problem);
 }
 
-/// The line of the first statement for the key or the table that stands again at an offset, and whether it is a header.
-fn first_of(text: &str, offset: usize, written: &str) -> Option<(usize, bool)> {
-    let all: Vec<Statement> = Statements::new(text).take_while(|statement| statement.range.start <= offset).collect();
-    let again = all.last()?;
-    let is_header = statement::is_header(&text[again.range.clone()]);
-    let is_it = |statement: &&Statement| {
-        let own = &text[statement.range.clone()];
-        match is_header {
-            true => statement::is_header(own) && own.trim_matches(['[', ']', ' ']).starts_with(written),
-            false => {
-                let same = statement.section == again.section;
-                same && statement::pair(own).is_some_and(|pair| pair.key.trim_matches('"') == written)
+/// Where each key of each section, and each table, stands first.
+struct Firsts {
+    /// The beginning of every statement, its section, and its name if it is a header.
+    all: Vec<(usize, usize, Option<String>)>,
+    keys: BTreeMap<(usize, String), u32>,
+    tables: BTreeMap<String, u32>,
+}
+
+impl Firsts {
+    /// Those of a whole file.
+    fn of(text: &str) -> Self {
+        let mut firsts = Self { all: Vec::new(), keys: BTreeMap::new(), tables: BTreeMap::new() };
+        let (mut line, mut counted) = (1, 0);
+        for Statement { range, section } in Statements::new(text) {
+            let own = &text[range.clone()];
+            line += text[counted..range.start].matches('\n').count() as u32;
+            counted = range.start;
+            let name = statement::is_header(own)
+                .then(|| own.split('#').next().unwrap_or("").trim().trim_matches(['[', ']', ' ']).to_owned());
+            match (&name, statement::pair(own)) {
+                (Some(table), _) => drop(firsts.tables.entry(table.clone()).or_insert(line)),
+                (None, Some(pair)) => {
+                    firsts.keys.entry((section, pair.key.trim_matches('"').to_owned())).or_insert(line);
+                }
+                (None, None) => {}
             }
+            firsts.all.push((range.start, section, name));
         }
-    };
-    let first = all.iter().find(is_it)?;
-    let line = text[..first.range.start].matches('\n').count() + 1;
-    Some((line, is_header))
+        firsts
+    }
+
+    /// The line of the first statement for the key or the table that stands again at an offset, and whether it is a header.
+    fn line(&self, offset: usize, written: &str) -> Option<(u32, bool)> {
+        let at = self.all.partition_point(|(start, ..)| *start <= offset).checked_sub(1)?;
+        let (_, section, header) = self.all.get(at)?;
+        match header {
+            Some(table) => self.tables.get(table).map(|line| (*line, true)),
+            None => self.keys.get(&(*section, written.to_owned())).map(|line| (*line, false)),
+        }
+    }
 }

@@ -28,9 +28,10 @@ pub(super) struct Repair {
 }
 
 /// Rules, the surest first. Each changes a statement or does not know what is wrong with it.
-const RULES: [fn(&str, &str) -> Option<Repair>; 14] = [
+const RULES: [fn(&str, &str) -> Option<Repair>; 16] = [
     full_width,
     foreign_comment,
+    foreign_key,
     wrong_equals,
     missing_equals,
     blank_in_key,
@@ -39,6 +40,7 @@ const RULES: [fn(&str, &str) -> Option<Repair>; 14] = [
     backslashes,
     quotes,
     list,
+    inline_table,
     flag_word,
     nothing,
     missing_value,
@@ -157,6 +159,27 @@ fn is_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
+/// `地址 = "…"`.
+fn foreign_key(_: &str, statement: &str) -> Option<Repair> {
+    let key = pair(statement)?.key;
+    if key.is_ascii() || key.contains(['"', '\'']) || !key.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_') {
+        return None;
+    }
+    let message = format!("{key} is no key: keys are English words in ASCII");
+    let hint = Some("write the key as the schemas have it, such as name, mac, ip, boot".to_owned());
+    repair("key-not-ascii", 0..key.len(), message, String::new()).map(|found| Repair { hint, kind: key.to_owned(), ..found })
+}
+
+/// `{ address = "192.168.1.2"`.
+fn inline_table(_: &str, statement: &str) -> Option<Repair> {
+    let found = pair(statement)?;
+    if !found.value.starts_with('{') || found.value.ends_with('}') || found.value.contains('\n') {
+        return None;
+    }
+    let text = with_value(statement, found.at, found.value, &format!("{} }}", found.value));
+    repair("bracket-not-closed", found.at..found.at + found.value.len(), "this table has no } at its end", text)
+}
+
 /// `key: value`, `key := value`, `key == value`, `key => value`.
 fn wrong_equals(_: &str, statement: &str) -> Option<Repair> {
     let at = statement.find([':', '='])?;
@@ -256,6 +279,14 @@ fn quotes(path: &str, statement: &str) -> Option<Repair> {
     if found.value.starts_with('[') || !(found.value.starts_with(marks) || found.value.ends_with(marks)) {
         return None;
     }
+    let whole = found.value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    if let Some(inner) =
+        whole.filter(|inner| inner.contains('"') && !inner.contains(['\'', '\n', '\\']) && !inner.starts_with('"'))
+    {
+        let text = with_value(statement, found.at, found.value, &format!("'{inner}'"));
+        let message = "a text with \" in it stands in single quotes";
+        return repair("quote-in-text", found.at..found.at + found.value.len(), message, text);
+    }
     let raw = found.value.trim_matches(marks);
     if raw.contains(['"', '\n']) {
         return None;
@@ -333,10 +364,11 @@ fn missing_value(_: &str, statement: &str) -> Option<Repair> {
 /// A text without quotation marks.
 fn unquoted(path: &str, statement: &str) -> Option<Repair> {
     let found = pair(statement)?;
-    if !is_key(found.key) || found.value.is_empty() || found.value.contains(['"', '\n', '[', '{']) {
+    if !found.key.split('.').all(is_key) || found.value.is_empty() || found.value.contains(['"', '\n', '[', '{']) {
         return None;
     }
-    let value = advice::value(path, found.key, found.value).unwrap_or_else(|| advice::quote(found.value));
+    let key = found.key.rsplit('.').next().unwrap_or(found.key);
+    let value = advice::value(path, key, found.value).unwrap_or_else(|| advice::quote(found.value));
     let text = with_value(statement, found.at, found.value, &value);
     let (code, what) = kind_of(found.value);
     let message = format!("{what} needs double quotes");

@@ -96,7 +96,7 @@ fn end_of_value(text: &str) -> (usize, usize) {
                 let next = text[at + 1..].split('\n').next().unwrap_or("").trim();
                 let is_pair = braces == 0 && begins_pair(next);
                 if is_pair || begins_table(next) {
-                    return (first_line, first_comment(&text[..first_line]));
+                    return (at, comment.unwrap_or(at));
                 }
                 comment = None;
             }
@@ -120,7 +120,7 @@ fn end_of_value(text: &str) -> (usize, usize) {
         }
         at += 1;
     }
-    if brackets + braces > 0 || at < bytes.len() {
+    if at < bytes.len() {
         return (first_line, first_comment(&text[..first_line]));
     }
     (text.len(), comment.unwrap_or(text.len()))
