@@ -6,6 +6,7 @@
 
 use crate::names::{clean_lines, is_harmful};
 use owo_colors::OwoColorize as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use std::{
     fmt::{self, Write as _},
@@ -54,9 +55,15 @@ pub(super) enum Reader {
     Gone,
 }
 
-/// Writes to standard output as it is, for whoever writes on until its reader goes away.
+/// Writes to standard output as it is, for whoever writes on until its reader goes away; also with nothing to write it is looked for.
 pub(super) fn follow(text: &str) -> io::Result<Reader> {
     let mut stdout = io::stdout().lock();
+    // A pipe without a reader says so unasked (poll(2)); a write would only when there is one.
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    rustix::io::retry_on_intr(|| poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
+    if asked[0].revents().contains(PollFlags::ERR) {
+        return Ok(Reader::Gone);
+    }
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Reader::There),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),

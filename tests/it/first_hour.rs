@@ -4,7 +4,13 @@ use crate::cafe::Cafe;
 use crate::operator::ended;
 use crate::site::{house, tree_of};
 use barista::site::{Entry, Tree, load};
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Every file below a directory, by its path.
 fn files(root: &Path) -> BTreeSet<String> {
@@ -177,4 +183,17 @@ fn status_goes_on_until_it_is_told_to_stop_and_says_only_what_changes() {
     let told = fs::read_to_string(told).unwrap();
     assert_eq!(told.matches("follows").count(), 1, "{told}");
     assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn status_ends_when_nobody_reads_it_any_more() {
+    let cafe = Cafe::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barista"));
+    command.args(["status", "--watch", "--state"]).arg(&cafe.state).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+    assert!(line.contains("no agent has run here"), "{line}");
+    cafe.until("it has ended", || child.try_wait().expect("it is ours").is_some());
+    assert_eq!(child.wait().expect("it has ended").code(), Some(0));
 }
