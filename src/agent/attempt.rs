@@ -3,9 +3,9 @@
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
 use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
-use super::{notify, wakeup::Wakeup};
+use super::{notify, step::Why, wakeup::Wakeup};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{Progress, RunDir, System, chain, judge_paths};
+use crate::host::{Progress, RunDir, System, chain, forgo_paths, judge_paths};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
 use crate::site::{Site, Tree};
 use std::{collections::BTreeSet, path::Path, time::Duration};
@@ -63,13 +63,19 @@ pub(super) struct Means<'a> {
     pub wakeup: &'a Wakeup,
     /// Who looks at the host.
     pub observer: Observer<'a>,
+    /// What it is for.
+    pub why: Why,
     /// Whether somebody waits for a look at the host.
     pub is_awaited: bool,
 }
 
 /// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change.
 pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
-    let checked = judge_paths(crate::site::load(tree), means.state);
+    let checked = crate::site::load(tree);
+    let checked = match means.why {
+        Why::Commit => judge_paths(checked, means.state),
+        Why::Start | Why::Look => forgo_paths(checked, means.state),
+    };
     match checked.site {
         None => Ended::Refused(checked.findings),
         Some(site) => bring(&site, revision, means, begin),
@@ -78,7 +84,7 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, run_dir, wakeup, observer, is_awaited } = *means;
+    let Means { system, state, run_dir, wakeup, observer, why: _, is_awaited } = *means;
     let reconciliation =
         Reconciliation { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new(), is_awaited };
     // A look without the lock gets in nobody's way; one with it need not be had twice, where somebody waits.
@@ -226,6 +232,7 @@ mod tests {
             run_dir: &run_dir,
             wakeup: &wakeup,
             observer: Observer::Visitor,
+            why: Why::Commit,
             is_awaited: false,
         };
         let revision = Revision { id: "a".repeat(40), subject: String::new() };

@@ -260,7 +260,7 @@ impl<'a> Loop<'a> {
                 let knowledge = Rc::clone(&self.knowledge);
                 let observer = Observer::Agent(&knowledge);
                 let is_awaited = std::mem::take(&mut self.is_awaited) && why == Why::Look;
-                let means = Means { system: self.system, state, run_dir, wakeup, observer, is_awaited };
+                let means = Means { system: self.system, state, run_dir, wakeup, observer, why, is_awaited };
                 let ended = attempt(&text.tree, &revision, &means, &mut || {
                     if is_waiting && why != Why::Look {
                         self.set_last(why, running.clone());

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The version of this document; a reader refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where it lies under the state directory.
 pub const PATH: &str = "status.json";

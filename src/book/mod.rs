@@ -20,6 +20,9 @@ pub mod not_there_yet {}
 #[doc = include_str!("promises.md")]
 pub mod promises {}
 
+#[doc = include_str!("pushers.md")]
+pub mod pushers {}
+
 #[doc = include_str!("seats.md")]
 pub mod seats {}
 

@@ -5,7 +5,7 @@ use super::{
     failure::{Exit, Failure, count},
     output,
 };
-use crate::diagnostic::{Diagnostic, Palette, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::{TRIAL_MEMORY, TRIAL_SECONDS, judge_paths, settings};
 use crate::plan;
 use crate::site::{Checked, Entry};
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Findings {
-    /// The version of this document, 1.
+    /// The version of this document, 2.
     version: u32,
     /// Everything that is wrong, in the order of its places.
     findings: Vec<Diagnostic>,
@@ -52,10 +52,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     let summary = if findings.is_empty() { "no findings".to_owned() } else { count(&findings) };
     if arguments.json.json {
-        output::json(&Findings { version: 1, findings })?;
+        output::json(&Findings { version: 2, findings })?;
     } else {
-        let shown = findings.iter().map(|finding| finding.painted(Palette::colours()) + "\n");
-        output::data(&shown.collect::<String>())?;
+        output::diagnostics(&findings)?;
     }
     output::note(summary);
     Ok(if refused { Exit::Error } else { Exit::Done })

@@ -1,7 +1,7 @@
 //! How the program ends: exit codes, and errors with hints.
 
 use super::output;
-use crate::diagnostic::{Diagnostic, Palette, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use std::{fmt, process::ExitCode};
 
 /// How a command ended.
@@ -104,7 +104,7 @@ impl fmt::Display for Response<'_> {
 /// Prints what is wrong to standard error; what merely follows is said by `check`.
 pub(super) fn print_wrong(findings: &[Diagnostic]) {
     let wrong = findings.iter().filter(|finding| finding.severity != Severity::Note);
-    wrong.for_each(|finding| output::note(finding.painted(Palette::colours())));
+    wrong.for_each(output::note_diagnostic);
 }
 
 /// `2 errors, 1 warning`

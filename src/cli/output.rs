@@ -4,7 +4,8 @@
 //! machine, a pusher or a client chose, it neither steers a terminal nor makes a line of a log (tests/it/hostile_text.rs).
 #![expect(clippy::disallowed_methods, reason = "effect room: the terminal")]
 
-use crate::names::{clean_lines, is_harmful};
+use crate::diagnostic::{Diagnostic, Palette, Place};
+use crate::names::{clean, clean_lines, is_harmful};
 use owo_colors::OwoColorize as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
@@ -26,6 +27,27 @@ pub(super) fn data(text: &str) -> io::Result<()> {
 /// Writes a plan's text to standard output, in colour where that is wanted.
 pub(super) fn plan(text: &str) -> io::Result<()> {
     write_out(&paint(text))
+}
+
+/// Writes diagnostics to standard output, in colour where that is wanted.
+pub(super) fn diagnostics(found: &[Diagnostic]) -> io::Result<()> {
+    write_out(&found.iter().map(|diagnostic| painted(diagnostic) + "\n").collect::<String>())
+}
+
+/// Writes a diagnostic to standard error.
+pub(super) fn note_diagnostic(diagnostic: &Diagnostic) {
+    drop(writeln!(anstream::stderr().lock(), "{}", painted(diagnostic)));
+}
+
+/// Its words are cleaned before they are painted: colours are ours.
+fn painted(diagnostic: &Diagnostic) -> String {
+    let place = Place {
+        file: clean(&diagnostic.place.file),
+        text: diagnostic.place.text.as_deref().map(clean),
+        ..diagnostic.place.clone()
+    };
+    let (message, hint) = (clean_lines(&diagnostic.message), diagnostic.hint.as_deref().map(clean_lines));
+    Diagnostic { place, message, hint, ..diagnostic.clone() }.painted(Palette::colours())
 }
 
 /// Writes a document to standard output. What would steer a terminal stands in its strings as an escape, which reads as the same

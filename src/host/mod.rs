@@ -51,7 +51,7 @@ pub use run_dir::RunDir;
 pub use seat::{SeatSeen, observe_seat};
 pub use secrets::read_secrets;
 pub use settings::HostSettings;
-pub use site_paths::judge_paths;
+pub use site_paths::{forgo_paths, judge_paths};
 pub use state_files::{create_directory, write_atomically, write_private};
 pub use system::System;
 pub use transcript::read_transcript;

@@ -1,6 +1,7 @@
 //! Judges the paths of this host that a site names, by what root allows on it.
 //!
-//! **Invariant:** a site with a path that is not allowed comes out as findings and not as a site, so nothing of it is read or served.
+//! **Invariant:** nothing is read or served at a path that is not allowed. A new commit that names one comes out as findings and not as
+//! a site; one that was applied before goes on without the path, so that what root lists takes no seat away.
 
 use super::settings::{HostSettings, Purpose, SettingsError};
 use crate::site::{Checked, HostPath, HostPathKey};
@@ -10,6 +11,20 @@ use std::path::Path;
 pub fn judge_paths(checked: Checked, state: &Path) -> Checked {
     let settings = HostSettings::of_process(state);
     checked.judge_paths(|path| allow(&settings, path).err())
+}
+
+/// The site of a commit that was applied before, without the image store that this host does not allow any more: its seats go on, and
+/// nothing is filled from there. Loaders are judged by `serve`, and secrets were root's to write.
+pub fn forgo_paths(checked: Checked, state: &Path) -> Checked {
+    let settings = HostSettings::of_process(state);
+    let is_refused = |path: &HostPath| path.key == HostPathKey::ImageStore && allow(&settings, path).is_err();
+    let forgoes = checked.paths.iter().any(is_refused);
+    let site = checked.site.map(|mut site| {
+        let storage = site.storage.as_mut().filter(|_| forgoes);
+        storage.into_iter().for_each(|storage| storage.image_store = None);
+        site
+    });
+    Checked { site, ..checked }
 }
 
 fn allow(settings: &Result<HostSettings, SettingsError>, named: &HostPath) -> Result<(), (String, String)> {

@@ -3,7 +3,7 @@
 //! **Invariant:** this is the one judgement of which characters steer a terminal, forge a line of a log, or reorder or hide what
 //! stands around them; whatever shows text of others asks it.
 
-/// Whether a character does more than be seen: a control character (Unicode Cc, C1 too), a bidirectional control, a line or paragraph
+/// Whether a character does more than be seen: a control character (Unicode Cc, U+0080 to U+009F too), a bidirectional control, a line or paragraph
 /// separator, or one without width (UAX #9, UTR #36 §2.4).
 pub fn is_harmful(c: char) -> bool {
     c.is_control()

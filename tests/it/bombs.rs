@@ -186,7 +186,7 @@ fn an_agent_whose_hook_was_passed_over_refuses_a_bomb_and_goes_on() {
     let status = cafe
         .status_when("it is refused", |status| status["last"]["revision"]["id"] == bomb.as_str() && !status["waiting"].is_null());
     let finding = &status["last"]["result"]["refused"]["findings"][0];
-    assert_eq!(finding["file"], "templates/machine.ipxe", "{status}");
+    assert_eq!(finding["place"]["file"], "templates/machine.ipxe", "{status}");
     assert!(finding["message"].as_str().unwrap().contains("192 MiB of memory"), "{status}");
     assert_eq!(status["serving"]["revision"]["id"], good.as_str());
     // The next good commit is taken by the same agent.

@@ -19,7 +19,7 @@ fn check_prints_findings_as_data_and_their_number_beside_it() {
     assert!(data.starts_with("error[unknown-value]: images/local.toml:1:8: "), "{data}");
     let (_, data, _) = ended(&cafe.barista(&["check", "--json"]));
     let document: serde_json::Value = serde_json::from_str(&data).unwrap();
-    assert_eq!((&document["version"], &document["findings"][0]["place"]["line"]), (&1.into(), &1.into()));
+    assert_eq!((&document["version"], &document["findings"][0]["place"]["line"]), (&2.into(), &1.into()));
 }
 
 #[test]

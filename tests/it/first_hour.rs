@@ -133,7 +133,7 @@ fn fmt_shows_and_writes_the_usual_form_and_nothing_where_one_file_does_not_parse
     assert_eq!(fs::read_to_string(&row).unwrap(), text);
     cafe.work.write("images/local.toml", "kind = \n");
     let (code, _, beside) = ended(&cafe.barista(&["fmt"]));
-    assert!(code == Some(1) && beside.contains("error: images/local.toml:1:1: not TOML"), "{beside}");
+    assert!(code == Some(1) && beside.contains("error[no-usual-form]: images/local.toml:1:1: not TOML"), "{beside}");
     assert_eq!(fs::read_to_string(&row).unwrap(), text);
     cafe.work.write("images/local.toml", "kind = \"local\"\n");
     assert_eq!(cafe.barista(&["fmt"]).status.code(), Some(0));

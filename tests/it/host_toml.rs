@@ -62,13 +62,21 @@ fn neither_hook_nor_agent_takes_a_commit_with_a_path_that_is_not_allowed_until_r
     assert!(cafe.push("HEAD:main").0, "whoever may write the repository passes the hook over");
     let status = cafe.status_when("it is refused", |status| !status["waiting"].is_null());
     let finding = &status["last"]["result"]["refused"]["findings"][0];
-    assert_eq!((&finding["file"], &finding["line"]), (&"site.toml".into(), &5.into()), "{status}");
+    assert_eq!((&finding["place"]["file"], &finding["place"]["line"]), (&"site.toml".into(), &5.into()), "{status}");
     assert_eq!(status["serving"]["revision"]["id"], good.as_str());
     let table = || fs::read_to_string(cafe.state.join("boot/table.json")).unwrap();
     assert!(!table().contains("files"));
     fs::write(cafe.host_toml(), format!("[allowed-paths]\nloaders = [{loaders:?}]\n")).unwrap();
     cafe.status_when("root allows it now", |status| status["serving"]["revision"]["id"] == bad.as_str());
     assert!(table().contains("files"));
+    assert_eq!(agent.stop(), Some(0));
+    // What root takes away again is not served, and takes nobody's seat: the café comes back with its last good commit.
+    fs::remove_file(cafe.host_toml()).unwrap();
+    let agent = cafe.agent();
+    let since = |status: &serde_json::Value| status["agent"]["pid"] == agent.0.id();
+    let status = cafe.status_when("it is back", |status| since(status) && status["last"]["result"] != "running");
+    assert!(status["last"]["result"]["refused"].is_null() && status["waiting"].is_null(), "{status}");
+    assert_eq!(status["serving"]["revision"]["id"], bad.as_str());
     assert_eq!(agent.stop(), Some(0));
 }
 

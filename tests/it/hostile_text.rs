@@ -5,7 +5,7 @@ use crate::git::text;
 use barista::names::is_harmful;
 use std::{fs, process::Output};
 
-/// Colours, a title, a forged line, a C1 control, and what reorders and hides.
+/// Colours, a title, a forged line, a U+0080–U+009F control, and what reorders and hides.
 const EVIL: &str = "a\u{1b}[31m\u{1b}]0;x\u{7}\r\u{9b}2J\u{202e}b\u{200b}\u{2066}c";
 
 fn is_plain(what: &str, output: &Output) {

@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("host::untrusted", &["names", "observed"]),
     // What root says of this host; the serving half, which is another user's process, reads it for itself.
     ("host::settings", &[]),
-    ("host", &["names", "site", "desired", "observed", "plan", "boot", "transcript"]),
+    ("host", &["names", "diagnostic", "site", "desired", "observed", "plan", "boot", "transcript"]),
     // Serving stands above the boot table alone: no packet parser knows of plans or the host.
     ("serve", &["names", "desired", "boot", "transcript", "host::settings"]),
     ("deploy", &["names", "site", "observed", "host::untrusted"]),

@@ -88,7 +88,9 @@ fn an_import_that_contradicts_the_site_or_itself_writes_nothing_and_names_both_p
         (6, "88:ae:dd:05:08:01 is there twice, and not the same", &format!("{file}:1")),
     ] {
         let text = hosts.lines().nth(line - 1).unwrap();
-        let expected = format!("error: {file}:{line}:1: {told}\n  {line} | {text}\n  hint: the other stands at {other};");
+        let expected = format!(
+            "error[contradicts-another-machine]: {file}:{line}:1: {told}\n  {line} | {text}\n  hint: the other stands at {other};"
+        );
         assert!(beside.contains(&expected), "{expected}\nis not in:\n{beside}");
     }
     assert!(beside.ends_with("5 errors, 0 warnings\n"), "{beside}");
@@ -99,7 +101,7 @@ fn an_import_that_contradicts_the_site_or_itself_writes_nothing_and_names_both_p
     // What the site's own rules refuse stands at the line that it came from.
     fs::write(file, "02:00:00:00:00:02,pc02,192.168.1.102\n02:00:00:00:00:03,pc03,10.9.9.9\n").unwrap();
     let (code, _, beside) = ended(&cafe.barista(&import));
-    let expected = format!("error: {file}:2:1: pc03: ");
+    let expected = format!("error[address-outside-subnets]: {file}:2:1: pc03: ");
     assert!(code == Some(1) && beside.contains(&expected) && beside.contains("2 | 02:00:00:00:00:03,pc03,10.9.9.9"), "{beside}");
     assert_eq!(site(&cafe), before);
     for (content, code) in [("{ \"Dhcp4\": ", Some(1)), ("what is this\n", Some(1))] {

@@ -53,6 +53,7 @@ mod promises_host;
 mod promises_seats;
 mod promises_upgrade;
 mod push;
+mod readme;
 mod room;
 mod run_command;
 mod schemas;

@@ -183,7 +183,7 @@ fn an_empty_pre_receive_lets_nothing_bad_into_the_cafe_and_is_said() {
     assert!(went, "git takes an empty hook for one that agrees: {told}");
     let status = cafe.status_when("the slip is refused", |status| !status["waiting"].is_null());
     assert_eq!(status["last"]["revision"]["id"], bad.as_str());
-    assert_eq!(status["last"]["result"]["refused"]["findings"][0]["file"], "images/local.toml");
+    assert_eq!(status["last"]["result"]["refused"]["findings"][0]["place"]["file"], "images/local.toml");
     assert_eq!(status["serving"]["revision"]["id"], good.as_str());
     cafe.work.git(&["checkout", "-q", &good]);
     let doctor = cafe.barista(&["doctor", "--offline"]);

@@ -44,6 +44,8 @@ const MOST_FOR_ONE: usize = 16;
 const DRAIN: Duration = Duration::from_secs(5);
 /// A request that came while the same machine's last transfer was ending is good for this long.
 const FRESH: Duration = Duration::from_secs(1);
+/// The same request within this is one that the network doubled: no machine asks again so soon.
+const DOUBLED: Duration = Duration::from_millis(200);
 /// Sockets that are looked after between two looks at all of them.
 const EVENTS: usize = 256;
 /// Requests that are taken between two looks at the transfers.
@@ -219,11 +221,11 @@ impl Transfers {
             Some((token, running)) if running.request == request => {
                 running.again = Some((Instant::now(), request, file));
                 match running.heard {
-                    // It heard nothing so far, so what came first is lost.
-                    None => self.step(token, Transfer::begin_again),
+                    // It heard nothing so far, so what came first is lost; or the network doubled its request.
+                    None if running.sent.elapsed() >= DOUBLED => self.step(token, Transfer::begin_again),
                     Some(heard) if heard.elapsed() >= FRESH => self.start_anew(token),
                     // A duplicate, or a machine that was reset a moment ago: which of the two shows when the next wait ends.
-                    Some(_) => {}
+                    _ => {}
                 }
             }
             // Another file, or other options: it has begun again.

@@ -42,6 +42,8 @@ pub struct Transfer {
     pub deadline: Instant,
     /// When the loop looks at it.
     pub look: Instant,
+    /// When something was last sent.
+    pub sent: Instant,
     /// When it last took something; never, for one that has only asked.
     pub heard: Option<Instant>,
     /// The same request once more: a duplicate, or the real one of a ROM that asked for the size first, whose end of the
@@ -92,7 +94,8 @@ impl Transfer {
         socket.set_nonblocking(true)?;
         let (session, step) = Session::open(&request, file, largest_block);
         let (heard, again, cutting) = (None, None, Cutting::Untried);
-        let mut transfer = Self { peer, request, begun, deadline: begun, look: begun, heard, again, session, socket, cutting };
+        let mut transfer =
+            Self { peer, request, begun, deadline: begun, look: begun, sent: begun, heard, again, session, socket, cutting };
         transfer.take(step, begun, buffers)?;
         transfer.look = transfer.deadline;
         Ok(transfer)
@@ -138,6 +141,9 @@ impl Transfer {
 
     fn take(&mut self, step: Step, now: Instant, buffers: &mut Buffers) -> io::Result<Option<Outcome>> {
         let datagrams = self.session.lay_out(step.send, &mut buffers.outgoing);
+        if !datagrams.bytes.is_empty() {
+            self.sent = now;
+        }
         send(&self.socket, datagrams, &mut self.cutting)?;
         match step.next {
             Next::Done(outcome) => return Ok(Some(outcome)),

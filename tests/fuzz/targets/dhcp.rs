@@ -4,8 +4,19 @@
 //! second time meets what the first has changed.
 #![no_main]
 
-use barista::serve::dhcp::{arp::parse_claim, chainload_loop::ChainloadLoops, decide::decide, describe::{address_seen, describe, event_kind, is_worth_recording}, leases::Leases, model::{Answer, Arrival, Port, Offering}, packet::parse, reply::encode, router_advertisement::{advertisement, parse_solicitation}, server_reply::parse_reply};
 use barista::boot::{loaders::Loaders, table::FixedTable};
+use barista::serve::dhcp::{
+    arp::parse_claim,
+    chainload_loop::ChainloadLoops,
+    decide::decide,
+    describe::{address_seen, describe, event_kind, is_worth_recording},
+    leases::Leases,
+    model::{Answer, Arrival, Offering, Port},
+    packet::parse,
+    reply::encode,
+    router_advertisement::{advertisement, parse_solicitation},
+    server_reply::parse_reply,
+};
 use barista::site::NetworkMode;
 use hyper::body::Bytes;
 use jiff::Timestamp;

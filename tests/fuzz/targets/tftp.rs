@@ -1,7 +1,10 @@
 //! Datagrams at the port of TFTP: the first line of the input opens a transfer, each further one is what the client says next.
 #![no_main]
 
-use barista::serve::tftp::{request::{Opening, parse_opening}, session::{Next, Session}};
+use barista::serve::tftp::{
+    request::{Opening, parse_opening},
+    session::{Next, Session},
+};
 use hyper::body::Bytes;
 use libfuzzer_sys::fuzz_target;
 use std::{sync::LazyLock, time::Duration};
