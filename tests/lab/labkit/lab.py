@@ -74,7 +74,6 @@ class Lab:
         """A booted server; its data disk holds an empty volume group unless the name is ''."""
         made = Server(self.work, self.logs / "server.log", self.shared, ports, **options)  # type: ignore[arg-type]
         made.start()
-        made.must("mkdir -p /etc/barista && printf '[allowed-paths]\\nimage-store = [\"/lab/images\"]\\n' > /etc/barista/host.toml")
         if volume_group:
             made.must(f"vgcreate -q --metadatasize 16m {volume_group} /dev/lab/data")
         return made
