@@ -9,6 +9,10 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(1);
 /// A measured wait is no shorter: a ROM that hashes or writes a block now and then must draw no duplicates.
 const LEAST: Duration = Duration::from_millis(200);
+/// How long a block that a machine misses is waited for where nothing is measured, and the bounds of it where something is.
+const SOON: Duration = Duration::from_millis(20);
+const SOONEST: Duration = Duration::from_millis(5);
+const LATEST_SOON: Duration = Duration::from_millis(100);
 /// No wait is longer.
 const LONGEST: Duration = Duration::from_secs(8);
 /// A machine that was silent for so long counts as gone: 1 + 2 + 4 + 8 + 8 + 8 seconds.
@@ -65,6 +69,14 @@ impl Retransmit {
             time_outs => self.first().max(doubled(self.asked.unwrap_or(FIRST), time_outs)),
         };
         wait.min(self.longest()).min((self.heard + self.patience()).saturating_sub(at))
+    }
+
+    /// How long the rest of a window is waited for whose machine says that it misses a block: as long as two windows took, which is
+    /// long enough for what is on its way, and much shorter than for a machine that says nothing.
+    pub fn begin_soon(&mut self, at: Duration) -> Duration {
+        self.sent = None;
+        let window = self.measured.map_or(SOON / 2, |measured| measured.smoothed);
+        (window * 2).clamp(SOONEST, LATEST_SOON).min((self.heard + self.patience()).saturating_sub(at))
     }
 
     /// The transfer went on.

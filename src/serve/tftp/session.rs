@@ -1,7 +1,8 @@
 //! One transfer as a state machine: datagrams and time-outs in, datagrams and what to wait for out.
 //!
-//! **Invariant:** a datagram sends one window at most, and what repeats an acknowledgement sends no more than two, so no packet from
-//! outside makes a storm; a silent machine ends its transfer in about half a minute. PURE: the time is the one since the transfer began.
+//! **Invariant:** an acknowledgement sends what its window has room for and nothing that is on its way; what repeats one sends nothing
+//! by itself, so no packet from outside makes a storm, nor does one that the network doubles or delays. A silent machine ends its transfer in
+//! about half a minute. PURE: the time is the one since the transfer began.
 
 use super::{
     request::{ReadRequest, encode},
@@ -83,17 +84,6 @@ pub enum Outcome {
     GaveUp,
 }
 
-/// How a machine says that a block is not the one it expects (RFC 7440 §4 leaves it open).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeats {
-    /// It has not shown yet.
-    Unknown,
-    /// It acknowledges the last good block for each, as EDK2 does.
-    ForEachBlock,
-    /// It acknowledges the last good block once, as iPXE and U-Boot do.
-    Once,
-}
-
 /// One transfer.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -109,14 +99,10 @@ pub struct Session {
     sent: u64,
     /// The block whose repeated acknowledgement has already been answered.
     answered: Option<u64>,
-    /// How the machine says that a block is not the one it expects.
-    repeats: Repeats,
-    /// Repetitions of the last acknowledgement that say nothing new: one lost block makes as many of them as blocks follow it in its
-    /// window. An answer to each would send every window twice from here on (RFC 1123 §4.2.3.1).
-    echoes: u64,
-    /// Whether the window was sent once more because a wait was over. Where its blocks were late and not lost, the machine has them
-    /// twice, and says what it has because of those.
-    is_doubled: bool,
+    /// Whether what is on its way is sent again soon, unless the transfer goes on before.
+    is_doubtful: bool,
+    /// The last block that had been sent when a window was last sent again, until it is acknowledged whole.
+    sent_before: Option<u64>,
 }
 
 impl Session {
@@ -145,9 +131,8 @@ impl Session {
             acked: 0,
             sent: 0,
             answered: None,
-            repeats: Repeats::Unknown,
-            echoes: 0,
-            is_doubled: false,
+            is_doubtful: false,
+            sent_before: None,
         };
         let step = session.send_on(Duration::ZERO);
         (session, step)
@@ -167,12 +152,17 @@ impl Session {
 
     /// Takes the news that the wait is over.
     pub fn time_out(&mut self, at: Duration) -> Step {
+        if std::mem::take(&mut self.is_doubtful) {
+            // The machine said that it misses a block, and nothing came of what followed.
+            self.answered = Some(self.acked);
+            self.sent_before = Some(self.sent);
+            return self.send_on(at);
+        }
         if !self.waits.time_out(at) {
             return done(Outcome::GaveUp);
         }
         self.answered = None;
-        self.echoes = 0;
-        self.is_doubled = self.oack.is_none();
+        self.sent_before = Some(self.sent);
         self.send_on(at)
     }
 
@@ -218,58 +208,48 @@ impl Session {
         if block == self.acked {
             return self.hear_repeated(in_flight, at);
         }
-        if in_flight == 0 && self.echoes > 0 && self.repeats == Repeats::Unknown {
-            self.repeats = Repeats::Once;
-        }
-        let taken = block - self.acked;
         self.acked = block;
         self.answered = None;
         self.waits.heard(at);
-        let is_doubled = std::mem::take(&mut self.is_doubled);
-        self.echoes = match (in_flight, is_doubled, self.repeats) {
-            (0, false, _) => 0,
-            (0, true, Repeats::Once) => 1,
-            (0, true, _) => taken,
-            // It says so because of the first block that it has twice: what follows is on its way.
-            (_, true, Repeats::Once) => 0,
-            (_, true, _) => taken - 1,
-            // An acknowledgement within a window says that the block behind it is lost (RFC 7440 §4). The one after that made it say so.
-            (_, false, _) => in_flight.saturating_sub(2),
-        };
-        if in_flight > 0 && is_doubled {
-            return self.slide(at);
-        }
-        match block == self.blocks() {
-            true => done(Outcome::Complete),
-            false => self.send_on(at),
+        match (block == self.blocks(), in_flight) {
+            (true, _) => done(Outcome::Complete),
+            (false, 0) => {
+                (self.is_doubtful, self.sent_before) = (false, None);
+                self.send_on(at)
+            }
+            (false, _) if self.sent_before == Some(block) => self.slide(at),
+            (false, _) => self.doubt(Outgoing::Nothing, at),
         }
     }
 
-    /// What the window has room for behind the blocks that are on their way.
+    /// What was sent again was not lost: the machine had all of it. Its window begins behind that, and so must ours.
     fn slide(&mut self, at: Duration) -> Step {
         let first = self.sent + 1;
         self.sent = (self.acked + self.window).min(self.blocks());
         let send = if first > self.sent { Outgoing::Nothing } else { Outgoing::Blocks { first, last: self.sent } };
-        Step { send, next: Next::Wait(self.waits.begin(Sent::Other, at)) }
+        self.doubt(send, at)
     }
 
-    /// The last acknowledgement once more. In a window, a machine that misses its first block says so (RFC 7440 §4): once is answered.
-    /// Without windows it is a duplicate (RFC 1123 §4.2.3.1). After a time-out it is none: the machine lives and its block is lost, so
-    /// it need not wait for the next one.
+    /// An acknowledgement within the window: the block behind it is lost (RFC 7440 §4), or the machine has had a block twice, and the rest
+    /// is on its way. Which of the two shows soon, when nothing comes of the rest.
+    fn doubt(&mut self, send: Outgoing, at: Duration) -> Step {
+        self.is_doubtful = true;
+        Step { send, next: Next::Wait(self.waits.begin_soon(at)) }
+    }
+
+    /// The last acknowledgement once more. In a window, a machine that misses its first block says so (RFC 7440 §4), and many machines
+    /// say it again for each block that follows (EDK2 does): the window is sent again once, and soon. Without windows it is a duplicate
+    /// (RFC 1123 §4.2.3.1). After a time-out it is none: the machine lives and its block is lost, so it need not wait for the next one.
     fn hear_repeated(&mut self, in_flight: u64, at: Duration) -> Step {
         let is_overdue = self.waits.is_overdue();
-        if !is_overdue && self.echoes > 0 {
-            self.echoes -= 1;
-            self.repeats = Repeats::ForEachBlock;
+        if in_flight == 0 || self.is_doubtful || self.answered == Some(self.acked) || self.window == 1 && !is_overdue {
             return WAIT_ON;
         }
-        let is_lost = self.window > 1 || is_overdue;
-        if !is_lost || in_flight == 0 || self.answered == Some(self.acked) {
-            return WAIT_ON;
+        if self.window == 1 {
+            self.answered = Some(self.acked);
+            return self.send_on(at);
         }
-        self.answered = Some(self.acked);
-        self.echoes = in_flight.saturating_sub(2);
-        self.send_on(at)
+        self.doubt(Outgoing::Nothing, at)
     }
 
     /// The window after the last acknowledged block, or the options while they are not acknowledged.
