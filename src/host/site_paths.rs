@@ -21,7 +21,9 @@ pub fn forgo_paths(checked: Checked, state: &Path) -> Checked {
     let forgoes = checked.paths.iter().any(is_refused);
     let site = checked.site.map(|mut site| {
         let storage = site.storage.as_mut().filter(|_| forgoes);
-        storage.into_iter().for_each(|storage| storage.image_store = None);
+        // Not the usual one: what lies there under the same name is another file.
+        let nowhere = state.join("not-allowed").display().to_string();
+        storage.into_iter().for_each(|storage| storage.image_store = Some(nowhere.clone()));
         site
     });
     Checked { site, ..checked }

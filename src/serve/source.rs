@@ -75,6 +75,8 @@ pub struct TableSource {
     read: BTreeMap<Stamp, Bytes>,
     said: Option<String>,
     left_out: Option<String>,
+    /// What root last allowed.
+    host: Option<HostSettings>,
 }
 
 /// A file that may be a loader.
@@ -100,6 +102,7 @@ impl TableSource {
             read: BTreeMap::new(),
             said: None,
             left_out: None,
+            host: None,
         }
     }
 
@@ -107,7 +110,16 @@ impl TableSource {
     pub fn poll(&mut self) -> Option<Served> {
         let table_changed = self.read_table() | self.read_secrets();
         let (table, generation) = self.table.as_ref()?;
-        let Listing { files, left_out, too_large } = list(&HostSettings::of_process(&self.state), table.loaders.as_deref());
+        // A file that root is just writing allows what it allowed before.
+        let host = match (HostSettings::of_process(&self.state), self.host.take()) {
+            (Err(error), Some(before)) => {
+                tracing::debug!(%error, "what root allows cannot be read; it is as it was");
+                Ok(before)
+            }
+            (read, _) => read,
+        };
+        let Listing { files, left_out, too_large } = list(&host, table.loaders.as_deref());
+        self.host = host.ok();
         if left_out != self.left_out {
             left_out.iter().for_each(|what| tracing::warn!("{what}"));
             self.left_out = left_out;

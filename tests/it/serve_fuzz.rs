@@ -242,7 +242,7 @@ fn no_bytes_stop_tftp_and_no_datagram_sends_more_than_a_window() {
 }
 
 #[test]
-fn an_acknowledgement_said_again_and_again_is_answered_once() {
+fn an_acknowledgement_said_again_and_again_sends_nothing_by_itself() {
     for window in ["1", "8"] {
         let opening = [b"\0\x01ipxe.efi\0octet\0windowsize\0", window.as_bytes(), b"\0"].concat();
         let Opening::Read(request) = parse_opening(&opening) else { panic!("no request") };
@@ -253,8 +253,18 @@ fn an_acknowledgement_said_again_and_again_is_answered_once() {
         };
         let first = hear();
         let again: usize = (0..100).map(|_| hear()).sum();
-        assert_eq!((first.to_string().as_str(), again), (window, if window == "1" { 0 } else { 8 }));
+        assert_eq!((first.to_string().as_str(), again), (window, 0));
+        let step = session.time_out(Duration::from_millis(20));
+        assert_eq!(sent(&session, &step).len().to_string(), window, "a wait that is over does");
+        let repeats: usize = (0..100).map(|_| sent_by(&mut session)).sum();
+        assert_eq!(repeats, if window == "1" { 1 } else { 0 });
     }
+}
+
+/// What one more acknowledgement of nothing sends.
+fn sent_by(session: &mut Session) -> usize {
+    let step = session.hear(&[0, 4, 0, 0], Duration::from_millis(20));
+    sent(session, &step).len()
 }
 
 #[test]

@@ -35,6 +35,12 @@ pub enum Conflict {
         /// Who, and what.
         claim: Claim,
     },
+    /// A client uses an address whose lease has ended: it sleeps, or its system does not renew, as one with `ip=ibft`.
+    #[error("{} still uses {}, though its lease has ended; nobody else gets it for a while", claim.mac, claim.ip)]
+    Overdue {
+        /// Who, and what.
+        claim: Claim,
+    },
     /// A reserved address is in use by another machine.
     #[error("{} uses {}, which is reserved for this machine: find it and give it another", claim.mac, claim.ip)]
     Reservation {
@@ -69,14 +75,14 @@ impl Conflict {
     /// Whose transcript it belongs in.
     pub fn concerns(self) -> MacAddr {
         match self {
-            Self::Unassigned { claim } | Self::Proxy { claim } | Self::Many { claim } => claim.mac,
+            Self::Unassigned { claim } | Self::Overdue { claim } | Self::Proxy { claim } | Self::Many { claim } => claim.mac,
             Self::Reservation { owner, .. } | Self::Lease { owner, .. } => owner,
         }
     }
 
     /// What it changes in the leases.
     pub fn change(self, now: Timestamp) -> Option<LeaseChange> {
-        let Self::Unassigned { claim } = self else { return None };
+        let (Self::Unassigned { claim } | Self::Overdue { claim }) = self else { return None };
         let until = server::after(now, server::QUARANTINE);
         Some(LeaseChange::Quarantine { ip: claim.ip, by: Some(claim.mac), until })
     }
@@ -132,7 +138,7 @@ impl AddressConflicts {
         };
         // Such a use is reported each time its address is withheld anew.
         let is_news = match self.said.get(&about) {
-            Some(said) => matches!(conflict, Conflict::Unassigned { .. }) || *said + SAID_FOR <= now,
+            Some(said) => matches!(conflict, Conflict::Unassigned { .. } | Conflict::Overdue { .. }) || *said + SAID_FOR <= now,
             None => true,
         };
         if !is_news {
@@ -182,10 +188,10 @@ fn find_conflict(claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> 
         Some(Holding::Quarantined { .. }) => None,
         Some(Holding::Bound { mac: owner, .. }) => (owner != claim.mac).then_some(Conflict::Lease { claim, owner }),
         Some(Holding::Offered { mac, .. }) => (mac != claim.mac).then_some(Conflict::Unassigned { claim }),
-        // Who had the address last may have slept through the end of its lease; it is given to others last of all.
-        None => {
-            let had = allocation.leases.holding(claim.ip).and_then(Holding::mac);
-            (had != Some(claim.mac)).then_some(Conflict::Unassigned { claim })
-        }
+        None => match allocation.leases.holding(claim.ip).and_then(Holding::mac) {
+            // A machine at work must not lose its address because its system does not renew.
+            Some(had) if had == claim.mac => Some(Conflict::Overdue { claim }),
+            _ => Some(Conflict::Unassigned { claim }),
+        },
     }
 }

@@ -58,6 +58,13 @@ impl Allocation<'_> {
         allowed && !self.is_taken(ip)
     }
 
+    /// Whether the client has another address of the range leased now: one card has one, whatever it asks for.
+    pub fn holds_another(&self, ip: Ipv4Addr) -> bool {
+        let held = self.leases.of(self.mac).into_iter();
+        held.filter(|(known, holding)| *known != ip && matches!(holding, Holding::Bound { until, .. } if *until > self.now))
+            .any(|(known, _)| self.reservation() != Some(ip) && self.is_dynamic(known))
+    }
+
     /// Whether the client has an entry here: a reservation or a lease, ended or not.
     pub fn is_known(&self) -> bool {
         let leased = || self.leases.of(self.mac).into_iter().any(|(ip, _)| self.network.subnet.contains(&ip));

@@ -62,7 +62,7 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         }
         (_, None) => ignore(IgnoreReason::Unclear),
         // SELECTING
-        (Some(true), Some(ip)) if allocation.may_hold(ip) => bind(case, ip),
+        (Some(true), Some(ip)) if allocation.may_hold(ip) && !allocation.holds_another(ip) => bind(case, ip),
         (Some(true), Some(ip)) => nak(case, NakReason::NotFree(ip)),
         // INIT-REBOOT, RENEWING, REBINDING, from another subnet: no for an address or a client of ours, and silence for what
         // another server may have given on this wire (C20).
@@ -73,10 +73,12 @@ fn decide_request(case: &Case<'_>) -> Outcome {
             }
         }
         (None, Some(ip)) if !allocation.is_known() => decide_unknown(case, ip),
-        (None, Some(ip)) if request.ciaddr.is_some() => match allocation.has_leased(ip) || allocation.may_hold(ip) {
-            true => bind(case, ip),
-            false => nak(case, NakReason::NotFree(ip)),
-        },
+        (None, Some(ip)) if request.ciaddr.is_some() => {
+            match allocation.has_leased(ip) || allocation.may_hold(ip) && !allocation.holds_another(ip) {
+                true => bind(case, ip),
+                false => nak(case, NakReason::NotFree(ip)),
+            }
+        }
         // A machine that starts takes the address the site gives it now.
         (None, Some(ip)) => match allocation.choose(Some(ip)) == Some(ip) {
             true => bind(case, ip),
@@ -120,6 +122,11 @@ fn decide_release(case: &Case<'_>) -> Outcome {
     let Some(ip) = case.request.ciaddr else { return ignore(IgnoreReason::Unclear) };
     if case.speaks_to_us() == Some(false) {
         return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
+    }
+    // It is sent from the address that is given back (RFC 2131 §4.4.4): another host gives no running machine's away.
+    let source = *case.arrival.source.ip();
+    if case.request.giaddr.is_none() && !source.is_unspecified() && source != ip {
+        return ignore(IgnoreReason::UnknownLease(ip));
     }
     match case.leases.holder(ip, case.now) == Some(case.request.mac) {
         true => (Answer::Noted(Note::Released(ip)), Some(LeaseChange::Release { ip })),

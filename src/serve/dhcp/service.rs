@@ -171,8 +171,14 @@ impl DhcpService {
         let (_, network) = our_networks(&served.table, &arrival).find(|(_, network)| network.subnet.contains(&claim.ip))?;
         let allocation = allocation(&served.table, network, &arrival, &self.leases, claim.mac, now);
         let conflict = self.conflicts.judge(claim, &allocation)?;
-        tracing::warn!(interface = socket.interface, "{conflict}");
-        self.recorder.record(conflict.concerns(), on(socket), None, overheard_as(conflict.to_string()));
+        match conflict {
+            // Each of them again every ten minutes, for as long as it is on: nothing that an operator can mend.
+            Conflict::Overdue { .. } => tracing::debug!(interface = socket.interface, "{conflict}"),
+            _ => {
+                tracing::warn!(interface = socket.interface, "{conflict}");
+                self.recorder.record(conflict.concerns(), on(socket), None, overheard_as(conflict.to_string()));
+            }
+        }
         let change = Conflict::change(conflict, now)?;
         self.leases.apply(change);
         Some(change)

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     boot::table::{BootNetwork, BootTable, FixedTable},
+    desired::NetworkMode,
     names::NetworkName,
 };
 use std::net::Ipv4Addr;
@@ -66,6 +67,8 @@ fn direct<'a>(
     if wire.is_empty() {
         wire = here.iter().filter(|(_, network)| network.relay.is_empty()).copied().collect();
     }
+    // What is off is nobody's but where nothing else is there.
+    wire.sort_by_key(|(_, network)| network.mode == NetworkMode::Off);
     // Several subnets may share a wire: the client's own word goes first, and only when it asks to keep an address.
     let [held, asked] = [request.ciaddr, request.requested].map(|ip| ip.filter(|_| request.kind != MessageKind::Discover));
     let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);

@@ -105,8 +105,8 @@ impl<K: Copy + Ord> Connections<K> {
 
     /// Whether somebody could be admitted; while nobody can, new connections had better wait in the kernel.
     pub fn has_room(&self, now: Duration) -> bool {
-        let of_many = || self.counts().values().any(|count| *count > 1);
-        self.0.len() < MOST || of_many() || self.quietest(None, now).is_some()
+        let makes_room = || self.counts().into_iter().any(|(peer, count)| count > 1 || !peer.is_machine());
+        self.0.len() < MOST || makes_room() || self.quietest(None, now).is_some()
     }
 
     /// The busy connection that makes room for a newcomer that has so many already: the quietest of the peer with the most.
@@ -160,11 +160,20 @@ mod tests {
 
     /// So many connections of so many addresses; the first moved first.
     fn room(count: usize, addresses: usize) -> Connections<usize> {
+        of(count, |key| address(key % addresses))
+    }
+
+    /// As many as there may be, one for each machine of a site.
+    fn machines() -> Connections<usize> {
+        of(MOST, |key| Peer::Machine(Ipv4Addr::from(0x0a00_0000 + key as u32).into()))
+    }
+
+    fn of(count: usize, peer: impl Fn(usize) -> Peer) -> Connections<usize> {
         let mut connections = Connections::none();
         for key in 0..count {
             let activity = Activity::default();
             activity.touch(Duration::from_millis(key as u64));
-            connections.open(key, address(key % addresses), activity);
+            connections.open(key, peer(key), activity);
         }
         connections
     }
@@ -173,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_connection_whose_answer_is_being_made_is_not_the_quietest() {
-        let connections = room(MOST, MOST);
+        let connections = machines();
         connections.0.values().for_each(|(_, activity)| {
             Busy { activity, now: Duration::from_secs(10) }.touch_for(Duration::from_secs(3));
         });
@@ -198,6 +207,7 @@ mod tests {
         assert!(connections.has_room(now), "each of four addresses has many");
         assert!(matches!(connections.admit(address(9), now), Admission::Instead(_)));
         let machine = Peer::Machine(Ipv4Addr::new(192, 168, 1, 101).into());
+        assert!(room(MOST, MOST).has_room(now), "for a machine of the site");
         let one_each = room(MOST, MOST);
         assert_eq!(one_each.admit(address(5000), now), Admission::Refused, "all have one, and all are busy");
         assert!(matches!(one_each.admit(machine, now), Admission::Instead(_)));
@@ -212,7 +222,7 @@ mod tests {
         let connections = room(MOST, MOST);
         assert!(connections.has_room(LATER));
         assert_eq!(connections.admit(address(5000), LATER), Admission::Instead(0));
-        assert!(!connections.has_room(Duration::from_millis(900)));
+        assert!(!machines().has_room(Duration::from_millis(900)), "whoever comes, nobody is worth less");
         assert_eq!(connections.admit(address(5000), Duration::from_millis(900)), Admission::Refused);
     }
 }

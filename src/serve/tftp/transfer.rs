@@ -13,6 +13,7 @@ use nix::{
     errno::Errno,
     sys::socket::{setsockopt, sockopt::UdpGsoSegment},
 };
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -92,6 +93,8 @@ impl Transfer {
         let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
         socket.connect(peer)?;
         socket.set_nonblocking(true)?;
+        // A router with a smaller MTU cuts what is too long for it; a block that must not be cut never arrives.
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
         let (session, step) = Session::open(&request, file, largest_block);
         let (heard, again, cutting) = (None, None, Cutting::Untried);
         let mut transfer =

@@ -70,7 +70,13 @@ fn holders_and_their_own_addresses_are_no_conflict() {
     let held = room.join(1).expect("an address");
     assert_eq!(room.claim(&mut conflicts, held, mac(1)), None);
     room.now += 2 * HOUR;
-    assert_eq!(room.claim(&mut conflicts, held, mac(1)), None, "it slept through the end of its lease");
+    assert!(
+        matches!(room.claim(&mut conflicts, held, mac(1)), Some(Conflict::Overdue { .. })),
+        "it does not renew, and works on"
+    );
+    assert!(
+        matches!(room.leases.live(held, Timestamp::from_second(room.now).expect("a time")), Some(Holding::Quarantined { by: Some(by), .. }) if by == mac(1))
+    );
     let pc01 = "88:ae:dd:05:08:fa".parse().expect("an address");
     for (claimed, by) in
         [(PC01_IP, pc01), (SERVER, mac(9)), (ip(254), mac(9)), (ip(77), mac(9)), (Ipv4Addr::new(1, 2, 3, 4), mac(9))]
