@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     ops::Deref,
 };
 
@@ -240,5 +240,10 @@ impl FixedTable {
     /// Whether this address is some machine's.
     pub fn is_reserved(&self, ip: Ipv4Addr) -> bool {
         self.reserved.contains(&ip)
+    }
+
+    /// Whether a peer of a socket has the address of some machine, in either spelling of it.
+    pub fn is_machine(&self, peer: IpAddr) -> bool {
+        matches!(peer.to_canonical(), IpAddr::V4(ip) if self.is_reserved(ip))
     }
 }

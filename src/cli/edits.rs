@@ -77,7 +77,10 @@ pub(super) enum Written {
 fn write(path: &Path, change: &FileChange) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let (mode, like) = match &change.before {
-        Some(_) => (fs::metadata(path)?.permissions(), fs::metadata(path)?),
+        Some(_) => {
+            let like = fs::metadata(path)?;
+            (like.permissions(), like)
+        }
         None => {
             make_directories(directory)?;
             (fs::Permissions::from_mode(0o644), fs::metadata(directory)?)

@@ -14,10 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{
-    process::ExitStatus,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::{
     process::{Child, Command},
     sync::watch,
@@ -87,7 +84,7 @@ async fn keep_serving(arguments: &Arguments, mut closed: watch::Receiver<()>) ->
             _ = closed.changed() => return stop(&mut child).await,
         };
         // What it had to say it has said.
-        let error = || anyhow::anyhow!("the serving half ended: {}", describe(status));
+        let error = || anyhow::anyhow!("the serving half ended: {}", status);
         if begun.elapsed() < WELL {
             return Err(error().into());
         }
@@ -124,10 +121,6 @@ async fn stop(child: &mut Child) -> Result<Exit, Failure> {
     };
     match ended? {
         status if status.success() => Ok(Exit::Done),
-        status => Err(anyhow::anyhow!("the serving half ended badly: {}", describe(status)).into()),
+        status => Err(anyhow::anyhow!("the serving half ended badly: {}", status).into()),
     }
-}
-
-fn describe(status: ExitStatus) -> String {
-    status.to_string()
 }

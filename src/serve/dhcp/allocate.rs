@@ -60,9 +60,9 @@ impl Allocation<'_> {
 
     /// Whether the client has another address of the range leased now: one card has one, whatever it asks for.
     pub fn holds_another(&self, ip: Ipv4Addr) -> bool {
-        let held = self.leases.of(self.mac).into_iter();
-        held.filter(|(known, holding)| *known != ip && matches!(holding, Holding::Bound { until, .. } if *until > self.now))
-            .any(|(known, _)| self.reservation() != Some(ip) && self.is_dynamic(known))
+        let is_leased = |holding: Holding| matches!(holding, Holding::Bound { until, .. } if until > self.now);
+        let mut held = self.leases.of(self.mac).into_iter();
+        self.reservation() != Some(ip) && held.any(|(known, holding)| known != ip && is_leased(holding) && self.is_dynamic(known))
     }
 
     /// Whether the client has an entry here: a reservation or a lease, ended or not.

@@ -73,9 +73,9 @@ pub async fn serve_http(listener: TcpListener, shared: Shared, mut stop: oneshot
             () = sleep(FULL), if !has_room => {}
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, peer)) => {
-                    let whom = match peer.ip().to_canonical() {
-                        IpAddr::V4(ip) if shared.served.borrow().table.is_reserved(ip) => Peer::Machine(peer.ip()),
-                        _ => Peer::Stranger(peer.ip()),
+                    let whom = match shared.served.borrow().table.is_machine(peer.ip()) {
+                        true => Peer::Machine(peer.ip()),
+                        false => Peer::Stranger(peer.ip()),
                     };
                     match connections.admit(whom, epoch.elapsed()) {
                         Admission::Welcome => {}

@@ -243,7 +243,7 @@ impl Transfers {
     /// Makes room for a transfer of this address, by ending one that is worth less than it; whether there is room.
     fn make_room(&mut self, newcomer: IpAddr, served: &Served) -> bool {
         let worth = |transfer: &Transfer| Worth {
-            of_site: is_of_site(transfer.peer.ip(), served),
+            of_site: served.table.is_machine(transfer.peer.ip()),
             heard: transfer.heard.is_some(),
             since: transfer.begun,
         };
@@ -262,7 +262,7 @@ impl Transfers {
         let count = |ip: IpAddr| of_each.get(&ip).copied().unwrap_or_default();
         let least = candidates.min_by_key(|(worth, ip, _)| (worth.of_site, worth.heard, Reverse(count(*ip)), worth.since));
         let Some((worth, ip, token)) = least else { return false };
-        let is_worth_less = match (worth.of_site, is_of_site(newcomer, served)) {
+        let is_worth_less = match (worth.of_site, served.table.is_machine(newcomer)) {
             (true, false) => false,
             (false, true) => true,
             _ => !worth.heard || count(ip) > of_newcomer + 1,
@@ -362,11 +362,6 @@ struct Worth {
     of_site: bool,
     heard: bool,
     since: Instant,
-}
-
-/// Whether the site gives this address to one of its machines.
-fn is_of_site(ip: IpAddr, served: &Served) -> bool {
-    matches!(ip.to_canonical(), IpAddr::V4(ip) if served.table.is_reserved(ip))
 }
 
 /// Says how a transfer ended.
