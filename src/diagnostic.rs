@@ -129,6 +129,26 @@ impl Palette {
 }
 
 impl Diagnostic {
+    /// One about a file, or another thing, as a whole.
+    pub fn whole(
+        severity: Severity,
+        code: impl Into<Code>,
+        about: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        let (place, code, message, hint) = (Place::whole(about), code.into(), message.into(), Some(hint.into()));
+        Self { place, severity, code, message, hint, also: Vec::new() }
+    }
+
+    /// What is wrong and what to do about it, on one line, for a log.
+    pub fn on_one_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; to mend it: {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// The printed form in these styles.
     pub fn painted(&self, palette: Palette) -> String {
         let Place { file, line, column, .. } = &self.place;

@@ -112,7 +112,7 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
         notify::alive();
         let obstacles = reconciliation.obstacles(&proposal);
         if !obstacles.is_empty() {
-            let failures = obstacles.iter().map(ToString::to_string).collect();
+            let failures = obstacles.iter().map(Diagnostic::on_one_line).collect();
             return Ended::Failed { done: changed, failures, after: None };
         }
         let applied = reconciliation.carry_out(&proposal, &lock, &mut UntilStopped(wakeup));

@@ -9,9 +9,7 @@ use super::occupancy::{self, OccupancyMemory};
 use crate::desired::Source;
 use crate::diagnostic::Diagnostic;
 use crate::host::commands::{Commands, Entry};
-use crate::host::{
-    self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, Lock, LockError, Needs, Problem, Progress, RunDir, Scope, System,
-};
+use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, Lock, LockError, Needs, Progress, RunDir, Scope, System};
 use crate::names::{DiskId, MachineName, Mono};
 use crate::observed::{Observation, Paused, Seen};
 use crate::plan::{self, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
@@ -156,7 +154,7 @@ impl Reconciliation<'_> {
     }
 
     /// What of this host stands in the way of carrying the plan out; nothing when the plan leaves volumes and targets alone.
-    pub fn obstacles(&self, proposal: &Proposal) -> Vec<Problem> {
+    pub fn obstacles(&self, proposal: &Proposal) -> Vec<Diagnostic> {
         let Some(storage) = &proposal.prepared.desired.storage else { return Vec::new() };
         if proposal.plan.open().all(|change| matches!(change.subject, Subject::Boot { .. } | Subject::Table)) {
             return Vec::new();

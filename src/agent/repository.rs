@@ -2,12 +2,13 @@
 //!
 //! **Invariant:** changes nothing there: the mend is a person's. What is wrong stops no look at the host.
 
-use super::{applied, last_good, status::Trouble};
+use super::{applied, last_good};
 use crate::deploy::{
     init::{HookState, look_at_hook},
     patience::{FOR_FILES, FOR_REFERENCES, within},
     repo::{Repo, RepoError},
 };
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::chain;
 use crate::names::clean;
 use crate::observed::Seen;
@@ -17,38 +18,50 @@ use std::path::Path;
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
 /// Everything that is wrong with a repository; empty when nothing is.
-pub fn examine(repository: &Path, state: &Path) -> Vec<Trouble> {
+pub fn examine(repository: &Path, state: &Path) -> Vec<Diagnostic> {
     let mut troubles = Vec::new();
-    troubles.extend(examine_objects(repository, state).err());
+    troubles.extend(examine_objects(repository, state));
     troubles.extend(examine_hooks(repository, state));
     troubles
 }
 
 /// Everything that is wrong with this host's own records of what was applied, which only root reads.
-pub fn examine_records(state: &Path) -> Vec<Trouble> {
+pub fn examine_records(state: &Path) -> Vec<Diagnostic> {
     let unreadable = [unreadable(applied::read(state)), unreadable(last_good::read(state))];
     let mend = "none is needed: it is written anew as soon as a commit is applied";
-    unreadable.into_iter().flatten().map(|what| Trouble { what, mend: mend.to_owned() }).collect()
+    let records = |what: String| Diagnostic::whole(Severity::Error, "record-unreadable", state.display().to_string(), what, mend);
+    unreadable.into_iter().flatten().map(records).collect()
 }
 
 /// What to do about a repository that cannot be read.
-pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Trouble {
+pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Diagnostic {
     let (shown, init) = (repository.display(), init_command(repository, state));
     let again = "push the branch again from a clone";
-    let mend = match error {
-        RepoError::Missing(_) => format!("make it anew with `{init}`, and {again}"),
-        RepoError::NoBranch(_) => format!("run `git -C {shown} symbolic-ref HEAD refs/heads/main` with the branch's name"),
-        RepoError::Format { .. } => format!("make another one with `{init}`, and {again}"),
-        RepoError::Odd { file, .. } => format!("remove {}, or make another repository with `{init}`", file.display()),
-        RepoError::Late(_) => {
-            format!("look for the file (find {shown} ! -type f ! -type d) and remove it, or make another with `{init}`")
+    let (code, mend) = match error {
+        RepoError::Missing(_) => ("repository-missing", format!("make it anew with `{init}`, and {again}")),
+        RepoError::NoBranch(_) => {
+            ("no-branch", format!("run `git -C {shown} symbolic-ref HEAD refs/heads/main` with the branch's name"))
         }
-        RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
+        RepoError::Format { .. } => ("repository-format", format!("make another one with `{init}`, and {again}")),
+        RepoError::Odd { file, .. } => {
+            ("odd-file", format!("remove {}, or make another repository with `{init}`", file.display()))
+        }
+        RepoError::Late(_) => (
+            "repository-late",
+            format!("look for the file (find {shown} ! -type f ! -type d) and remove it, or make another with `{init}`"),
+        ),
+        RepoError::TooMuch { .. } => {
+            ("repository-too-large", "keep images and other large files out of the site's repository".to_owned())
+        }
         RepoError::NoCommit { .. } | RepoError::Git { .. } => {
-            format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}")
+            ("repository-damaged", format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}"))
         }
     };
-    Trouble { what: clean(&chain(error)), mend }
+    about(repository, code, clean(&chain(error)), mend)
+}
+
+fn about(repository: &Path, code: &'static str, what: String, mend: String) -> Diagnostic {
+    Diagnostic::whole(Severity::Error, code, repository.display().to_string(), what, mend)
 }
 
 fn init_command(repository: &Path, state: &Path) -> String {
@@ -56,7 +69,7 @@ fn init_command(repository: &Path, state: &Path) -> String {
 }
 
 /// Reads the followed branch with every file of its commit.
-fn examine_objects(repository: &Path, state: &Path) -> Result<(), Trouble> {
+fn examine_objects(repository: &Path, state: &Path) -> Option<Diagnostic> {
     let path = repository.to_owned();
     let head = move || {
         let repo = Repo::open(&path)?;
@@ -67,11 +80,11 @@ fn examine_objects(repository: &Path, state: &Path) -> Result<(), Trouble> {
         Some(commit) => within(repository, FOR_FILES, move || Repo::open(&path)?.tree(&commit).map(drop)),
         None => Ok(()),
     });
-    read.map_err(|error| trouble_of(&error, repository, state))
+    read.err().map(|error| trouble_of(&error, repository, state))
 }
 
 /// Hooks that are there and do nothing. Without any hook the repository is not meant to have them.
-fn examine_hooks(repository: &Path, state: &Path) -> Vec<Trouble> {
+fn examine_hooks(repository: &Path, state: &Path) -> Vec<Diagnostic> {
     let hooks = HOOKS.map(|name| (name, look_at_hook(repository, name)));
     let is_wanted = hooks.iter().any(|(_, hook)| *hook != HookState::Missing);
     let trouble = |(name, hook): &(&str, HookState)| {
@@ -83,7 +96,7 @@ fn examine_hooks(repository: &Path, state: &Path) -> Vec<Trouble> {
         };
         let what =
             format!("{}/hooks/{name} {what}: pushes are taken unchecked, and only the agent checks them", repository.display());
-        Some(Trouble { what, mend: format!("run `{}`", init_command(repository, state)) })
+        Some(about(repository, "hook-missing", what, format!("run `{}`", init_command(repository, state))))
     };
     hooks.iter().filter(|_| is_wanted).filter_map(trouble).collect()
 }

@@ -214,7 +214,7 @@ impl<'a> Loop<'a> {
         }
         troubles.extend(records);
         for trouble in troubles.iter().filter(|trouble| !self.status.troubles.contains(trouble)) {
-            tracing::warn!("{}; to mend it: {}", trouble.what, trouble.mend);
+            tracing::warn!("{}", trouble.on_one_line());
         }
         self.status.troubles = troubles;
         self.memory.look_what_is_kept();

@@ -45,17 +45,7 @@ pub struct Status {
     pub held: Vec<Held>,
     /// What is wrong with the repository or with the host's records, while the last good commit is served on.
     #[serde(default)]
-    pub troubles: Vec<Trouble>,
-}
-
-/// Something that is wrong and waits for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct Trouble {
-    /// What is wrong.
-    pub what: String,
-    /// What to do about it.
-    pub mend: String,
+    pub troubles: Vec<Diagnostic>,
 }
 
 /// The process that wrote the document.

@@ -127,7 +127,7 @@ fn carry_out(reconciliation: &Reconciliation<'_>, shown: &Proposal) -> Result<Ap
     }
     let obstacles = reconciliation.obstacles(&fresh);
     if !obstacles.is_empty() {
-        obstacles.iter().for_each(|problem| output::note(format!("not ready: {problem}")));
+        obstacles.iter().for_each(output::note_diagnostic);
         return Err(Failure::hinted(anyhow::anyhow!("this host is not ready for the plan, so nothing was changed"), "see above"));
     }
     let interrupt = Interrupt::default();

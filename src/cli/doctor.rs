@@ -18,7 +18,8 @@ use crate::{
     serve::dhcp::probe::{DhcpOfferSeen, probe},
 };
 use crate::{
-    diagnose::doctor::{Answer, Check, Facts, State, judge, judge_dhcp, look},
+    diagnose::doctor::{Answer, Check, Fact, Facts, judge, judge_dhcp, look},
+    diagnostic::{Diagnostic, Place},
     host::System,
 };
 use serde::Serialize;
@@ -51,10 +52,12 @@ pub(super) struct Arguments {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Diagnosis {
-    /// The version of this document, 1.
+    /// The version of this document, 2.
     version: u32,
-    /// Everything that was looked at.
-    checks: Vec<Check>,
+    /// What is as it should be.
+    well: Vec<Fact>,
+    /// What is wrong, or could not be looked at.
+    findings: Vec<Diagnostic>,
 }
 
 /// Runs `doctor`: exit 0 when there is no problem.
@@ -69,9 +72,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if !arguments.offline {
         checks.extend(ask(&prepared, &facts));
     }
-    let problems = checks.iter().filter(|check| check.state == State::Problem).count();
+    let problems = checks.iter().filter(|check| check.is_problem()).count();
     if arguments.json.json {
-        output::json(&Diagnosis { version: 1, checks })?;
+        output::json(&document(checks))?;
     } else {
         output::data(&checks.iter().map(render).collect::<String>())?;
     }
@@ -108,16 +111,32 @@ fn check_repository(repository: &Path, state: &Path) -> Vec<Check> {
         troubles.extend(examine_records(state));
     }
     let mut checks: Vec<Check> =
-        troubles.into_iter().map(|trouble| Check::new(State::Problem, about, trouble.what, trouble.mend)).collect();
+        troubles.into_iter().map(|trouble| Check::Wrong(Diagnostic { place: Place::whole(about), ..trouble })).collect();
     if !checks.is_empty() {
         return checks;
     }
     checks.push(Check::ok(about, format!("{} reads, with every file of its branch", repository.display())));
     if Repo::open(repository).is_ok_and(|repo| !repo.is_durable()) {
         let what = format!("{}: a power cut may take pushes back: core.fsync is not all", repository.display());
-        checks.push(Check::new(State::Warning, about, what, format!("run `barista init {}`", repository.display())));
+        checks.push(Check::warning(
+            about,
+            "repository-not-durable",
+            what,
+            format!("run `barista init {}`", repository.display()),
+        ));
     }
     checks
+}
+
+fn document(checks: Vec<Check>) -> Diagnosis {
+    let mut diagnosis = Diagnosis { version: 2, well: Vec::new(), findings: Vec::new() };
+    for check in checks {
+        match check {
+            Check::Ok(fact) => diagnosis.well.push(fact),
+            Check::Wrong(diagnostic) => diagnosis.findings.push(diagnostic),
+        }
+    }
+    diagnosis
 }
 
 /// Asks on every interface at once who answers DHCP there.
@@ -157,12 +176,10 @@ fn ask_all<'a>(interfaces: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, i
 
 /// `problem  ports         udp port 67 (DHCP) is taken by dnsmasq`, and the mend below it.
 fn render(check: &Check) -> String {
-    let state = match check.state {
-        State::Ok => "ok",
-        State::CouldNotLook => "unseen",
-        State::Warning => "warning",
-        State::Problem => "problem",
+    let (what, mend) = match check {
+        Check::Ok(fact) => (&fact.what, None),
+        Check::Wrong(diagnostic) => (&diagnostic.message, diagnostic.hint.as_ref()),
     };
-    let mend = check.mend.as_ref().map_or(String::new(), |mend| format!("         mend: {mend}\n"));
-    format!("{state:<8} {:<13} {}\n{mend}", check.about, check.what)
+    let mend = mend.map_or(String::new(), |mend| format!("         mend: {mend}\n"));
+    format!("{:<8} {:<13} {what}\n{mend}", check.word(), check.about())
 }

@@ -103,8 +103,10 @@ fn render(status: &Status, presence: instance_lock::InstanceState) -> String {
         line("head", waiting.clone());
     }
     for trouble in &status.troubles {
-        line("trouble", trouble.what.clone());
-        line("", format!("to mend it: {}", trouble.mend));
+        line("trouble", trouble.message.clone());
+        if let Some(hint) = &trouble.hint {
+            line("", format!("to mend it: {hint}"));
+        }
     }
     for held in &status.held {
         line("held", format!("{}: {} since {}", on_one_line(&held.subject), held.reason, clock::local(held.since)));

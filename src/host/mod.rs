@@ -44,7 +44,7 @@ pub use observe::{Depth, Scope, look, observe, observe_to};
 pub use ports::{
     BLOCK, Command, CommandError, Commands, ConfigFs, Disks, Ended, FillDisk, FillSource, Kernel, Kind, Output, Watch,
 };
-pub use preflight::{Needs, Problem, preflight};
+pub use preflight::{Needs, preflight};
 pub use programs::{Programs, programs_running};
 pub use render::render_ops;
 pub use run_dir::RunDir;

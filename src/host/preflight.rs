@@ -3,10 +3,11 @@
 //! **Invariant:** changes nothing; every problem names the thing and the mend.
 
 use super::{Command, CommandError, System};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::names::{LvName, VgName};
 use crate::observed::{LvKind, Seen, Vg};
 use crate::site::SourceFormat;
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 /// All of these only look.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -29,28 +30,13 @@ pub struct Needs {
     pub formats: BTreeSet<SourceFormat>,
 }
 
-/// Something that stands in the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What is the matter.
-    pub what: String,
-    /// What to do about it.
-    pub mend: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.mend)
-    }
-}
-
-fn problem(what: impl Into<String>, mend: impl Into<String>) -> Problem {
-    Problem { what: what.into(), mend: mend.into() }
+fn problem(code: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Diagnostic {
+    Diagnostic::whole(Severity::Error, code, "host", what, mend)
 }
 
 /// Everything that stands in the way, in the order in which it is best mended; empty when nothing does. `seen` is the volume group as it
 /// was found.
-pub fn preflight(system: &System, needs: &Needs, seen: &Seen<Vg>) -> Vec<Problem> {
+pub fn preflight(system: &System, needs: &Needs, seen: &Seen<Vg>) -> Vec<Diagnostic> {
     let Some((vg, pool)) = &needs.pool else {
         return Vec::new();
     };
@@ -62,10 +48,10 @@ pub fn preflight(system: &System, needs: &Needs, seen: &Seen<Vg>) -> Vec<Problem
     problems
 }
 
-fn check_tools(system: &System, needs: &Needs) -> Vec<Problem> {
+fn check_tools(system: &System, needs: &Needs) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     if !system.kernel.is_root() {
-        problems.push(problem("this process is not root", "run it with sudo; LVM and LIO are root's only"));
+        problems.push(problem("not-root", "this process is not root", "run it with sudo; LVM and LIO are root's only"));
     }
     problems.extend(check_lvm(system));
     problems.extend(check_tool(system, &["dmsetup", "version"], "dmsetup"));
@@ -75,21 +61,23 @@ fn check_tools(system: &System, needs: &Needs) -> Vec<Problem> {
     problems.extend(check_modules(system));
     if !system.kernel.has_configfs() {
         let mend = "run `modprobe configfs` and `mount -t configfs configfs /sys/kernel/config`";
-        problems.push(problem("configfs is not mounted at /sys/kernel/config", mend));
+        problems.push(problem("configfs-missing", "configfs is not mounted at /sys/kernel/config", mend));
     }
     problems
 }
 
 /// Whether a tool can be started; some end with a failure when they are not root, which is another problem.
-fn check_tool(system: &System, argv: &[&str], package: &str) -> Option<Problem> {
+fn check_tool(system: &System, argv: &[&str], package: &str) -> Option<Diagnostic> {
     match system.commands.run(&Command::new(argv.iter().copied(), DEADLINE)) {
-        Err(error @ CommandError::Missing { .. }) => Some(problem(error.to_string(), format!("install the package {package}"))),
-        Err(error) => Some(problem(error.to_string(), "see that it runs by hand")),
+        Err(error @ CommandError::Missing { .. }) => {
+            Some(problem("program-missing", error.to_string(), format!("install the package {package}")))
+        }
+        Err(error) => Some(problem("program-fails", error.to_string(), "see that it runs by hand")),
         Ok(_) => None,
     }
 }
 
-fn check_lvm(system: &System) -> Option<Problem> {
+fn check_lvm(system: &System) -> Option<Diagnostic> {
     let command = Command::new(["lvm", "version"], DEADLINE);
     let output = match system.commands.run(&command) {
         Ok(output) => output,
@@ -98,9 +86,9 @@ fn check_lvm(system: &System) -> Option<Problem> {
     match parse_lvm_version(&output.stdout) {
         Some(version) if version >= OLDEST_LVM => None,
         Some([major, minor, patch]) => {
-            Some(problem(format!("LVM is version {major}.{minor:02}.{patch}"), "install lvm2 2.03.11 or later"))
+            Some(problem("lvm-too-old", format!("LVM is version {major}.{minor:02}.{patch}"), "install lvm2 2.03.11 or later"))
         }
-        None => Some(problem("`lvm version` does not tell its version", "see that `lvm version` runs by hand")),
+        None => Some(problem("program-fails", "`lvm version` does not tell its version", "see that `lvm version` runs by hand")),
     }
 }
 
@@ -113,20 +101,24 @@ fn parse_lvm_version(text: &str) -> Option<[u32; 3]> {
 
 /// Modules that are neither loaded nor there to be loaded. The kernel is asked first: containers and small systems have the modules
 /// of their host without a modprobe or without its files. modprobe knows `modules.builtin`.
-fn check_modules(system: &System) -> Vec<Problem> {
+fn check_modules(system: &System) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for module in MODULES.into_iter().filter(|module| !system.kernel.has_module(module)) {
         match system.commands.run(&Command::new(["modprobe", "-n", module], DEADLINE)) {
             Err(error @ CommandError::Missing { .. }) => {
                 let what = format!("the kernel module {module} is not loaded, and {error}");
-                problems.push(problem(what, "install the package kmod; in containers, load the module on the host"));
+                problems.push(problem(
+                    "modprobe-missing",
+                    what,
+                    "install the package kmod; in containers, load the module on the host",
+                ));
                 return problems;
             }
-            Err(error) => problems.push(problem(error.to_string(), "see that it runs by hand")),
+            Err(error) => problems.push(problem("program-fails", error.to_string(), "see that it runs by hand")),
             Ok(output) if output.is_success() => {}
             Ok(_) => {
                 let mend = "load it (systemctl restart systemd-modules-load), or boot a kernel that has it; in containers, load it on the host";
-                problems.push(problem(format!("this kernel has no module {module}"), mend));
+                problems.push(problem("module-missing", format!("this kernel has no module {module}"), mend));
             }
         }
     }
@@ -134,13 +126,15 @@ fn check_modules(system: &System) -> Vec<Problem> {
 }
 
 /// A volume group that is not there, or not readable, is the observation's to tell.
-fn check_pool(seen: &Vg, vg: &VgName, pool: &LvName) -> Option<Problem> {
+fn check_pool(seen: &Vg, vg: &VgName, pool: &LvName) -> Option<Diagnostic> {
     match &seen.lvs.get(pool.as_str())?.kind {
         LvKind::ThinPool { needs_check: true, .. } => Some(problem(
+            "thin-pool-needs-check",
             format!("thin pool {vg}/{pool} needs a check"),
             format!("take every seat down, then run `lvchange -an {vg}` and `lvconvert --repair {vg}/{pool}`"),
         )),
         LvKind::ThinPool { health, .. } if health == "metadata_read_only" || health == "failed" => Some(problem(
+            "thin-pool-failed",
             format!("thin pool {vg}/{pool} is in state {health}"),
             format!("take every seat down, then run `lvchange -an {vg}` and `lvconvert --repair {vg}/{pool}`"),
         )),
@@ -165,7 +159,10 @@ mod tests {
     }
 
     fn told(host: &FakeHost) -> String {
-        preflight(&host.system(), &needs(), &Seen::Absent).iter().map(|problem| format!("{problem}\n")).collect()
+        preflight(&host.system(), &needs(), &Seen::Absent)
+            .iter()
+            .map(|problem| format!("{}: {}\n", problem.message, problem.hint.as_deref().unwrap_or("no mend")))
+            .collect()
     }
 
     #[test]

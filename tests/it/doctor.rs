@@ -69,9 +69,11 @@ fn another_dhcp_server_is_heard_and_who_has_the_port_is_named() {
     let (code, told) = net.doctor(&net.spaces.server, &cafe, &["--json"]);
     assert_eq!(code, Some(1), "{told}");
     let document: serde_json::Value = serde_json::from_str(told.split_once("\n1 problem").expect("one").0).expect("a document");
-    let checks = document["checks"].as_array().expect("checks");
-    let problem = checks.iter().find(|check| check["state"] == "problem").expect("one");
-    assert_eq!(problem["what"], "another DHCP server answers on network lan: 10.79.0.1", "{told}");
+    assert!(document["well"].as_array().is_some_and(|well| !well.is_empty()), "{told}");
+    let findings = document["findings"].as_array().expect("findings");
+    let problem = findings.iter().find(|finding| finding["severity"] == "error").expect("one");
+    assert_eq!((&problem["code"], &problem["place"]["file"]), (&"other-dhcp-server".into(), &"dhcp".into()), "{told}");
+    assert_eq!(problem["message"], "another DHCP server answers on network lan: 10.79.0.1", "{told}");
     // A router that somebody has brought along has its own subnet.
     net.dnsmasq = None;
     assert!(run(&format!("ip -n {} addr replace 192.168.99.1/24 dev lan0", net.spaces.client)));

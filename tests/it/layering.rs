@@ -31,7 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("serve", &["names", "desired", "boot", "transcript", "host::settings"]),
     ("deploy", &["names", "site", "observed", "host::untrusted"]),
     ("agent", &["names", "diagnostic", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript", "deploy"]),
-    ("diagnose", &["names", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript"]),
+    ("diagnose", &["names", "diagnostic", "site", "desired", "observed", "plan", "host", "boot", "serve", "transcript"]),
     ("exchange", &["names", "desired", "boot"]),
     (
         "cli",

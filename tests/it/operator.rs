@@ -52,7 +52,7 @@ fn explain_names_the_cause_and_the_mend_and_finds_a_machine_by_any_of_its_names(
     let (_, told, _) = ended(&cafe.barista(&["explain", "pc01", "--json"]));
     let document: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(document["boots"][0]["outcome"]["cause"]["kind"], "loader-silent", "{told}");
-    assert_eq!((&document["version"], &document["boots"][0]["steps"][2]["since-last"]), (&1.into(), &1000.into()));
+    assert_eq!((&document["version"], &document["boots"][0]["steps"][2]["since-last"]), (&2.into(), &1000.into()));
     let (code, told, beside) = ended(&cafe.barista(&["explain", "pc99"]));
     assert!((code, told.as_str()) == (Some(1), "") && beside.contains("barista machine seen"), "{beside}");
 }

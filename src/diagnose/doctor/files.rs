@@ -4,7 +4,7 @@
 //! **Invariant:** changes nothing, and says no secret; a source is missed only where the version that is filled from it is not there.
 #![expect(clippy::disallowed_methods, reason = "effect room: looks into the image store")]
 
-use super::{Check, Facts, Privilege, State};
+use super::{Check, Facts, Privilege};
 use crate::desired::{Login, Source};
 use crate::host::{Command, CommandError, Scope, System, read_secrets};
 use crate::names::MachineName;
@@ -97,11 +97,14 @@ fn judge_thin_check(facts: &Facts) -> Check {
         Seen::Present(()) => Check::ok(about, "thin_check is there"),
         Seen::Absent => {
             let what = "thin_check is not installed: LVM runs it before it activates a thin pool, and activates none without";
-            Check::new(State::Problem, about, what, "install the package thin-provisioning-tools (device-mapper-persistent-data)")
+            Check::problem(
+                about,
+                "thin-check-missing",
+                what,
+                "install the package thin-provisioning-tools (device-mapper-persistent-data)",
+            )
         }
-        Seen::Unreadable(reason) => {
-            Check::new(State::CouldNotLook, about, reason.clone(), "see that `thin_check -V` runs by hand")
-        }
+        Seen::Unreadable(reason) => Check::unseen(about, reason.clone(), "see that `thin_check -V` runs by hand"),
     }
 }
 
@@ -113,11 +116,11 @@ fn judge_store(facts: &Facts) -> Vec<Check> {
             let what = format!("the image store {store} is not there");
             let mend =
                 format!("mkdir -p {store}, and copy the sources of the site's versions there; or set image-store in site.toml");
-            vec![Check::new(State::Problem, about, what, mend)]
+            vec![Check::problem(about, "image-store-missing", what, mend)]
         }
         Seen::Unreadable(reason) => {
             let mend = facts.privilege.mend("see that root can read it: a network file system may refuse root");
-            vec![Check::new(State::CouldNotLook, about, reason.clone(), mend)]
+            vec![Check::unseen(about, reason.clone(), mend)]
         }
         Seen::Present(missing) if missing.is_empty() => {
             vec![Check::ok(about, format!("{store} has what versions are still to be filled from"))]
@@ -126,7 +129,7 @@ fn judge_store(facts: &Facts) -> Vec<Check> {
             let told = |(version, source): (&String, &String)| {
                 let what = format!("{version} cannot be filled: {store} has no {source}");
                 let mend = format!("copy it there, or take the version out of its file in images/ ({version})");
-                Check::new(State::Warning, about, what, mend)
+                Check::warning(about, "source-missing", what, mend)
             };
             missing.iter().map(told).collect()
         }
@@ -144,14 +147,14 @@ fn judge_secrets(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
             let mend = format!(
                 "install -m 600 /dev/null {path}, and write [MACHINE] and below it secret = \"…\" for each that has chap = true"
             );
-            vec![Check::new(State::Problem, about, what, mend)]
+            vec![Check::problem(about, "secrets-missing", what, mend)]
         }
         Seen::Unreadable(reason) => match facts.privilege {
-            Privilege::User => vec![Check::new(State::CouldNotLook, about, reason.clone(), "run it as root")],
+            Privilege::User => vec![Check::unseen(about, reason.clone(), "run it as root")],
             Privilege::Root => {
-                vec![Check::new(
-                    State::Problem,
+                vec![Check::problem(
                     about,
+                    "secrets-unreadable",
                     reason.clone(),
                     format!("chown root {path}; chmod 600 {path}; mend what it says"),
                 )]
@@ -165,7 +168,7 @@ fn judge_secrets(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
             }
             let what = format!("{path} has no secret of {}", without.join(", "));
             let mend = format!("write [{}] and below it secret = \"12 to 16 bytes\" into it", without.join("], ["));
-            vec![Check::new(State::Problem, about, what, mend)]
+            vec![Check::problem(about, "secret-missing", what, mend)]
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! **Invariant:** pure; every problem names the thing and the mend, and each check says something even when all is well.
 
-use super::{Check, Facts, Interface, Listener, Privilege, State, files};
+use super::{Check, Facts, Interface, Listener, Privilege, files};
 use crate::boot::table::{BootNetwork, BootTable};
 use crate::desired::Backing;
 use crate::desired::{Firmware, NetworkMode};
+use crate::diagnostic::Severity;
 use crate::names::NetworkName;
 use crate::observed::{LvKind, Seen};
 use crate::plan::{Prepared, is_half_made_pool};
@@ -24,7 +25,7 @@ pub fn judge(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.extend(judge_ports(facts, table));
     checks.push(judge_capabilities(facts));
-    checks.extend(facts.problems.iter().map(|problem| Check::new(State::Problem, "host", &problem.what, &problem.mend)));
+    checks.extend(facts.problems.iter().cloned().map(Check::Wrong));
     if facts.problems.is_empty() {
         checks.push(Check::ok("host", "the programs and kernel modules that the site needs are there"));
     }
@@ -56,7 +57,7 @@ fn judge_ports(facts: &Facts, table: &BootTable) -> Vec<Check> {
         Seen::Absent => return Vec::new(),
         Seen::Unreadable(reason) => {
             let mend = "install iproute2, or look with another tool which program has ports 67, 69 and 4011";
-            return vec![Check::new(State::CouldNotLook, about, format!("who listens could not be seen: {reason}"), mend)];
+            return vec![Check::unseen(about, format!("who listens could not be seen: {reason}"), mend)];
         }
     };
     let judge = |(protocol, port, what): (&str, u16, &str)| {
@@ -67,9 +68,9 @@ fn judge_ports(facts: &Facts, table: &BootTable) -> Vec<Check> {
         let others: Vec<_> = programs.iter().filter(|program| *program != OURS).cloned().collect();
         match (holders.is_empty(), programs.is_empty(), others.is_empty()) {
             (true, _, _) => Check::ok(about, format!("{protocol} port {port} ({what}) is free")),
-            (false, true, _) => Check::new(
-                State::Warning,
+            (false, true, _) => Check::warning(
                 about,
+                "port-taken-by-unseen",
                 match facts.privilege {
                     Privilege::User => format!("{protocol} port {port} ({what}) is taken, and by whom only root sees"),
                     Privilege::Root => format!("{protocol} port {port} ({what}) is taken by a program that does not show"),
@@ -77,9 +78,9 @@ fn judge_ports(facts: &Facts, table: &BootTable) -> Vec<Check> {
                 facts.privilege.mend("look outside of this container, or for a socket of the kernel: ss -lntup"),
             ),
             (false, false, true) => Check::ok(about, format!("{protocol} port {port} ({what}) is served by {OURS}")),
-            (false, false, false) => Check::new(
-                State::Problem,
+            (false, false, false) => Check::problem(
                 about,
+                "port-taken",
                 format!("{protocol} port {port} ({what}) is taken by {}", others.join(", ")),
                 match port {
                     67 | 4011 => "stop that DHCP server, or set mode = \"off\" and give it what `barista export` prints",
@@ -108,15 +109,13 @@ fn concerns(listener: &Listener, port: u16, table: &BootTable) -> bool {
 fn judge_capabilities(facts: &Facts) -> Check {
     let about = "capabilities";
     match facts.capabilities {
-        None => {
-            Check::new(State::CouldNotLook, about, "/proc/self/status does not tell this process's capabilities", "mount /proc")
-        }
+        None => Check::unseen(about, "/proc/self/status does not tell this process's capabilities", "mount /proc"),
         Some(has) if has & WANTED_CAPABILITIES == WANTED_CAPABILITIES => {
             Check::ok(about, "this process may open low ports and raw sockets")
         }
-        Some(_) => Check::new(
-            State::Warning,
+        Some(_) => Check::warning(
             about,
+            "capabilities-missing",
             "this process may not open low ports and raw sockets, so `barista serve` would not run from here",
             match facts.privilege {
                 Privilege::User => {
@@ -137,28 +136,28 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
     Some(match &facts.vg {
         Seen::Unreadable(reason) => {
             let mend = facts.privilege.mend(&format!("see that `vgs {vg}` runs by hand"));
-            Check::new(State::CouldNotLook, about, reason.clone(), mend)
+            Check::unseen(about, reason.clone(), mend)
         }
-        Seen::Absent => Check::new(
-            State::Problem,
+        Seen::Absent => Check::problem(
             about,
+            "volume-group-missing",
             format!("there is no volume group {vg}"),
             format!("vgcreate --metadatasize 16m {vg} /dev/…, or name another volume-group in site.toml"),
         ),
         Seen::Present(group) => match group.lvs.get(pool.as_str()).filter(|lv| !is_half_made_pool(lv, site)).map(|lv| &lv.kind) {
             Some(LvKind::ThinPool { .. }) => Check::ok(about, format!("volume group {vg} has its thin pool {pool}")),
-            Some(_) => Check::new(
-                State::Problem,
+            Some(_) => Check::problem(
                 about,
+                "thin-pool-not-thin",
                 format!("{vg}/{pool} is no thin pool"),
                 "rename that volume, or name another thin-pool in site.toml",
             ),
             None if create_pool.is_some() => {
                 Check::ok(about, format!("volume group {vg} has {} free for the thin pool that is to be made", group.free))
             }
-            None => Check::new(
-                State::Problem,
+            None => Check::problem(
                 about,
+                "thin-pool-missing",
                 format!("volume group {vg} has no thin pool {pool}"),
                 "set create-pool = true in site.toml, or make it with lvcreate --type thin-pool",
             ),
@@ -177,31 +176,31 @@ fn judge_interface(facts: &Facts, name: &NetworkName, network: &BootNetwork) -> 
             "" => "put a network card in, or load its driver: this host has no interface that leads to machines".to_owned(),
             there => format!("set interface in network/{name}.toml to one of {there}"),
         };
-        return Check::new(State::Problem, about, what, mend);
+        return Check::problem(about, "interface-missing", what, mend);
     };
     let in_subnet = addresses.iter().find(|address| network.subnet.contains(&address.addr()));
     match (up, in_subnet) {
-        (false, _) => Check::new(
-            State::Problem,
+        (false, _) => Check::problem(
             about,
+            "interface-down",
             format!("network {name}: interface {interface} is down or has no link"),
             format!("plug the cable in, and run `ip link set {interface} up`"),
         ),
         (true, None) if !network.relay.is_empty() => {
             Check::ok(about, format!("network {name}: interface {interface} is up; its machines come through a relay agent"))
         }
-        (true, None) => Check::new(
-            State::Problem,
+        (true, None) => Check::problem(
             about,
+            "interface-without-address",
             format!("network {name}: interface {interface} has no address in {}", network.subnet),
             format!(
                 "give it one (ip address add …/{} dev {interface}), or mend subnet or interface in network/{name}.toml",
                 network.subnet.prefix_len()
             ),
         ),
-        (true, Some(address)) if address.prefix_len() != network.subnet.prefix_len() => Check::new(
-            State::Warning,
+        (true, Some(address)) if address.prefix_len() != network.subnet.prefix_len() => Check::warning(
             about,
+            "prefix-length-differs",
             format!("network {name}: {interface} has {address}, and the site says {}", network.subnet),
             "give both the same prefix length: machines take the site's",
         ),
@@ -217,7 +216,7 @@ fn judge_addresses(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
     let missing = named.into_iter().filter(|(_, address)| !has(*address));
     let told = missing.map(|(key, address)| {
         let what = format!("no interface of this host has {address} ({key})");
-        Check::new(State::Problem, "addresses", what, "give it to the interface, or mend [server] in site.toml")
+        Check::problem("addresses", "address-missing", what, "give it to the interface, or mend [server] in site.toml")
     });
     told.collect()
 }
@@ -230,7 +229,7 @@ fn judge_firewall(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
         Seen::Unreadable(reason) => {
             let what = format!("the firewall could not be looked at: {reason}");
             let mend = facts.privilege.mend("see that the ports of the site are open");
-            return vec![Check::new(State::CouldNotLook, about, what, mend)];
+            return vec![Check::unseen(about, what, mend)];
         }
     };
     let mut wanted: Vec<(&str, u16, &str)> = ports(&prepared.table);
@@ -243,14 +242,14 @@ fn judge_firewall(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
     let mut checks = Vec::new();
     if !dropped.is_empty() {
         let what = format!("a rule of the firewall names and drops {}", listed(dropped));
-        checks.push(Check::new(State::Warning, about, what, "see that the rule is not for the machines' network"));
+        checks.push(Check::warning(about, "firewall-drops", what, "see that the rule is not for the machines' network"));
     }
     if !firewall.closed.is_empty() && !closed.is_empty() {
         let chains = firewall.closed.iter().cloned().collect::<Vec<_>>().join(", ");
         let what = format!("chain {chains} drops what no rule accepts, and no rule names {}", listed(closed));
-        checks.push(Check::new(
-            State::Warning,
+        checks.push(Check::warning(
             about,
+            "firewall-closed",
             what,
             "accept what comes in through the machines' interface, or these ports",
         ));
@@ -265,25 +264,25 @@ fn judge_clock(facts: &Facts) -> Check {
     let about = "clock";
     if facts.now.timestamp().as_second() < EARLIEST {
         let what = format!("the clock says {}, which is past", facts.now.strftime("%Y-%m-%d %H:%M:%S %:z"));
-        return Check::new(
-            State::Problem,
+        return Check::problem(
             about,
+            "clock-wrong",
             what,
             "set it (timedatectl set-time), and have it kept: timedatectl set-ntp true",
         );
     }
     match &facts.synchronised {
         Seen::Present(true) => Check::ok(about, "it is kept in time"),
-        Seen::Present(false) => Check::new(
-            State::Warning,
+        Seen::Present(false) => Check::warning(
             about,
+            "clock-not-kept",
             "nothing keeps the clock in time: leases, and what stands in the transcript, go by it",
             "timedatectl set-ntp true, or install chrony",
         ),
         Seen::Absent => Check::ok(about, "it is past barista's own date"),
         Seen::Unreadable(reason) => {
             let what = format!("whether it is kept in time could not be seen: {reason}");
-            Check::new(State::CouldNotLook, about, what, "see that an NTP service runs")
+            Check::unseen(about, what, "see that an NTP service runs")
         }
     }
 }
@@ -296,9 +295,10 @@ fn judge_loaders(facts: &Facts, table: &BootTable) -> Vec<Check> {
     let no_uefi = !table.machines.is_empty() && firmware().all(|firmware| firmware == Some(Firmware::Bios));
     let judge = |(file, kind, unused): (&str, &str, bool)| match (is_there(file), unused) {
         (true, _) => Check::ok("loaders", format!("{file} is there, for {kind}")),
-        (false, unused) => Check::new(
-            if unused { State::Warning } else { State::Problem },
+        (false, unused) => Check::wrong(
+            if unused { Severity::Warning } else { Severity::Error },
             "loaders",
+            "loader-missing",
             format!("{file}, for {kind}, is not in {}", directories.join(", ")),
             "install the Debian package ipxe, or put the file where `loaders` under [boot] points",
         ),
@@ -311,9 +311,9 @@ fn judge_neighbours(facts: &Facts, table: &BootTable) -> Option<Check> {
     let most = facts.neighbours?;
     let machines = u32::try_from(table.machines.len()).unwrap_or(u32::MAX);
     Some(match machines.saturating_mul(5) / 4 > most {
-        true => Check::new(
-            State::Warning,
+        true => Check::warning(
             "kernel",
+            "neighbour-table-small",
             format!("the kernel keeps {most} neighbours at most, and the site has {machines} machines"),
             format!("sysctl -w net.ipv4.neigh.default.gc_thresh3={} (and gc_thresh2 half of it)", machines.saturating_mul(4)),
         ),
@@ -327,12 +327,12 @@ fn judge_services(facts: &Facts) -> Check {
         Seen::Present(enabled) if !enabled.is_empty() => {
             let names = enabled.iter().cloned().collect::<Vec<_>>().join(" ");
             let what = format!("{names} is enabled: when it stops, it clears every iSCSI target of everyone");
-            Check::new(State::Problem, about, what, format!("systemctl disable --now {names}"))
+            Check::problem(about, "clearing-service-enabled", what, format!("systemctl disable --now {names}"))
         }
         Seen::Present(_) | Seen::Absent => Check::ok(about, "no service is enabled that would clear the targets"),
         Seen::Unreadable(reason) => {
             let what = format!("which services are enabled could not be seen: {reason}");
-            Check::new(State::CouldNotLook, about, what, "see that rtslib-fb-targetctl and target are not enabled")
+            Check::unseen(about, what, "see that rtslib-fb-targetctl and target are not enabled")
         }
     }
 }

@@ -14,49 +14,83 @@ pub use judge::judge;
 pub use look::look;
 pub use network::{Answer, judge_dhcp};
 
-use crate::observed::{Seen, Vg};
+use crate::{
+    diagnostic::{Code, Diagnostic, Severity},
+    observed::{Seen, Vg},
+};
 use ipnet::Ipv4Net;
 use jiff::Zoned;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The code of what could not be looked at.
+const NOT_LOOKED_AT: Code = Code::new("not-looked-at");
+
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct Check {
-    /// What was looked at: `ports`, `loaders`, …
-    pub about: String,
-    /// How it is.
-    pub state: State,
-    /// What was found.
-    pub what: String,
-    /// What to do about it.
-    pub mend: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// All is well.
+    Ok(Fact),
+    /// Something is wrong, or could not be looked at; its place is what was looked at: `ports`, `loaders`, …
+    Wrong(Diagnostic),
 }
 
-/// How something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+/// How something is that is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// As it should be.
-    Ok,
-    /// It could not be looked at.
-    CouldNotLook,
-    /// It may become a problem, or is one in some cafés.
-    Warning,
-    /// Machines will not boot.
-    Problem,
+pub struct Fact {
+    /// What was looked at: `ports`, `loaders`, …
+    pub about: String,
+    /// What was found.
+    pub what: String,
 }
 
 impl Check {
     /// All is well.
     pub fn ok(about: &str, what: impl Into<String>) -> Self {
-        Self { about: about.to_owned(), state: State::Ok, what: what.into(), mend: None }
+        Self::Ok(Fact { about: about.to_owned(), what: what.into() })
     }
 
-    /// Something is to be mended.
-    pub fn new(state: State, about: &str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { about: about.to_owned(), state, what: what.into(), mend: Some(mend.into()) }
+    /// Machines will not boot.
+    pub fn problem(about: &str, code: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::wrong(Severity::Error, about, code, what, mend)
+    }
+
+    /// It may become a problem, or is one in some cafés.
+    pub fn warning(about: &str, code: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::wrong(Severity::Warning, about, code, what, mend)
+    }
+
+    /// It could not be looked at.
+    pub fn unseen(about: &str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::Wrong(Diagnostic::whole(Severity::Warning, NOT_LOOKED_AT, about, what, mend))
+    }
+
+    fn wrong(severity: Severity, about: &str, code: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::Wrong(Diagnostic::whole(severity, code, about, what, mend))
+    }
+
+    /// What was looked at.
+    pub fn about(&self) -> &str {
+        match self {
+            Self::Ok(fact) => &fact.about,
+            Self::Wrong(diagnostic) => &diagnostic.place.file,
+        }
+    }
+
+    /// Whether it keeps machines from booting.
+    pub fn is_problem(&self) -> bool {
+        matches!(self, Self::Wrong(diagnostic) if diagnostic.severity == Severity::Error)
+    }
+
+    /// The word for how it is.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ok(_) => "ok",
+            Self::Wrong(diagnostic) if diagnostic.code == NOT_LOOKED_AT => "unseen",
+            Self::Wrong(diagnostic) if diagnostic.severity == Severity::Error => "problem",
+            Self::Wrong(_) => "warning",
+        }
     }
 }
 
@@ -107,7 +141,7 @@ pub struct Facts {
     /// What the site needs of files.
     pub files: SiteFiles,
     /// What stands in the way of a plan.
-    pub problems: Vec<crate::host::Problem>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// A socket that listens.

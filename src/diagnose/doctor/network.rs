@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a server that names an address of this host is this host.
 
-use super::{Check, Privilege, State};
+use super::{Check, Privilege};
 use crate::desired::NetworkMode;
 use crate::names::NetworkName;
 use ipnet::Ipv4Net;
@@ -34,7 +34,7 @@ pub fn judge_dhcp(
         Err(error) => {
             let what = format!("who answers DHCP on network {name} could not be asked: {error}");
             let mend = privilege.mend("see that the interface is there and up");
-            return vec![Check::new(State::CouldNotLook, ABOUT, what, format!("{mend}, or leave this out with --offline"))];
+            return vec![Check::unseen(ABOUT, what, format!("{mend}, or leave this out with --offline"))];
         }
     };
     let others = || answers.iter().filter(|answer| !ours.contains(&answer.server));
@@ -47,15 +47,15 @@ pub fn judge_dhcp(
     let told = servers.iter().cloned().collect::<Vec<_>>().join(", ");
     let mut checks = match (mode, servers.is_empty()) {
         (NetworkMode::Server, true) => vec![Check::ok(ABOUT, format!("nobody else answers DHCP on network {name}"))],
-        (NetworkMode::Server, false) => vec![Check::new(
-            State::Problem,
+        (NetworkMode::Server, false) => vec![Check::problem(
             ABOUT,
+            "other-dhcp-server",
             format!("another DHCP server answers on network {name}: {told}"),
             format!("switch DHCP off there, or set mode = \"proxy\" in network/{name}.toml"),
         )],
-        (NetworkMode::Proxy | NetworkMode::Off, true) => vec![Check::new(
-            State::Problem,
+        (NetworkMode::Proxy | NetworkMode::Off, true) => vec![Check::problem(
             ABOUT,
+            "no-dhcp-server",
             format!("no DHCP server gives out addresses on network {name}"),
             format!("start the one that should, or set mode = \"server\" in network/{name}.toml"),
         )],
@@ -65,14 +65,19 @@ pub fn judge_dhcp(
     };
     checks.extend(strays.map(|(server, ip)| {
         let what = format!("{server} gives out {ip} on network {name}, which is not in its subnet {subnet}");
-        Check::new(State::Problem, ABOUT, what, format!("switch DHCP off there, or correct subnet in network/{name}.toml"))
+        Check::problem(
+            ABOUT,
+            "foreign-subnet-offered",
+            what,
+            format!("switch DHCP off there, or correct subnet in network/{name}.toml"),
+        )
     }));
     if mode == NetworkMode::Proxy {
         checks.extend(booting.map(|(server, file)| {
             let what = format!("{server} tells machines on network {name} to boot {file:?}");
-            Check::new(
-                State::Warning,
+            Check::warning(
                 ABOUT,
+                "other-boot-file",
                 what,
                 "remove its boot file (options 66 and 67): firmware may take it instead of ours",
             )

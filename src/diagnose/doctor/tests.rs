@@ -58,15 +58,25 @@ fn moment(text: &str) -> Zoned {
 
 /// The checks that are not well, as `state about: what; mend`.
 fn complaints(facts: &Facts, mode: &str) -> Vec<String> {
-    let checks = judge(facts, &prepared(mode)).into_iter().filter(|check| check.state != State::Ok);
-    let told = |check: Check| format!("{:?} {}: {}; {}", check.state, check.about, check.what, check.mend.expect("a mend"));
-    checks.map(told).collect()
+    let wrong = judge(facts, &prepared(mode)).into_iter().filter(|check| matches!(check, Check::Wrong(_)));
+    let told = |check: Check| {
+        let (what, mend) = mend(&check);
+        format!("{} {}: {what}; {mend}", check.word(), check.about())
+    };
+    wrong.map(told).collect()
+}
+
+/// What is wrong, and the mend.
+fn mend(check: &Check) -> (&str, &str) {
+    let Check::Wrong(Diagnostic { message, hint, .. }) = check else { panic!("all is well: {check:?}") };
+    (message, hint.as_deref().expect("a mend"))
 }
 
 #[test]
 fn a_ready_host_has_no_complaint_and_says_what_was_looked_at() {
     assert_eq!(complaints(&ready(), "server"), Vec::<String>::new());
-    let abouts: BTreeSet<String> = judge(&ready(), &prepared("server")).into_iter().map(|check| check.about).collect();
+    let abouts: BTreeSet<String> =
+        judge(&ready(), &prepared("server")).into_iter().map(|check| check.about().to_owned()).collect();
     let expected = "capabilities clock firewall host images interfaces kernel loaders ports programs secrets services storage";
     assert_eq!(abouts.iter().map(String::as_str).collect::<Vec<_>>().join(" "), expected);
 }
@@ -77,78 +87,72 @@ fn faults() -> Vec<(Spoil, &'static str)> {
     vec![
         (
             |it| it.listeners = udp(67, "0.0.0.0%lan0", Some("dnsmasq")),
-            "Problem ports: udp port 67 (DHCP) is taken by dnsmasq; stop that DHCP server",
+            "problem ports: udp port 67 (DHCP) is taken by dnsmasq; stop that DHCP server",
         ),
         (
             |it| it.listeners = udp(69, "10.0.0.2", Some("in.tftpd")),
-            "Problem ports: udp port 69 (TFTP) is taken by in.tftpd; stop that TFTP server",
+            "problem ports: udp port 69 (TFTP) is taken by in.tftpd; stop that TFTP server",
         ),
-        (|it| it.listeners = udp(4011, "*", None), "Warning ports: udp port 4011 (the PXE boot server) is taken, and by whom"),
-        (
-            |it| it.listeners = Seen::Unreadable("ss is not installed".into()),
-            "CouldNotLook ports: who listens could not be seen: ss",
-        ),
-        (|it| it.capabilities = Some(0), "Warning capabilities: this process may not open low ports"),
-        (|it| it.vg = Seen::Absent, "Problem storage: there is no volume group cafe; vgcreate"),
-        (|it| it.vg = Seen::Unreadable("only root".into()), "CouldNotLook storage: only root; run it as root"),
-        (|it| plain_pool(&mut it.vg, "another"), "Problem storage: cafe/pool is no thin pool; rename that volume"),
-        (|it| plain_pool(&mut it.vg, "lucky-cat"), "Problem storage: volume group cafe has no thin pool pool; set create-pool"),
-        (|it| drop_pool(&mut it.vg), "Problem storage: volume group cafe has no thin pool pool; set create-pool"),
-        (|it| lan(it).up = false, "Problem interfaces: network lan: interface lan0 is down or has no link; plug"),
+        (|it| it.listeners = udp(4011, "*", None), "warning ports: udp port 4011 (the PXE boot server) is taken, and by whom"),
+        (|it| it.listeners = Seen::Unreadable("ss is not installed".into()), "unseen ports: who listens could not be seen: ss"),
+        (|it| it.capabilities = Some(0), "warning capabilities: this process may not open low ports"),
+        (|it| it.vg = Seen::Absent, "problem storage: there is no volume group cafe; vgcreate"),
+        (|it| it.vg = Seen::Unreadable("only root".into()), "unseen storage: only root; run it as root"),
+        (|it| plain_pool(&mut it.vg, "another"), "problem storage: cafe/pool is no thin pool; rename that volume"),
+        (|it| plain_pool(&mut it.vg, "lucky-cat"), "problem storage: volume group cafe has no thin pool pool; set create-pool"),
+        (|it| drop_pool(&mut it.vg), "problem storage: volume group cafe has no thin pool pool; set create-pool"),
+        (|it| lan(it).up = false, "problem interfaces: network lan: interface lan0 is down or has no link; plug"),
         (
             |it| lan(it).addresses = vec!["10.0.0.2/16".parse().expect("a subnet")],
-            "Warning interfaces: network lan: lan0 has 10.0.0.2/16",
+            "warning interfaces: network lan: lan0 has 10.0.0.2/16",
         ),
-        (
-            |it| it.firewall = Seen::Unreadable("no nft".into()),
-            "CouldNotLook firewall: the firewall could not be looked at: no nft",
-        ),
-        (|it| drop_port(it, 69), "Warning firewall: a rule of the firewall names and drops udp 69 (TFTP)"),
+        (|it| it.firewall = Seen::Unreadable("no nft".into()), "unseen firewall: the firewall could not be looked at: no nft"),
+        (|it| drop_port(it, 69), "warning firewall: a rule of the firewall names and drops udp 69 (TFTP)"),
         (
             |it| close(it, &[67, 69, 4011]),
-            "Warning firewall: chain inet filter input drops what no rule accepts, and no rule names tcp 80 (HTTP), tcp 3260",
+            "warning firewall: chain inet filter input drops what no rule accepts, and no rule names tcp 80 (HTTP), tcp 3260",
         ),
         (
             |it| it.now = moment("1970-01-01T00:00:00Z"),
-            "Problem clock: the clock says 1970-01-01 08:00:00 +08:00, which is past; set it",
+            "problem clock: the clock says 1970-01-01 08:00:00 +08:00, which is past; set it",
         ),
-        (|it| it.synchronised = Seen::Present(false), "Warning clock: nothing keeps the clock in time"),
+        (|it| it.synchronised = Seen::Present(false), "warning clock: nothing keeps the clock in time"),
         (
             |it| it.loaders.0.retain(|file| file != "ipxe.efi"),
-            "Problem loaders: ipxe.efi, for x64 UEFI, is not in /usr/lib/ipxe; install the Debian package ipxe",
+            "problem loaders: ipxe.efi, for x64 UEFI, is not in /usr/lib/ipxe; install the Debian package ipxe",
         ),
-        (|it| it.neighbours = Some(0), "Warning kernel: the kernel keeps 0 neighbours at most"),
+        (|it| it.neighbours = Some(0), "warning kernel: the kernel keeps 0 neighbours at most"),
         (
             |it| it.clearing_services = Seen::Present(["target.service".to_owned()].into()),
-            "Problem services: target.service is enabled: when it stops",
+            "problem services: target.service is enabled: when it stops",
         ),
-        (|it| it.clearing_services = Seen::Unreadable("no systemctl".into()), "CouldNotLook services: which services"),
+        (|it| it.clearing_services = Seen::Unreadable("no systemctl".into()), "unseen services: which services"),
         (
             |it| it.files.thin_check = Seen::Absent,
-            "Problem programs: thin_check is not installed: LVM runs it before it activates a thin pool, and activates none without; \
+            "problem programs: thin_check is not installed: LVM runs it before it activates a thin pool, and activates none without; \
              install the package thin-provisioning-tools",
         ),
         (
             |it| it.files.missing_sources = Seen::Absent,
-            "Problem images: the image store /srv/images is not there; mkdir -p /srv/images",
+            "problem images: the image store /srv/images is not there; mkdir -p /srv/images",
         ),
         (
             |it| it.files.missing_sources = Seen::Present([("win@a".to_owned(), "win-a.qcow2".to_owned())].into()),
-            "Warning images: win@a cannot be filled: /srv/images has no win-a.qcow2; copy it there",
+            "warning images: win@a cannot be filled: /srv/images has no win-a.qcow2; copy it there",
         ),
         (
             |it| it.files.missing_sources = Seen::Unreadable("/srv/images: denied".into()),
-            "CouldNotLook images: /srv/images: denied; run it as root",
+            "unseen images: /srv/images: denied; run it as root",
         ),
         (
             |it| it.files.secrets = Seen::Absent,
-            "Problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there; install -m 600",
+            "problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there; install -m 600",
         ),
         (
             |it| it.files.secrets = Seen::Present(BTreeSet::new()),
-            "Problem secrets: /etc/barista/chap.toml has no secret of pc01; write [pc01]",
+            "problem secrets: /etc/barista/chap.toml has no secret of pc01; write [pc01]",
         ),
-        (|it| it.files.secrets = Seen::Unreadable("denied".into()), "CouldNotLook secrets: denied; run it as root"),
+        (|it| it.files.secrets = Seen::Unreadable("denied".into()), "unseen secrets: denied; run it as root"),
     ]
 }
 
@@ -168,7 +172,7 @@ fn root_is_never_told_to_become_root_and_loopback_is_never_proposed() {
         Err("no such device".into()),
         Privilege::Root,
     );
-    assert!(!heard[0].mend.as_deref().expect("a mend").contains("as root"), "{heard:?}");
+    assert!(!mend(&heard[0]).1.contains("as root"), "{heard:?}");
     let mut facts = ready();
     let lan = facts.interfaces.remove("lan0").expect("it is there");
     let localhost = vec!["127.0.0.1/8".parse().expect("a subnet")];
@@ -241,7 +245,7 @@ fn ports_that_are_elsewhere_or_our_own_are_in_nobodys_way() {
     facts.interfaces.clear();
     let told = complaints(&facts, "off");
     assert!(
-        told.iter().any(|line| line.starts_with("Problem addresses: no interface of this host has 10.0.0.2 (tftp-address)")),
+        told.iter().any(|line| line.starts_with("problem addresses: no interface of this host has 10.0.0.2 (tftp-address)")),
         "{told:#?}"
     );
 }
@@ -271,19 +275,19 @@ fn who_answers_dhcp_is_judged_by_the_networks_mode() {
     let judge = |mode, heard: &[Answer]| {
         judge_dhcp(&name, (mode, subnet), &ours, Ok(heard.to_vec()), Privilege::User)
             .into_iter()
-            .map(|check| check.state)
+            .map(|check| check.word())
             .collect::<Vec<_>>()
     };
-    assert_eq!(judge(NetworkMode::Server, &[]), [State::Ok]);
-    assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&own)), [State::Ok], "this is us");
-    assert_eq!(judge(NetworkMode::Server, &[own, router.clone()]), [State::Problem]);
-    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&router)), [State::Ok]);
-    assert_eq!(judge(NetworkMode::Proxy, &[]), [State::Problem]);
-    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&booting)), [State::Ok, State::Warning]);
-    assert_eq!(judge(NetworkMode::Off, &[booting]), [State::Ok]);
-    assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&stray)), [State::Problem], "of whatever subnet");
-    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&stray)), [State::Problem; 2], "and nobody gives out this one");
-    assert_eq!(judge(NetworkMode::Proxy, &[router, stray]), [State::Ok, State::Problem]);
+    assert_eq!(judge(NetworkMode::Server, &[]), ["ok"]);
+    assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&own)), ["ok"], "this is us");
+    assert_eq!(judge(NetworkMode::Server, &[own, router.clone()]), ["problem"]);
+    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&router)), ["ok"]);
+    assert_eq!(judge(NetworkMode::Proxy, &[]), ["problem"]);
+    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&booting)), ["ok", "warning"]);
+    assert_eq!(judge(NetworkMode::Off, &[booting]), ["ok"]);
+    assert_eq!(judge(NetworkMode::Server, std::slice::from_ref(&stray)), ["problem"], "of whatever subnet");
+    assert_eq!(judge(NetworkMode::Proxy, std::slice::from_ref(&stray)), ["problem"; 2], "and nobody gives out this one");
+    assert_eq!(judge(NetworkMode::Proxy, &[router, stray]), ["ok", "problem"]);
     let blind = judge_dhcp(&name, (NetworkMode::Server, subnet), &ours, Err("not permitted".into()), Privilege::User);
-    assert!(blind[0].state == State::CouldNotLook && blind[0].what.contains("not permitted"));
+    assert!(blind[0].word() == "unseen" && mend(&blind[0]).0.contains("not permitted"));
 }

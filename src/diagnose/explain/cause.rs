@@ -4,6 +4,7 @@
 
 use crate::{
     boot::assignment::{RefusalCode, WaitCode},
+    diagnostic::{Diagnostic, Severity},
     names::{ClientArch, ImageName, MacAddr},
 };
 use serde::Serialize;
@@ -135,17 +136,47 @@ pub enum Cause {
 pub struct Finding {
     /// The cause.
     pub cause: Cause,
-    /// What is the matter.
-    pub what: String,
-    /// What to do about it.
-    pub mend: String,
+    /// What is the matter, and what to do about it.
+    pub diagnostic: Diagnostic,
 }
 
 impl Cause {
     /// This with its words.
     pub fn finding(self) -> Finding {
         let (what, mend) = self.words();
-        Finding { cause: self, what, mend }
+        let diagnostic = Diagnostic::whole(Severity::Error, self.code(), "boot", what, mend);
+        Finding { cause: self, diagnostic }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NeverHeard => "never-heard",
+            Self::NotAnswered => "not-answered",
+            Self::NoNetwork => "no-network",
+            Self::NetworkOff => "network-off",
+            Self::NoAddress => "no-address",
+            Self::AddressRefused => "address-refused",
+            Self::OtherServer { .. } => "other-server",
+            Self::OfferUnanswered { .. } => "offer-unanswered",
+            Self::NoAddressFromOther => "no-address-from-other",
+            Self::NoLoaderForArch { .. } => "no-loader-for-arch",
+            Self::LoaderMissing { .. } => "loader-missing",
+            Self::LoaderNotFetched { .. } => "loader-not-fetched",
+            Self::StrangeFile { .. } => "strange-file",
+            Self::NextFileMissing { .. } => "next-file-missing",
+            Self::TransferUnfinished { .. } => "transfer-unfinished",
+            Self::LoaderSilent { .. } => "loader-silent",
+            Self::LoaderLoop { .. } => "loader-loop",
+            Self::ScriptNotFetched { .. } => "script-not-fetched",
+            Self::MachineScriptNotFetched => "machine-script-not-fetched",
+            Self::UnknownMachine { .. } => "unknown-machine",
+            Self::AssetMissing { .. } => "asset-missing",
+            Self::ScriptLoop { .. } => "script-loop",
+            Self::NoDisk { .. } => "no-disk",
+            Self::DiskRefused { .. } => "disk-refused",
+            Self::TargetDisabled { .. } => "target-disabled",
+            Self::NoSession { .. } => "no-session",
+        }
     }
 
     fn words(&self) -> (String, String) {

@@ -29,7 +29,7 @@ use std::{
 };
 
 /// The version of this document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why a machine did or did not boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]

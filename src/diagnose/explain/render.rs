@@ -102,7 +102,12 @@ fn render_boot(text: &mut String, boot: &Boot, number: &str, now: Timestamp, zon
 }
 
 fn render_finding(text: &mut String, verdict: &str, finding: &Finding) {
-    let _ = writeln!(text, "  => {verdict}: {}\n     mend: {}", finding.what, finding.mend);
+    let _ = writeln!(
+        text,
+        "  => {verdict}: {}\n     mend: {}",
+        finding.diagnostic.message,
+        finding.diagnostic.hint.as_deref().unwrap_or_default()
+    );
 }
 
 /// `0.012 s`, and in minutes or hours what is longer.

@@ -234,7 +234,7 @@ fn another_server_that_any_machine_chose_is_named_for_the_one_that_says_nothing(
     let explanation = explained(&transcript, Disk::NoTarget, 3600);
     let Outcome::Stopped(finding) = &explanation.boots[0].outcome else { panic!("{explanation:?}") };
     assert_eq!(finding.cause, Cause::OfferUnanswered { others: vec![ip("10.0.0.1")] });
-    assert!(finding.mend.contains("10.0.0.1"), "{finding:?}");
+    assert!(finding.diagnostic.hint.as_deref().expect("a mend").contains("10.0.0.1"), "{finding:?}");
     let mut proxy = table();
     proxy.networks.values_mut().for_each(|network| network.mode = NetworkMode::Proxy);
     assert!(other_servers(&transcript, Some(&proxy)).is_empty(), "beside another server it is expected");
@@ -308,7 +308,7 @@ fn a_machine_that_waits_for_its_disk_is_one_boot_with_the_cause_and_the_mend() {
     assert_eq!(told.boots.len(), 1, "the same boot asks again, and how it began is kept: {told:?}");
     assert!(told.boots[0].steps.len() < 20);
     let Outcome::Waits(finding) = &told.boots[0].outcome else { panic!("it waits: {told:?}") };
-    assert_eq!(finding.what, "win11 waits: no clean disk, and the one it used last is not proven off");
+    assert_eq!(finding.diagnostic.message, "win11 waits: no clean disk, and the one it used last is not proven off");
     let text = render(&told, 5, &jiff::tz::TimeZone::UTC);
     assert!(text.contains("=> it goes on asking: win11 waits: no clean disk") && text.contains("mend: leave it on: "), "{text}");
     let image = || "win11".parse().expect("an image");
