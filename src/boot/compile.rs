@@ -3,8 +3,8 @@
 //! **Invariant:** pure; every machine has its script, and every template that fails is reported, not the first alone.
 
 use super::ipxe::{Scripts, TemplateError};
-use super::table::{BootDisk, BootMachine, BootNetwork, BootTable, VERSION, Way};
-use crate::desired::{Attachment, Desired, EntryKind, Network, Reset, Room, Seat};
+use super::table::{BootDisk, BootMachine, BootTable, VERSION, Way};
+use crate::desired::{Attachment, Desired, EntryKind, Reset, Room, Seat};
 use crate::names::ImageName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub fn compute_table(desired: &Desired) -> Result<BootTable, Vec<TemplateError>>
         http_port: room.http_port,
         loaders: room.loaders.clone(),
         chap_secrets: desired.storage.as_ref().and_then(|storage| storage.chap_secrets().map(str::to_owned)),
-        networks: room.networks.values().map(|network| (network.name.clone(), boot_network(network))).collect(),
+        networks: room.networks.clone(),
         machines: BTreeMap::new(),
         unknown_script: String::new(),
         assets: assets(room),
@@ -65,22 +65,6 @@ fn disks(seat: &Seat) -> BTreeMap<ImageName, BootDisk> {
         (attachment.image.clone(), BootDisk { target: None, way })
     };
     attachments.map(disk).collect()
-}
-
-fn boot_network(network: &Network) -> BootNetwork {
-    BootNetwork {
-        interface: network.interface.clone(),
-        mode: network.mode,
-        subnet: network.subnet,
-        range: network.range,
-        router: network.router,
-        dns: network.dns.clone(),
-        domain: network.domain.clone(),
-        lease_time: network.lease_time,
-        relay: network.relay.clone(),
-        loading: network.loading.clone(),
-        options: network.options.clone(),
-    }
 }
 
 fn assets(room: &Room) -> BTreeSet<String> {

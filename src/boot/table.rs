@@ -4,9 +4,10 @@
 //! new site. **Invariant:** pure data; complete but for the disks that are assigned to each boot, so that serving never waits on git
 //! or LVM, and on the agent for nothing else.
 
-use crate::desired::{Firmware, Loading, NetworkMode, PxeStrategy};
-use crate::names::{DhcpOptions, ImageName, Interval, Iqn, MacAddr, MachineName, NetworkName, SiteName};
-use ipnet::Ipv4Net;
+pub use crate::desired::Network;
+
+use crate::desired::{Firmware, PxeStrategy};
+use crate::names::{DhcpOptions, ImageName, Iqn, MacAddr, MachineName, NetworkName, SiteName};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,44 +45,13 @@ pub struct BootTable {
     #[serde(default)]
     pub chap_secrets: Option<String>,
     /// Subnets by name.
-    pub networks: BTreeMap<NetworkName, BootNetwork>,
+    pub networks: BTreeMap<NetworkName, Network>,
     /// Machines by name.
     pub machines: BTreeMap<MachineName, BootMachine>,
     /// The script a machine gets that no entry of `machines` names.
     pub unknown_script: String,
     /// Files of the asset store that the scripts name.
     pub assets: BTreeSet<String>,
-}
-
-/// One subnet, as the DHCP service sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct BootNetwork {
-    /// The interface it is reached through.
-    pub interface: String,
-    /// How the server takes part in its DHCP.
-    pub mode: NetworkMode,
-    /// The subnet.
-    #[schemars(with = "String")]
-    pub subnet: Ipv4Net,
-    /// First and last address for machines without a reservation.
-    pub range: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// The router machines are told.
-    pub router: Option<Ipv4Addr>,
-    /// The name servers machines are told, in order.
-    pub dns: Vec<Ipv4Addr>,
-    /// The domain machines are told.
-    pub domain: Option<String>,
-    /// How long an address is leased.
-    pub lease_time: Interval,
-    /// Relay agents that forward this subnet's requests.
-    pub relay: BTreeSet<Ipv4Addr>,
-    /// What firmware is told.
-    #[serde(default, skip_serializing_if = "Loading::is_empty")]
-    pub loading: Loading,
-    /// Further DHCP options machines are told, whether they ask for them or not.
-    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
-    pub options: DhcpOptions,
 }
 
 /// One machine, as the boot services see it.

@@ -14,7 +14,7 @@ use crate::deploy::repo::Repo;
 use crate::observed::Seen;
 use crate::plan::{self, Prepared};
 use crate::{
-    boot::table::BootNetwork,
+    boot::table::Network,
     serve::dhcp::probe::{DhcpOfferSeen, probe},
 };
 use crate::{
@@ -146,7 +146,7 @@ fn ask(prepared: &Prepared, facts: &Facts) -> Vec<Check> {
     let heard: BTreeMap<&str, io::Result<Vec<Answer>>> = ask_all(networks().map(|(_, network)| network.interface.as_str()));
     let judged = networks().flat_map(|(name, network)| {
         let answers = heard.get(network.interface.as_str()).map(|heard| {
-            let is_of = |network: &BootNetwork, answer: &Answer| answer.address.is_some_and(|ip| network.subnet.contains(&ip));
+            let is_of = |network: &Network, answer: &Answer| answer.address.is_some_and(|ip| network.subnet.contains(&ip));
             // Several networks may share a wire. What is of none of them concerns each.
             let sharing = || networks().map(|(_, other)| other).filter(|other| other.interface == network.interface);
             let concerns = |answer: &&Answer| is_of(network, answer) || !sharing().any(|other| is_of(other, answer));

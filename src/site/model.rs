@@ -245,15 +245,15 @@ pub enum NetworkMode {
 }
 
 /// One subnet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Network {
-    /// Its name.
-    pub name: NetworkName,
     /// The interface it is reached through.
     pub interface: String,
     /// How the server takes part in its DHCP.
     pub mode: NetworkMode,
     /// The subnet.
+    #[schemars(with = "String")]
     pub subnet: Ipv4Net,
     /// First and last address for machines without a reservation.
     pub range: Option<(Ipv4Addr, Ipv4Addr)>,
@@ -267,9 +267,11 @@ pub struct Network {
     pub lease_time: Interval,
     /// Relay agents that forward this subnet's requests.
     pub relay: BTreeSet<Ipv4Addr>,
-    /// What firmware is told, the site's own included.
+    /// What firmware is told.
+    #[serde(default, skip_serializing_if = "Loading::is_empty")]
     pub loading: Loading,
-    /// Further DHCP options machines are told.
+    /// Further DHCP options machines are told, whether they ask for them or not.
+    #[serde(default, skip_serializing_if = "DhcpOptions::is_empty")]
     pub options: DhcpOptions,
 }
 

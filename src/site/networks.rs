@@ -28,6 +28,7 @@ const MOST_NAME_SERVERS: usize = 8;
 
 /// A network that is good in itself, and where its parts stand.
 pub(super) struct Judged {
+    pub(super) name: NetworkName,
     pub(super) network: Network,
     subnet_place: Place,
     range_place: Option<Place>,
@@ -79,13 +80,13 @@ impl Networks {
         if let Some(other) = self.by_name.values().find(meets) {
             let both = [&judged, other].iter().all(|network| network.network.mode == NetworkMode::Server);
             let what = if both { "is served twice: it meets" } else { "meets" };
-            let message = format!("subnet {subnet} {what} {} of network {}", other.network.subnet, other.network.name);
+            let message = format!("subnet {subnet} {what} {} of network {}", other.network.subnet, other.name);
             let hint = "every address belongs to one network; the other is";
             report.push(error("subnets-overlap", judged.subnet_place, message).hint_at(hint, other.subnet_place));
         }
         self.prefixes.insert(subnet.prefix_len());
-        self.by_subnet.insert((subnet.prefix_len(), subnet.network()), judged.network.name.clone());
-        self.by_name.insert(judged.network.name.clone(), judged);
+        self.by_subnet.insert((subnet.prefix_len(), subnet.network()), judged.name.clone());
+        self.by_name.insert(judged.name.clone(), judged);
     }
 }
 
@@ -125,8 +126,8 @@ pub(super) fn judge(
         mode_place: root.of(mode),
         range_place: raw.range.as_ref().map(|range| root.of(range)),
         reservations: 0,
+        name,
         network: Network {
-            name,
             interface: interface.value.to_string(),
             mode: mode.value,
             subnet: subnet.value.0,
@@ -251,7 +252,7 @@ pub(super) fn judge_reservation(
         return;
     };
     judged.reservations += 1;
-    let Network { subnet, range, router, relay, name, .. } = &judged.network;
+    let Judged { name, network: Network { subnet, range, router, relay, .. }, .. } = judged;
     if let (Some((first, last)), Some(at)) = (range, judged.range_place)
         && (*first..=*last).contains(&address)
     {
@@ -277,7 +278,7 @@ pub(super) fn judge_together(
     server: Option<(&Server, Place)>,
 ) {
     for judged in networks.by_name.values() {
-        let Network { name, mode, range, .. } = &judged.network;
+        let Judged { name, network: Network { mode, range, .. }, .. } = judged;
         if *mode == NetworkMode::Server && range.is_none() && judged.reservations == 0 {
             let message = format!("network {name} has no address to hand out: no range, and no machine reserves one in it");
             report.push(warning("nothing-to-hand-out", judged.mode_place, message).hint("add a range, or give machines an ip"));
@@ -320,7 +321,7 @@ fn note_unheard(report: &mut Report<'_>, networks: &Networks, images: &Images) {
         let message = format!(
             "network {} is not asked for addresses: where a machine has no clean disk of {image} left, its boot waits about a minute, \
              until three fetches of its script show that it boots",
-            judged.network.name
+            judged.name
         );
         report.push(
             note("boot-not-heard", judged.mode_place, message)

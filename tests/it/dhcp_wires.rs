@@ -6,7 +6,7 @@
 use crate::netns::{run, skipped, until_carries};
 use crate::serve::{DEADLINE, RUN, publish, table};
 use barista::{
-    boot::table::{BootNetwork, BootTable},
+    boot::table::{BootTable, Network},
     site::NetworkMode,
     transcript::{self, MachineTranscript, Transcript},
 };
@@ -51,7 +51,7 @@ pub fn room(change: impl FnOnce(&mut BootTable)) -> impl FnOnce(&std::path::Path
 }
 
 /// The only network of a table.
-pub fn lan(table: &mut BootTable) -> &mut BootNetwork {
+pub fn lan(table: &mut BootTable) -> &mut Network {
     table.networks.values_mut().next().expect("a network")
 }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** pure; every problem names the thing and the mend, and each check says something even when all is well.
 
 use super::{Check, Facts, Interface, Listener, Privilege, files};
-use crate::boot::table::{BootNetwork, BootTable};
+use crate::boot::table::{BootTable, Network};
 use crate::desired::Backing;
 use crate::desired::{Firmware, NetworkMode};
 use crate::diagnostic::Severity;
@@ -165,7 +165,7 @@ fn judge_storage(facts: &Facts, prepared: &Prepared) -> Option<Check> {
     })
 }
 
-fn judge_interface(facts: &Facts, name: &NetworkName, network: &BootNetwork) -> Check {
+fn judge_interface(facts: &Facts, name: &NetworkName, network: &Network) -> Check {
     let about = "interfaces";
     let interface = &network.interface;
     let Some(Interface { up, addresses, .. }) = facts.interfaces.get(interface) else {

@@ -14,7 +14,7 @@ pub use outcome::Outcome;
 pub use render::render;
 
 use crate::{
-    boot::table::{BootNetwork, BootTable},
+    boot::table::{BootTable, Network},
     transcript::{Event, ServerKind, Transcript},
 };
 use crate::{
@@ -199,13 +199,13 @@ pub fn explain(subject: &Subject, disk: Disk, evidence: Evidence<'_>) -> Explana
 }
 
 fn networks_of(address: Option<Ipv4Addr>, table: Option<&BootTable>) -> BTreeMap<NetworkName, NetworkFacts> {
-    let facts = |network: &BootNetwork| NetworkFacts {
+    let facts = |network: &Network| NetworkFacts {
         mode: network.mode,
         interface: network.interface.clone(),
         subnet: network.subnet.to_string(),
     };
     let all = table.into_iter().flat_map(|table| &table.networks);
-    let of_address = |network: &BootNetwork| address.is_none_or(|address| network.subnet.contains(&address));
+    let of_address = |network: &Network| address.is_none_or(|address| network.subnet.contains(&address));
     all.filter(|(_, network)| of_address(network)).map(|(name, network)| (name.clone(), facts(network))).collect()
 }
 

@@ -4,7 +4,7 @@
 //! It has one list of them for all networks, and the text says so where that matters.
 
 use super::{Export, Loader};
-use crate::boot::table::{BootMachine, BootNetwork};
+use crate::boot::table::{BootMachine, Network};
 use crate::names::{MacAddr, MachineName};
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ fn class(export: &Export<'_>, whose: &str, is_it: &str, loader: &Loader<'_>) -> 
     class
 }
 
-fn subnet(export: &Export<'_>, id: usize, network: &BootNetwork) -> Value {
+fn subnet(export: &Export<'_>, id: usize, network: &Network) -> Value {
     let option = |name: &str, data: String| json!({ "name": name, "data": data });
     let dns = network.dns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut options: Vec<Value> = network.router.iter().map(|router| option("routers", router.to_string())).collect();

@@ -10,7 +10,7 @@ mod kea;
 
 use crate::boot::{
     loaders::usual_loader,
-    table::{BootMachine, BootNetwork, BootTable},
+    table::{BootMachine, BootTable, Network},
 };
 use crate::{
     desired::NetworkMode,
@@ -56,13 +56,13 @@ impl Loader<'_> {
 /// What is exported.
 struct Export<'a> {
     table: &'a BootTable,
-    networks: Vec<(&'a NetworkName, &'a BootNetwork)>,
+    networks: Vec<(&'a NetworkName, &'a Network)>,
     script: String,
 }
 
 /// The text for another server; `None` when no network is to be exported.
 pub fn export(table: &BootTable, which: Which, dialect: Dialect) -> Option<String> {
-    let is_wanted = |network: &BootNetwork| which == Which::All || network.mode == NetworkMode::Off;
+    let is_wanted = |network: &Network| which == Which::All || network.mode == NetworkMode::Off;
     let networks: Vec<_> = table.networks.iter().filter(|(_, network)| is_wanted(network)).collect();
     if networks.is_empty() {
         return None;
@@ -77,7 +77,7 @@ pub fn export(table: &BootTable, which: Which, dialect: Dialect) -> Option<Strin
 
 impl<'a> Export<'a> {
     /// The loaders that firmware is told in a network.
-    fn loaders(&self, network: &'a BootNetwork) -> Vec<Loader<'a>> {
+    fn loaders(&self, network: &'a Network) -> Vec<Loader<'a>> {
         self.loaders_of(|platform| {
             Some(network.loading.loader.get(&platform).map_or_else(|| usual_loader(platform), String::as_str))
         })
@@ -98,7 +98,7 @@ impl<'a> Export<'a> {
     }
 
     /// The machines that have their reserved address in a network.
-    fn reserved(&self, network: &BootNetwork) -> impl Iterator<Item = (&'a MachineName, &'a BootMachine)> {
+    fn reserved(&self, network: &Network) -> impl Iterator<Item = (&'a MachineName, &'a BootMachine)> {
         let subnet = network.subnet;
         self.table.machines.iter().filter(move |(_, machine)| machine.ip.is_some_and(|ip| subnet.contains(&ip)))
     }

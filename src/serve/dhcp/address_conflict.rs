@@ -4,7 +4,7 @@
 //! the next client comes. A reserved address is never withheld, and no machine's ARP alone can empty a range (C19).
 
 use super::{allocate::Allocation, arp::Claim, leases::Holding, leases::LeaseChange, server};
-use crate::{boot::table::BootNetwork, names::MacAddr, names::NetworkName};
+use crate::{boot::table::Network, names::MacAddr, names::NetworkName};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,7 +101,7 @@ pub struct AddressConflicts {
 
 impl AddressConflicts {
     /// The next free addresses of a network's range that are asked after.
-    pub fn next(&mut self, name: &NetworkName, network: &BootNetwork, is_free: impl Fn(Ipv4Addr) -> bool) -> Vec<Ipv4Addr> {
+    pub fn next(&mut self, name: &NetworkName, network: &Network, is_free: impl Fn(Ipv4Addr) -> bool) -> Vec<Ipv4Addr> {
         let Some((first, last)) = network.range.map(|(first, last)| (u32::from(first), u32::from(last))) else {
             return Vec::new();
         };
@@ -154,7 +154,7 @@ impl AddressConflicts {
         Some(conflict)
     }
 
-    fn believe(&mut self, claim: Claim, network: &BootNetwork, now: Timestamp) -> Conflict {
+    fn believe(&mut self, claim: Claim, network: &Network, now: Timestamp) -> Conflict {
         self.believed.retain(|_, held| {
             held.retain(|_, until| *until > now);
             !held.is_empty()

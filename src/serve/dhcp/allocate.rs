@@ -10,7 +10,7 @@ use super::{
     model::Arrival,
 };
 use crate::{
-    boot::table::{BootNetwork, FixedTable},
+    boot::table::{FixedTable, Network},
     desired::NetworkMode,
     names::MacAddr,
 };
@@ -23,7 +23,7 @@ pub struct Allocation<'a> {
     /// The boot table.
     pub table: &'a FixedTable,
     /// The subnet.
-    pub network: &'a BootNetwork,
+    pub network: &'a Network,
     /// How the request came in.
     pub arrival: &'a Arrival<'a>,
     /// The leases.
@@ -85,7 +85,7 @@ impl Allocation<'_> {
 
     /// Whether a network of ours that is not this one gives this address.
     pub fn is_of_another_network(&self, ip: Ipv4Addr) -> bool {
-        let gives = |network: &BootNetwork| network.mode == NetworkMode::Server && network.subnet.contains(&ip);
+        let gives = |network: &Network| network.mode == NetworkMode::Server && network.subnet.contains(&ip);
         !self.network.subnet.contains(&ip) && self.table.networks.values().any(gives)
     }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     boot::{
         loaders::{Loaders, NoLoader},
-        table::{BootNetwork, FixedTable},
+        table::{FixedTable, Network},
     },
     desired::PxeStrategy,
     names::{ClientArch, MacAddr, NetworkName},
@@ -172,7 +172,7 @@ pub(super) struct Case<'a> {
     pub arrival: &'a Arrival<'a>,
     pub offering: Offering<'a>,
     pub name: &'a NetworkName,
-    pub network: &'a BootNetwork,
+    pub network: &'a Network,
     pub leases: &'a Leases,
     pub now: Timestamp,
     /// Our address towards this client.

@@ -19,7 +19,7 @@ use super::{
     socket::{Datagram, Socket},
 };
 use crate::{
-    boot::table::{BootNetwork, BootTable, FixedTable},
+    boot::table::{BootTable, FixedTable, Network},
     desired::NetworkMode,
     names::{MacAddr, NetworkName},
     serve::{Boots, Happening, Recorder, Served},
@@ -254,7 +254,7 @@ impl DhcpService {
 }
 
 /// The networks of a wire whose addresses are ours to give; behind a relay nobody hears our ARP.
-fn our_networks<'a>(table: &'a BootTable, arrival: &Arrival<'a>) -> impl Iterator<Item = (&'a NetworkName, &'a BootNetwork)> {
+fn our_networks<'a>(table: &'a BootTable, arrival: &Arrival<'a>) -> impl Iterator<Item = (&'a NetworkName, &'a Network)> {
     let (interface, addresses) = (arrival.interface, arrival.addresses);
     table.networks.iter().filter(move |(_, network)| {
         let is_near = addresses.iter().any(|ip| network.subnet.contains(ip));
@@ -269,7 +269,7 @@ fn arrival<'a>(socket: &'a Socket, addresses: &'a [Ipv4Addr]) -> Arrival<'a> {
 
 fn allocation<'a>(
     table: &'a FixedTable,
-    network: &'a BootNetwork,
+    network: &'a Network,
     arrival: &'a Arrival<'a>,
     leases: &'a Leases,
     mac: MacAddr,

@@ -8,13 +8,13 @@ use super::{
     packet::{MessageKind, Request},
 };
 use crate::{
-    boot::table::{BootNetwork, BootTable, FixedTable},
+    boot::table::{BootTable, FixedTable, Network},
     desired::NetworkMode,
     names::NetworkName,
 };
 use std::net::Ipv4Addr;
 
-type Found<'a> = (&'a NetworkName, &'a BootNetwork);
+type Found<'a> = (&'a NetworkName, &'a Network);
 
 /// The network a client is on: its relay's, or the one of the interface it was heard on.
 pub(super) fn find_network<'a>(
@@ -31,8 +31,8 @@ pub(super) fn find_network<'a>(
 
 /// A relay is believed when the network lists it; a network that lists none believes those in the subnets of this interface.
 fn relayed<'a>(giaddr: Ipv4Addr, request: &Request, here: &[Found<'a>]) -> Result<Found<'a>, IgnoreReason> {
-    let is_listed = |network: &BootNetwork| network.relay.contains(&giaddr);
-    let is_near = |network: &BootNetwork| network.relay.is_empty() && network.subnet.contains(&giaddr);
+    let is_listed = |network: &Network| network.relay.contains(&giaddr);
+    let is_near = |network: &Network| network.relay.is_empty() && network.subnet.contains(&giaddr);
     let is_ours = here.iter().any(|(_, network)| is_listed(network) || is_near(network));
     // The relay knows better than the client where the client is (RFC 3527 §3).
     let chosen = request.link_selection.or(request.subnet_selection);
@@ -62,7 +62,7 @@ fn direct<'a>(
     {
         return Ok(found);
     }
-    let has_address = |network: &BootNetwork| arrival.addresses.iter().any(|ip| network.subnet.contains(ip));
+    let has_address = |network: &Network| arrival.addresses.iter().any(|ip| network.subnet.contains(ip));
     let mut wire: Vec<_> = here.iter().filter(|(_, network)| has_address(network)).copied().collect();
     if wire.is_empty() {
         wire = here.iter().filter(|(_, network)| network.relay.is_empty()).copied().collect();
@@ -77,7 +77,7 @@ fn direct<'a>(
 }
 
 /// Our address towards a client: the one it spoke to, else the interface's in its subnet, else the interface's first.
-pub(super) fn local_address(arrival: &Arrival<'_>, network: &BootNetwork, table: &BootTable) -> Ipv4Addr {
+pub(super) fn local_address(arrival: &Arrival<'_>, network: &Network, table: &BootTable) -> Ipv4Addr {
     let spoken_to = arrival.is_to_us().then_some(&arrival.destination);
     let in_subnet = || arrival.addresses.iter().find(|ip| network.subnet.contains(*ip));
     spoken_to.or_else(in_subnet).or(arrival.addresses.first()).copied().unwrap_or(table.tftp_address)

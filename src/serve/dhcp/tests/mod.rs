@@ -23,7 +23,7 @@ use super::{
 use crate::{
     boot::{
         loaders::Loaders,
-        table::{BootNetwork, BootTable},
+        table::{BootTable, Network},
     },
     names::{ClientArch, MacAddr},
     site::NetworkMode,
@@ -80,7 +80,7 @@ impl Room {
         }
     }
 
-    fn network(&mut self) -> &mut BootNetwork {
+    fn network(&mut self) -> &mut Network {
         self.table.networks.values_mut().next().expect("one network")
     }
 
