@@ -108,7 +108,7 @@ class Link:
         (boot / "table.json").write_text(json.dumps(BASE | {"loaders": str(self.directory / "loaders")} | table))
         for name in ("loaders", "assets"):
             (self.directory / name).mkdir(exist_ok=True)
-        process = self.start(BARISTA, "serve", "--state", self.directory, env={"RUST_LOG": "warn"})
+        process = self.start(BARISTA, "serve", "--user", "root", "--state", self.directory, env={"RUST_LOG": "warn"})
         self.until(lambda: "200" in self.ask("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{SERVER}:8080/healthz"))
         return process
 

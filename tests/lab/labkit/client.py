@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from .debian import firmware as unpacked
-from .filter import PlainPxe
+from .filter import BadWire, PlainPxe
 from .qemu import Qemu, free_port
 from .server import Port
 
@@ -21,6 +21,7 @@ FIRMWARES = {
     "uefi-pxe": "OVMF and its own PXE",
     "uefi-http": "OVMF and its own HTTP Boot",
     "bios-pxe": "SeaBIOS and a PXE ROM that is not iPXE, as the server sees it",
+    "uefi-pxe-bad-wire": "OVMF and its own PXE, on a wire that loses, doubles and displaces blocks",
     "uefi-secure": "OVMF and its own PXE, with Secure Boot on and the keys every PC comes with",
     "uefi-ia32": "OVMF of 32 bit and its own PXE",
     "arm64-pxe": "UEFI for ARM64 and its own PXE",
@@ -43,8 +44,10 @@ def start_client(work: Path, log: Path, port: Port, firmware: str, mac: str, mod
     if firmware not in FIRMWARES:
         raise ValueError(f"no firmware {firmware}")
     far = port.server
-    if firmware == "bios-pxe":
-        middle = PlainPxe(near=free_port(socket.SOCK_DGRAM), client=free_port(socket.SOCK_DGRAM), port=port)
+    middle = None
+    if firmware in ("bios-pxe", "uefi-pxe-bad-wire"):
+        kind = PlainPxe if firmware == "bios-pxe" else BadWire
+        middle = kind(near=free_port(socket.SOCK_DGRAM), client=free_port(socket.SOCK_DGRAM), port=port)
         netdev = port.netdev("lan", middle.client, middle.near)
     else:
         netdev = port.netdev("lan", port.client, far)
@@ -75,4 +78,6 @@ def start_client(work: Path, log: Path, port: Port, firmware: str, mac: str, mod
         arguments += HTTP_ONLY
     if firmware.startswith("uefi") and firmware != "uefi-ipxe":
         card += ",romfile="
-    return Qemu(name, [*arguments, "-device", card], log, work)
+    client = Qemu(name, [*arguments, "-device", card], log, work)
+    client.middle = middle
+    return client

@@ -5,6 +5,7 @@ It must never run a maintainer script of what it unpacks, nor install on the hos
 
 from __future__ import annotations
 
+import functools
 import lzma
 import re
 import shutil
@@ -120,6 +121,7 @@ def module_bytes(path: Path) -> bytes:
     return lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
 
 
+@functools.cache
 def kernel() -> Kernel:
     """The kernel both VMs run."""
     package = kernel_package()
@@ -132,6 +134,7 @@ def kernel() -> Kernel:
     return Kernel(cached("kernel", key_of(package, version), build))
 
 
+@functools.cache
 def firmware() -> Path:
     """What `packages.firmware` names, unpacked: firmware of other machines, and loaders an operator would bring."""
     names = wanted("packages.firmware")
@@ -143,6 +146,7 @@ def firmware() -> Path:
     return cached("firmware", key_of(*debs), build)
 
 
+@functools.cache
 def server_tree() -> Path:
     """The unpacked root of the server VM, as a directory."""
     # Listed against an archive that stays empty: what is downloaded already would not be named.

@@ -1,8 +1,8 @@
-"""Makes iPXE's ROM look like a plain PXE ROM: no other BIOS ROM can be had as a package.
+"""What stands between a client and the server: all its frames pass through here.
 
-Frames pass between client and server; DHCP options 77 (user class) and 175 (iPXE) of the client are
-blanked until it has asked for a boot loader by TFTP. After that the loader speaks for itself.
-It must never change a frame of the server.
+`PlainPxe` makes iPXE's ROM look like a plain PXE ROM, for no other BIOS ROM can be had as a package: DHCP options 77 (user class) and
+175 (iPXE) of the client are blanked until it has asked for a boot loader by TFTP. After that the loader speaks for itself.
+`BadWire` loses, doubles and displaces blocks of TFTP. Neither may ever change what is inside a frame of the server.
 """
 
 from __future__ import annotations
@@ -47,19 +47,37 @@ def udp_port(frame: bytes) -> int | None:
     return int.from_bytes(frame[udp + 2:udp + 4], "big")
 
 
+def tftp_block(frame: bytes) -> tuple[int, int] | None:
+    """The transfer, by the client's port, and the number of a block of TFTP."""
+    port = udp_port(frame)
+    if port is None:
+        return None
+    udp = 14 + (frame[14] & 15) * 4
+    if int.from_bytes(frame[udp:udp + 2], "big") < 1024 or port < 1024 or frame[udp + 8:udp + 10] != b"\0\3":
+        return None
+    return port, int.from_bytes(frame[udp + 10:udp + 12], "big")
+
+
 @dataclass
-class PlainPxe:
-    """The filter of one client, running until the program ends."""
+class Middle:
+    """What stands in the way of one client, running until the program ends."""
 
     near: int
     client: int
     port: Port
 
     def __post_init__(self) -> None:
-        self.loader_asked = False
         self._to_client = self._bound(self.near)
         self._to_server = self._bound(self.port.client)
         threading.Thread(target=self._pump, daemon=True).start()
+
+    def of_client(self, frame: bytes) -> list[bytes]:
+        """What the server gets of a frame of the client."""
+        return [frame]
+
+    def of_server(self, frame: bytes) -> list[bytes]:
+        """What the client gets of a frame of the server."""
+        return [frame]
 
     def _bound(self, port: int) -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -73,10 +91,56 @@ class PlainPxe:
                 try:
                     frame = ready.recv(65536)
                     if ready is self._to_server:
-                        self._to_client.sendto(frame, ("127.0.0.1", self.client))
+                        for kept in self.of_server(frame):
+                            self._to_client.sendto(kept, ("127.0.0.1", self.client))
                     else:
-                        self.loader_asked |= udp_port(frame) == TFTP
-                        kept = frame if self.loader_asked else without_ipxe(frame)
-                        self._to_server.sendto(kept, ("127.0.0.1", self.port.server))
+                        for kept in self.of_client(frame):
+                            self._to_server.sendto(kept, ("127.0.0.1", self.port.server))
                 except ConnectionRefusedError:
                     continue  # the other QEMU is not up yet, or already gone
+
+
+class PlainPxe(Middle):
+    """iPXE's ROM as a plain one."""
+
+    def __post_init__(self) -> None:
+        self.loader_asked = False
+        super().__post_init__()
+
+    def of_client(self, frame: bytes) -> list[bytes]:
+        """Without the options that name iPXE, until a loader was asked for."""
+        self.loader_asked |= udp_port(frame) == TFTP
+        return [frame if self.loader_asked else without_ipxe(frame)]
+
+
+class BadWire(Middle):
+    """A wire that loses, doubles and displaces blocks, and counts them."""
+
+    LOST, DOUBLED, DISPLACED = 41, 53, 67
+    """One in so many."""
+
+    def __post_init__(self) -> None:
+        self.sent, self.faults = 0, 0
+        self.blocks: set[tuple[int, int]] = set()
+        self._held: list[bytes] = []
+        super().__post_init__()
+
+    def of_server(self, frame: bytes) -> list[bytes]:
+        """The frame, and before it none, or behind it what was held back."""
+        block = tftp_block(frame)
+        if block is None:
+            return [frame]
+        self.sent += 1
+        self.blocks.add(block)
+        if self.sent % self.LOST == 0:
+            self.faults += 1
+            return []
+        held, self._held = self._held, []
+        if self.sent % self.DISPLACED == 0 and not held:
+            self.faults += 1
+            self._held = [frame]
+            return []
+        if self.sent % self.DOUBLED == 0:
+            self.faults += 1
+            return [frame, frame, *held]
+        return [frame, *held]

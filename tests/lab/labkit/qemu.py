@@ -45,6 +45,8 @@ class Qemu:
 
     def __init__(self, name: str, arguments: list[str], log: Path, sockets: Path, program: str = "qemu-system-x86_64") -> None:
         self.name, self.log = name, log
+        self.middle: object | None = None
+        """What stands between it and the server, if anything does."""
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         self._console = sockets / f"{name}.con"
