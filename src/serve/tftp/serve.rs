@@ -48,8 +48,9 @@ const FRESH: Duration = Duration::from_secs(1);
 const DOUBLED: Duration = Duration::from_millis(200);
 /// Sockets that are looked after between two looks at all of them.
 const EVENTS: usize = 256;
-/// Requests that are taken between two looks at the transfers.
-const REQUESTS: usize = 64;
+/// Requests that are taken between two looks at the transfers. What runs comes before what begins: a room that asks at once is then
+/// not served block by block all together, where every machine waits until nearly the end.
+const REQUESTS: usize = 1;
 
 /// What an event is about: these two, and from `FIRST_TRANSFER` on a transfer.
 const LISTENER: u64 = 0;
@@ -154,6 +155,7 @@ impl Transfers {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+            let mut is_asked = false;
             for event in events.drain(..) {
                 match event.data.u64() {
                     STOP => {
@@ -161,9 +163,12 @@ impl Transfers {
                         epoll::delete(&self.epoll, &self.listener)?;
                         self.until = Some(Instant::now() + DRAIN);
                     }
-                    LISTENER => self.take_requests(),
+                    LISTENER => is_asked = true,
                     transfer => self.step(transfer, Transfer::hear),
                 }
+            }
+            if is_asked {
+                self.take_requests();
             }
             self.look(Instant::now());
         }
