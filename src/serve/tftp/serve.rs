@@ -181,8 +181,10 @@ impl Transfers {
             };
             let served = self.served.borrow().clone();
             if let Some((request, file)) = self.open(length, peer, &served) {
-                let file = self.texts.form(&request, file);
-                self.ask(peer, request, file, &served);
+                match self.texts.form(&request, file) {
+                    Some(file) => self.ask(peer, request, file, &served),
+                    None => self.refuse(Refusal::TooLargeAsText, peer),
+                }
             }
         }
     }
@@ -204,10 +206,14 @@ impl Transfers {
                 }
             },
         };
+        self.refuse(refusal, peer);
+        None
+    }
+
+    fn refuse(&self, refusal: Refusal, peer: SocketAddr) {
         if let Err(error) = self.listener.send_to(&refusal.packet(), peer) {
             tracing::debug!(%peer, %error, "a TFTP refusal could not be sent");
         }
-        None
     }
 
     /// Starts a transfer, unless the machine already has this file coming or there are too many.
