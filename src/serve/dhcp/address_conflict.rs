@@ -162,7 +162,7 @@ impl AddressConflicts {
     /// Those of the withheld addresses of a range that are asked after now, in turn: what is still used is withheld on, however long
     /// the walk through the range takes.
     pub fn next_withheld(leases: &Leases, (first, last): (Ipv4Addr, Ipv4Addr), now: Timestamp) -> Vec<Ipv4Addr> {
-        let ending = leases.ending_within(now, server::after(now, server::QUARANTINE / 2)).take(LOOKED_AT);
+        let ending = leases.ending_within(now, server::after(now, server::QUARANTINE / 2));
         let is_withheld = |ip: &Ipv4Addr, holding| matches!(holding, Holding::Quarantined { .. }) && (first..=last).contains(ip);
         let mut withheld: Vec<_> = ending.filter(|(ip, holding)| is_withheld(ip, *holding)).map(|(ip, _)| ip).collect();
         withheld.sort();

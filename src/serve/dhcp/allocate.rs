@@ -77,6 +77,12 @@ impl Allocation<'_> {
         self.is_of_site() || self.leases.holder(ip, self.now) == Some(self.mac)
     }
 
+    /// Whether the client had this address, for all that is known; of a machine of the site it is taken for granted, for its lease may
+    /// have been lost.
+    pub fn has_had(&self, ip: Ipv4Addr) -> bool {
+        self.is_of_site() || self.leases.holding(ip).and_then(Holding::user) == Some(self.mac)
+    }
+
     /// Whether the client has another address of the range leased now: one card has one, whatever it asks for.
     pub fn holds_another(&self, ip: Ipv4Addr) -> bool {
         let is_leased = |holding: Holding| matches!(holding, Holding::Bound { until, .. } if until > self.now);
@@ -213,7 +219,7 @@ impl Allocation<'_> {
             return None;
         }
         let is_strangers = |holding: Holding| holding.mac().is_some_and(|mac| !self.is_a_machine(mac));
-        let soon = self.leases.ending_within(self.now, after(self.now, OFFER_KEPT)).take(LOOKED_AT);
+        let soon = self.leases.ending_within(self.now, after(self.now, OFFER_KEPT));
         let mut offered = soon.filter(|(_, holding)| matches!(holding, Holding::Offered { .. }) && is_strangers(*holding));
         let is_leased = |ip: Ipv4Addr| self.leases.live(ip, self.now).is_some_and(is_strangers);
         let mut silent = self.leases.silent(self.now).filter(|ip| is_leased(*ip));
@@ -225,9 +231,6 @@ impl Allocation<'_> {
 /// The part of a range that is kept for machines of the site at the most: who plugs in where all machines are taken in later gets
 /// an address too.
 const KEPT_PART: u32 = 2;
-
-/// Holdings looked at for an offer that is not taken: a full range must not hold the service up.
-const LOOKED_AT: usize = 1024;
 
 /// Of 256 addresses in a row, those that end in neither 0 nor 255.
 const DYNAMIC_IN_BLOCK: u16 = 254;

@@ -185,7 +185,8 @@ impl Leases {
     }
 
     /// Takes note that nobody answers ARP for this address, which counts until then or until something changes.
-    pub fn note_silence(&mut self, ip: Ipv4Addr, until: Timestamp) {
+    pub fn note_silence(&mut self, ip: Ipv4Addr, now: Timestamp, until: Timestamp) {
+        self.silent.retain(|_, until| *until > now);
         self.silent.insert(ip, until);
     }
 

@@ -84,7 +84,8 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         }
         (None, Some(ip)) if !allocation.is_known() => decide_unknown(case, ip),
         (None, Some(ip)) if request.ciaddr.is_some() => {
-            match allocation.has_leased(ip) || allocation.may_hold(ip) && !allocation.holds_another(ip) {
+            let may_have = || allocation.has_had(ip) && allocation.may_hold(ip) && !allocation.holds_another(ip);
+            match allocation.has_leased(ip) || may_have() {
                 true => bind(case, ip),
                 false => nak(case, NakReason::NotFree(ip)),
             }

@@ -276,7 +276,7 @@ impl DhcpService {
             silent.extend(round.silent);
         }
         let until = now.checked_add(silence::COUNTS_FOR).unwrap_or(Timestamp::MAX);
-        silent.into_iter().for_each(|ip| self.leases.note_silence(ip, until));
+        silent.into_iter().for_each(|ip| self.leases.note_silence(ip, now, until));
         asked
     }
 }

@@ -4,10 +4,7 @@
 //! nothing is asked but while a machine of the site lacks an address. PURE.
 
 use jiff::{SignedDuration, Timestamp};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// How often an address is asked after: one answer may be lost, and a system that sleeps lightly answers the second question.
 const ASKED: u8 = 3;
@@ -84,15 +81,15 @@ impl Silences {
             }
         }
         self.asked.retain(|ip, _| !round.silent.contains(ip));
-        let mut room = AT_ONCE.saturating_sub(self.asked.range(first..=last).count());
+        let room = AT_ONCE.saturating_sub(self.asked.range(first..=last).count());
         let start = self.walked.get(&last).copied().unwrap_or(last);
         let before = |ip: Ipv4Addr| Ipv4Addr::from(u32::from(ip).saturating_sub(1));
         // From where the last round ended, and then from the beginning.
-        let found: BTreeSet<_> = strangers(start).chain(strangers(before(first))).take(room).collect();
-        for ip in found.into_iter().filter(|ip| !round.silent.contains(ip)) {
-            if room > 0 && !self.asked.contains_key(&ip) {
-                room -= 1;
-                self.asked.insert(ip, Asked { times: 1, last: now });
+        let is_next = |ip: &Ipv4Addr| !self.asked.contains_key(ip) && !round.silent.contains(ip);
+        let found: Vec<_> = strangers(start).chain(strangers(before(first))).filter(is_next).take(room).collect();
+        for ip in found {
+            // The walk may come round to where it began.
+            if self.asked.insert(ip, Asked { times: 1, last: now }).is_none() {
                 self.walked.insert(last, ip);
                 round.ask.push(ip);
             }
@@ -104,6 +101,7 @@ impl Silences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     const RANGE: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 100));
 

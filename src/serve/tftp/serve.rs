@@ -183,7 +183,10 @@ impl Transfers {
             if let Some((request, file)) = self.open(length, peer, &served) {
                 match self.texts.form(&request, file) {
                     Some(file) => self.ask(peer, request, file, &served),
-                    None => self.refuse(Refusal::TooLargeAsText, peer),
+                    None => {
+                        self.recorder.record_address(peer.ip(), Happening::loader_too_large("tftp", &request.name));
+                        self.refuse(Refusal::TooLargeAsText, peer);
+                    }
                 }
             }
         }

@@ -119,6 +119,12 @@ fn a_stranger_takes_only_what_it_was_offered() {
     let take = |card| Request { requested: Some(offered), server_id: Some(SERVER), ..request(MessageKind::Request, card) };
     assert!(matches!(room.ask(&take(21)), Answer::Nak(..)));
     assert_eq!(ack(room.ask(&take(20))).yiaddr, offered);
+    // Nor does one that is known take a second one by renewing what it never had.
+    room.now += 601;
+    let free = (200..=202).map(ip).find(|ip| *ip != offered).expect("there are three");
+    let renew = |held| Request { ciaddr: Some(held), ..request(MessageKind::Request, 20) };
+    assert!(matches!(from(&mut room, free, &renew(free)), Answer::Nak(_, NakReason::NotFree(_))));
+    assert_eq!(ack(from(&mut room, offered, &renew(offered))).yiaddr, offered, "but what it had");
 }
 
 #[test]
@@ -136,22 +142,23 @@ fn a_machine_of_the_site_takes_what_a_stranger_was_offered_or_does_not_use_and_n
     // Whether the stranger uses what it leases only ARP can tell.
     let discover = request(MessageKind::Discover, 4);
     assert_eq!(room.ask(&discover), no_address);
-    let soon = Timestamp::from_second(room.now + 30).expect("a time");
-    room.leases.note_silence(leased, soon);
+    let silent = |room: &mut Room, ip| {
+        let [now, soon] = [0, 30].map(|later| Timestamp::from_second(room.now + later).expect("a time"));
+        room.leases.note_silence(ip, now, soon);
+    };
+    silent(&mut room, leased);
     assert_eq!(room.ask(&request(MessageKind::Discover, 52)), no_address, "nor by its silence");
     room.leases.note_sign(leased);
     assert_eq!(room.ask(&discover), no_address, "it answers after all");
-    room.leases.note_silence(leased, soon);
+    silent(&mut room, leased);
     room.now += 31;
     assert_eq!(room.ask(&discover), no_address, "that was long ago");
-    room.leases.note_silence(leased, Timestamp::from_second(room.now + 30).expect("a time"));
+    silent(&mut room, leased);
     assert_eq!(room.join(4), Some(leased));
     let renew = Request { ciaddr: Some(leased), ..request(MessageKind::Request, 50) };
     assert!(matches!(room.ask(&renew), Answer::Nak(_, NakReason::NotFree(_))));
     // What another machine of the site has leased stays its own, however silent it is.
-    for silent in [leased, offered] {
-        room.leases.note_silence(silent, Timestamp::MAX);
-    }
+    [leased, offered].into_iter().for_each(|ip| silent(&mut room, ip));
     assert_eq!(room.ask(&request(MessageKind::Discover, 5)), no_address);
 }
 
