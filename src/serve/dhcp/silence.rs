@@ -1,6 +1,6 @@
 //! Addresses that strangers lease and nobody uses, asked after by ARP for a machine of the site that lacks one.
 //!
-//! **Invariant:** an address counts as unused only after it was asked after [`ASKED`] times, a second apart, and nobody answered; and
+//! **Invariant:** an address counts as unused only after it was asked after three times, a second apart, and nobody answered; and
 //! nothing is asked but while a machine of the site lacks an address. PURE.
 
 use jiff::{SignedDuration, Timestamp};
