@@ -178,6 +178,7 @@ pub struct FixedTable {
     table: BootTable,
     by_mac: BTreeMap<MacAddr, MachineName>,
     reserved: BTreeSet<Ipv4Addr>,
+    unreserved_cards: u32,
 }
 
 impl From<BootTable> for FixedTable {
@@ -189,7 +190,9 @@ impl From<BootTable> for FixedTable {
             }
         }
         let reserved = table.machines.values().filter_map(|machine| machine.ip).collect();
-        Self { table, by_mac, reserved }
+        let cards =
+            table.machines.values().filter(|machine| machine.ip.is_none()).map(|machine| machine.macs.len()).sum::<usize>();
+        Self { by_mac, reserved, unreserved_cards: u32::try_from(cards).unwrap_or(u32::MAX), table }
     }
 }
 
@@ -205,6 +208,11 @@ impl FixedTable {
     /// The machine that has this Ethernet address.
     pub fn machine(&self, mac: MacAddr) -> Option<(&MachineName, &BootMachine)> {
         self.table.machines.get_key_value(self.by_mac.get(&mac)?)
+    }
+
+    /// How many Ethernet addresses the machines have that no address is reserved for: each may need one of a range.
+    pub fn unreserved_cards(&self) -> u32 {
+        self.unreserved_cards
     }
 
     /// Whether this address is some machine's.

@@ -20,11 +20,14 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How long an answer is waited for. iPXE gives a script thirty seconds, and a new disk takes a fraction of one.
 pub const BUDGET: Duration = Duration::from_secs(3);
+/// The first wait where the agent's backlog is full, and the longest.
+const FULL: Duration = Duration::from_millis(5);
+const LONGEST_FULL: Duration = Duration::from_millis(100);
 /// Questions at once: a room that starts at once has its answers in milliseconds, so more means that the agent is slow.
 const MOST: usize = 64;
 /// Questions at once for one machine: it has two cards, or it was reset while it asked.
@@ -120,7 +123,7 @@ impl Agent {
 
     /// One line there and one back; at most a byte more than an answer may have.
     async fn exchange_lines(&self, request: &str) -> io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(&self.socket).await?;
+        let mut stream = self.connect().await?;
         stream.write_all(request.as_bytes()).await?;
         let mut stream = stream.take(LONGEST as u64 + 1);
         let mut answer = Vec::with_capacity(4096);
@@ -130,6 +133,18 @@ impl Agent {
             }
         }
         Ok(answer)
+    }
+
+    /// Connects, as soon as there is room in the backlog: the kernel says EAGAIN while there is none (unix(7)).
+    async fn connect(&self) -> io::Result<UnixStream> {
+        let mut wait = FULL;
+        loop {
+            match UnixStream::connect(&self.socket).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(wait).await,
+                connected => return connected,
+            }
+            wait = (wait * 2).min(LONGEST_FULL);
+        }
     }
 
     /// Says what is the matter once, until it is another thing or over.
@@ -204,6 +219,46 @@ mod tests {
 
     fn take_as(asking: &Arc<Mutex<Asking>>, machine: usize, peer: u8, reservation: Reservation) -> Option<Turn> {
         Turn::take(asking, &format!("pc{machine}").parse().expect("a machine"), IpAddr::from([10, 0, 0, peer]), reservation)
+    }
+
+    #[tokio::test]
+    async fn a_backlog_that_is_full_for_a_while_costs_no_machine_its_disk() {
+        let run = tempfile::tempdir().expect("a directory");
+        let path = run.path().join(SOCKET);
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&socket2::SockAddr::unix(&path).expect("a path")).expect("bound");
+        socket.listen(0).expect("it listens");
+        let connect = || {
+            let other = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+            other.set_nonblocking(true).expect("non-blocking");
+            other.connect(&socket2::SockAddr::unix(&path).expect("a path")).map(|()| other)
+        };
+        let mut others = vec![connect().expect("there is room for one")];
+        let full = loop {
+            match connect() {
+                Ok(other) => others.push(other),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let agent = Agent::new(run.path());
+        let asks = async { agent.exchange_lines("who?\n").await.expect("an answer") };
+        let makes_room = async {
+            sleep(Duration::from_millis(50)).await;
+            let answers = tokio::task::spawn_blocking(move || {
+                loop {
+                    let (stream, _) = socket.accept().expect("somebody");
+                    let mut line = [0; 16];
+                    // The others have hung up.
+                    if io::Read::read(&mut &stream, &mut line).expect("it reads") > 0 {
+                        return io::Write::write_all(&mut &stream, b"a disk\n").expect("it is sent");
+                    }
+                }
+            });
+            drop(others);
+            answers.await.expect("no panic");
+        };
+        assert_eq!(timeout(BUDGET, async { tokio::join!(asks, makes_room).0 }).await.expect("in time"), b"a disk\n");
     }
 
     #[test]

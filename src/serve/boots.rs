@@ -36,8 +36,7 @@ pub struct Boots {
 impl Boots {
     /// None yet. Where the kernel does not say its name for this run, nobody can believe a stamp, and machines boot all the same.
     pub fn open() -> Self {
-        let read = fs::read_to_string(BOOT_ID).inspect_err(|error| tracing::warn!(%error, "this run of the host has no name"));
-        Self { boot_id: read.unwrap_or_default().trim().to_owned(), heard: Mutex::default() }
+        Self { boot_id: boot_id(), heard: Mutex::default() }
     }
 
     /// Begins a boot for whoever fetches the first script.
@@ -46,14 +45,14 @@ impl Boots {
         // So few are given whole.
         getrandom(&mut octets, GetRandomFlags::empty())?;
         let boot = BootNonce::from_octets(octets);
-        self.heard().issue(boot, Fetch { at: now(), peer });
+        self.heard().issue(boot, Fetch { at: boottime(), peer });
         Ok(boot)
     }
 
     /// Takes note of a DISCOVER that was answered, if it is of a machine of the site.
     pub fn note_discover(&self, table: &FixedTable, mac: MacAddr, address: Option<Ipv4Addr>) {
         if let Some((machine, _)) = table.machine(mac) {
-            self.heard().note_discover(table, machine, Discover { at: now(), address });
+            self.heard().note_discover(table, machine, Discover { at: boottime(), address });
         }
     }
 
@@ -62,7 +61,7 @@ impl Boots {
     pub fn note_fetch(&self, table: &FixedTable, machine: &MachineName, boot: BootNonce, peer: IpAddr) -> Option<Claims> {
         let mut heard = self.heard();
         heard.issued(boot)?;
-        let at = now();
+        let at = boottime();
         heard.note_fetch(table, machine, Fetch { at, peer });
         heard.claims(machine, boot, peer, &self.boot_id, at)
     }
@@ -72,7 +71,14 @@ impl Boots {
     }
 }
 
-fn now() -> Stamp {
+/// The kernel's name for this run of the host; empty where it says none.
+pub(super) fn boot_id() -> String {
+    let read = fs::read_to_string(BOOT_ID).inspect_err(|error| tracing::warn!(%error, "this run of the host has no name"));
+    read.unwrap_or_default().trim().to_owned()
+}
+
+/// The time since this run of the host began, sleep included.
+pub(super) fn boottime() -> Stamp {
     let time = clock_gettime(ClockId::Boottime);
     let (seconds, nanoseconds) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
     Stamp(seconds * 1000 + nanoseconds / 1_000_000)

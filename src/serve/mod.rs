@@ -10,6 +10,7 @@ pub mod claims;
 pub mod dhcp;
 pub mod http;
 mod listeners;
+mod loader_files;
 mod privileges;
 mod recorder;
 mod source;

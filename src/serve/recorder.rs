@@ -152,6 +152,14 @@ impl Recorder {
         self.change(self.share(mac), move |transcript, at| transcript.record(mac, source, address, happening.at(at)));
     }
 
+    /// Records what was not said to us: anybody may say it in any machine's name, so it takes no more room than strangers do, and tells
+    /// nothing of how far a boot came.
+    pub fn record_overheard(&self, mac: MacAddr, source: Source, what: String) {
+        tracing::debug!(%mac, service = "dhcp", "{what}");
+        let happening = Happening { service: "dhcp", kind: EventKind::Overheard, what };
+        self.change(WAITING_OF_STRANGERS, move |transcript, at| transcript.record(mac, source, None, happening.at(at)));
+    }
+
     /// Records that a machine's script was fetched and what it was told, the script first.
     pub fn record_fetch(&self, mac: MacAddr, peer: IpAddr, reservation: Reservation, happened: Vec<Happening>) {
         happened.iter().for_each(|happening| tracing::info!(%mac, %peer, service = happening.service, "{}", happening.what));
@@ -183,13 +191,13 @@ impl Recorder {
     /// Records that a booting machine asked for an address on an interface.
     pub fn record_question(&self, interface: &str) {
         let interface = interface.to_owned();
-        self.change(WAITING, move |transcript, at| transcript.record_question(&interface, at));
+        self.change(WAITING_OF_STRANGERS, move |transcript, at| transcript.record_question(&interface, at));
     }
 
     /// Records that another server was seen.
     pub fn record_server(&self, address: Ipv4Addr, kind: ServerKind, interface: &str, what: String) {
         let interface = interface.to_owned();
-        self.change(WAITING, move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
+        self.change(WAITING_OF_STRANGERS, move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
     }
 
     /// Makes the changes that wait, and writes the transcript if it changed and is due.
@@ -271,6 +279,11 @@ mod tests {
             recorder.record(mac(n), Source::Interface("lan0".into()), None, happening);
         };
         (1..WAITING as u32 * 2).for_each(record);
+        assert_eq!(lock(&recorder.waiting).changes.len(), WAITING_OF_STRANGERS);
+        // Whatever a forger says in a machine's name or in a server's is a stranger's word.
+        recorder.record_overheard(mac(0), Source::Interface("lan0".into()), "uses its address".into());
+        recorder.record_server(Ipv4Addr::new(10, 0, 0, 9), ServerKind::Dhcp, "lan0", "offered".into());
+        recorder.record_question("lan0");
         assert_eq!(lock(&recorder.waiting).changes.len(), WAITING_OF_STRANGERS);
         record(0);
         recorder.flush(Flush::Last).await;

@@ -110,6 +110,8 @@ pub enum EventKind {
         /// Its path in the store.
         path: String,
     },
+    /// Something that was not said to this server, as an address that another claims too, or another server's answer.
+    Overheard,
     /// Anything else, or of a version that says more than this one knows.
     #[default]
     #[serde(other)]

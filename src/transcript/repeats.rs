@@ -2,26 +2,29 @@
 //! fetch its script.
 //!
 //! **Invariant:** neither pushes out how a boot began: of a wait the first and the last asking are kept, of other people's
-//! fetches the last [`FOREIGN_KEPT`].
+//! fetches the last [`FOREIGN_KEPT`], and as many of what was only overheard.
 
 use super::{Event, EventKind};
 
-/// Fetches by others that are kept of one machine.
+/// Fetches by others that are kept of one machine, and overheard words.
 pub(super) const FOREIGN_KEPT: usize = 4;
 
 /// Makes room in a machine's events for the next one.
 pub(super) fn shorten(events: &mut Vec<Event>, next: &EventKind) {
     match next {
         EventKind::Waiting { .. } | EventKind::Refused { .. } | EventKind::SentBack { .. } => shorten_wait(events, next),
-        EventKind::ForeignFetch { .. } => {
-            let foreign = |event: &Event| matches!(event.kind, EventKind::ForeignFetch { .. });
-            if events.iter().filter(|event| foreign(event)).count() >= FOREIGN_KEPT
-                && let Some(oldest) = events.iter().position(foreign)
-            {
-                events.remove(oldest);
-            }
-        }
+        EventKind::ForeignFetch { .. } => keep_few(events, |kind| matches!(kind, EventKind::ForeignFetch { .. })),
+        EventKind::Overheard => keep_few(events, |kind| matches!(kind, EventKind::Overheard)),
         _ => {}
+    }
+}
+
+/// What anybody can cause gives way to the next of its kind, and to nothing else's cost.
+fn keep_few(events: &mut Vec<Event>, is_one: fn(&EventKind) -> bool) {
+    if events.iter().filter(|event| is_one(&event.kind)).count() >= FOREIGN_KEPT
+        && let Some(oldest) = events.iter().position(|event| is_one(&event.kind))
+    {
+        events.remove(oldest);
     }
 }
 
@@ -99,9 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn others_who_fetch_the_script_push_nothing_out() {
+    fn others_who_fetch_the_script_or_claim_the_address_push_nothing_out() {
         let mut events = vec![event(EventKind::FirstScript, 0)];
-        (0..100).for_each(|_| record(&mut events, foreign()));
-        assert_eq!((events.len(), events[0].kind.clone()), (1 + FOREIGN_KEPT, EventKind::FirstScript));
+        for _ in 0..100 {
+            record(&mut events, foreign());
+            record(&mut events, EventKind::Overheard);
+        }
+        assert_eq!((events.len(), events[0].kind.clone()), (1 + 2 * FOREIGN_KEPT, EventKind::FirstScript));
     }
 }

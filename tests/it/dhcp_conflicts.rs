@@ -3,7 +3,7 @@
 use crate::dhcp_wires::{Wires, lan, room};
 use crate::serve::PC01;
 use barista::{
-    boot::table::{self, BootTable},
+    boot::table::{self, BootMachine, BootTable},
     serve::dhcp::rogue_server::{ModeConflict, find_mode_conflicts},
     site::NetworkMode,
     transcript::{ServerKind, ServerSeen},
@@ -50,6 +50,33 @@ fn a_fixed_address_in_the_range_is_found_before_it_is_given_and_one_on_a_reserva
     wires.until(&what, |wires| wires.events(PC01).iter().any(|event| event.starts_with(&what)));
     assert!(wires.read("serve.log").contains(&what));
     assert_eq!(udhcpc(&mut wires, PC01, &[]), "10.77.0.101", "and pc01 is served all the same");
+}
+
+#[test]
+fn a_machine_of_the_site_gets_an_address_that_strangers_lease_and_do_not_use() {
+    let Some(mut wires) = Wires::of_many("crowd", &["s", "c"]) else { return };
+    let machine = |n: u8| format!("02:00:00:00:01:{n:02x}");
+    wires.publish(room(|table| {
+        let pc01 = table.machines.values().next().expect("a machine").clone();
+        for n in 0..2 {
+            let macs = vec![machine(n).parse().expect("an address")];
+            let added = BootMachine { macs, ip: None, ..pc01.clone() };
+            table.machines.insert(format!("pc{n}").parse().expect("a name"), added);
+        }
+    }));
+    wires.serve();
+    let taken: Vec<_> = (0..4).map(|n| udhcpc(&mut wires, &format!("06:00:00:00:00:{n:02x}"), &[])).collect();
+    assert_eq!(taken.iter().filter(|ip| !ip.is_empty()).count(), 2, "{taken:?}: the last address is kept");
+    assert_eq!(udhcpc(&mut wires, &machine(0), &[]), "10.77.0.202");
+    // A stranger that answers keeps its address; the other one only took it.
+    let (used, unused) = (&taken[0], &taken[1]);
+    wires.space("d");
+    wires.pair(("d", "d0"), ("w", "wd"));
+    wires.ip("w", "link set wd master br0");
+    wires.ip("d", "link set d0 address 06:00:00:00:00:00");
+    wires.ip("d", &format!("addr add {used}/24 dev d0"));
+    assert_eq!(udhcpc(&mut wires, &machine(1), &["-t", "20"]), *unused);
+    assert_eq!(udhcpc(&mut wires, "06:00:00:00:00:09", &[]), "", "a stranger takes nothing from anybody");
 }
 
 /// dnsmasq as the DHCP server of the wire, at [`OTHER`].

@@ -41,6 +41,7 @@ mod machines;
 mod netns;
 mod newcomer;
 mod operator;
+mod path_mtu;
 mod peers_disks;
 mod plan_cases;
 mod plan_converge;

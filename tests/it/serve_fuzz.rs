@@ -15,6 +15,7 @@ use barista::{
             describe::{address_seen, describe, is_worth_recording},
             leases::Leases,
             model::{Answer, Arrival, Offering, Port},
+            options,
             packet::{MessageKind, Request, parse},
             reply::encode,
             router_advertisement::parse_solicitation,
@@ -161,8 +162,11 @@ fn whatever_machines_ask_no_address_has_two_holders() {
     for seed in 1..60u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let (mut leases, mut now, mut held) = (Leases::default(), 1_000_000, BTreeMap::<Ipv4Addr, (MacAddr, i64)>::new());
+        let mut offered = BTreeMap::<MacAddr, Ipv4Addr>::new();
         for step in 0..400 {
-            now += dice.roll(600) as i64;
+            // An offer is kept for a minute, a lease for ten and more.
+            let most = if dice.roll(8) == 0 { 3000 } else { 20 };
+            now += dice.roll(most) as i64;
             let mac = match dice.roll(14) {
                 13 => pc01,
                 last => MacAddr::from_octets([2, 0, 0, 0, 0, last as u8]).expect("a unicast address"),
@@ -174,7 +178,7 @@ fn whatever_machines_ask_no_address_has_two_holders() {
             let request = Request {
                 kind: kinds[dice.roll(5)],
                 mac,
-                requested: any(&mut dice),
+                requested: any(&mut dice).or_else(|| offered.get(&mac).copied()),
                 ciaddr: any(&mut dice),
                 server_id: server[dice.roll(3)],
                 giaddr: None,
@@ -189,13 +193,17 @@ fn whatever_machines_ask_no_address_has_two_holders() {
             let decision = decide(&request, &arrival, offering, &leases, at);
             decision.change.into_iter().for_each(|change| leases.apply(change));
             match decision.answer {
+                Answer::Offer(reply) => {
+                    offered.insert(mac, reply.yiaddr);
+                }
                 Answer::Ack(reply) => {
                     let ip = reply.yiaddr;
                     acknowledged += 1;
                     let other = held.get(&ip).filter(|(holder, until)| *holder != mac && *until > now);
                     assert_eq!(other, None, "seed {seed} step {step}: {ip} has two holders");
                     assert!(ip != reserved || mac == pc01, "seed {seed} step {step}: {mac} got a reservation");
-                    held.insert(ip, (mac, now + 3600));
+                    let told = reply.options.get(&options::LEASE_TIME).and_then(|time| <[u8; 4]>::try_from(time.as_slice()).ok());
+                    held.insert(ip, (mac, now + i64::from(u32::from_be_bytes(told.expect("a lease has an end")))));
                 }
                 Answer::Noted(_) => {
                     let gone = request.requested.into_iter().chain(request.ciaddr);

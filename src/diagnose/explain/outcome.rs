@@ -105,6 +105,7 @@ fn is_milestone(kind: &EventKind, before: &[Event]) -> bool {
         | EventKind::ForeignFetch { .. }
         | EventKind::AssetSent { .. }
         | EventKind::AssetMissing { .. }
+        | EventKind::Overheard
         | EventKind::Other => false,
     }
 }

@@ -1,9 +1,15 @@
 //! Duplicate addresses: which are asked after by ARP, and what an answer means.
 //!
 //! **Invariant:** no offer waits for a probe: addresses are asked after beside the offers, and what shows is in the leases before
-//! the next client comes. A reserved address is never withheld, and no machine's ARP alone can empty a range (C19).
+//! the next client comes. A reserved address is never withheld, no machine's ARP alone can empty a range (C19), and what is said of
+//! one address does not grow with the number of cards that claim it.
 
-use super::{allocate::Allocation, arp::Claim, leases::Holding, leases::LeaseChange, server};
+use super::{
+    allocate::Allocation,
+    arp::Claim,
+    leases::{Holding, LeaseChange, Leases},
+    server,
+};
 use crate::{boot::table::Network, names::MacAddr, names::NetworkName};
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -23,7 +29,9 @@ const BELIEVED: usize = 4;
 const BELIEVED_PART: usize = 4;
 /// The same conflict is said again after this.
 const SAID_FOR: SignedDuration = SignedDuration::from_mins(10);
-/// Conflicts remembered; more than this on one wire is an attack, and said often enough.
+/// Cards that are named for one address in that time: who makes up cards writes no more than that.
+const CARDS_SAID: usize = 3;
+/// Conflicts remembered; more than this on one wire is an attack, and said often enough: what is new then is not said.
 const REMEMBERED: usize = 256;
 
 /// What an answer to a probe shows.
@@ -38,6 +46,12 @@ pub enum Conflict {
     /// A client uses an address whose lease has ended: it sleeps, or its system does not renew, as one with `ip=ibft`.
     #[error("{} still uses {}, though its lease has ended; nobody else gets it for a while", claim.mac, claim.ip)]
     Overdue {
+        /// Who, and what.
+        claim: Claim,
+    },
+    /// A client goes on using an address that is kept from others because it does.
+    #[error("{} goes on using {}; nobody else gets it for a while", claim.mac, claim.ip)]
+    Lasting {
         /// Who, and what.
         claim: Claim,
     },
@@ -75,14 +89,18 @@ impl Conflict {
     /// Whose transcript it belongs in.
     pub fn concerns(self) -> MacAddr {
         match self {
-            Self::Unassigned { claim } | Self::Overdue { claim } | Self::Proxy { claim } | Self::Many { claim } => claim.mac,
+            Self::Unassigned { claim }
+            | Self::Overdue { claim }
+            | Self::Lasting { claim }
+            | Self::Proxy { claim }
+            | Self::Many { claim } => claim.mac,
             Self::Reservation { owner, .. } | Self::Lease { owner, .. } => owner,
         }
     }
 
     /// What it changes in the leases.
     pub fn change(self, now: Timestamp) -> Option<LeaseChange> {
-        let (Self::Unassigned { claim } | Self::Overdue { claim }) = self else { return None };
+        let (Self::Unassigned { claim } | Self::Overdue { claim } | Self::Lasting { claim }) = self else { return None };
         let until = server::after(now, server::QUARANTINE);
         Some(LeaseChange::Quarantine { ip: claim.ip, by: Some(claim.mac), until })
     }
@@ -95,8 +113,27 @@ pub struct AddressConflicts {
     walked: BTreeMap<NetworkName, Ipv4Addr>,
     /// Until when an address is withheld on a card's word.
     believed: BTreeMap<MacAddr, BTreeMap<Ipv4Addr, Timestamp>>,
-    /// When a conflict was last said.
-    said: BTreeMap<(Option<MacAddr>, Option<Ipv4Addr>), Timestamp>,
+    said: BTreeMap<About, Said>,
+}
+
+/// What something was said about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    /// Many cards.
+    All,
+    /// A card that claims many addresses.
+    Card(MacAddr),
+    /// An address that is another's.
+    Address(Ipv4Addr),
+}
+
+/// What was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    /// When it was said first, after which it is said anew in a while.
+    since: Timestamp,
+    /// Of whom.
+    cards: BTreeSet<MacAddr>,
 }
 
 impl AddressConflicts {
@@ -122,36 +159,58 @@ impl AddressConflicts {
         found
     }
 
+    /// Those of the withheld addresses of a range that are asked after now, in turn: what is still used is withheld on, however long
+    /// the walk through the range takes.
+    pub fn next_withheld(leases: &Leases, (first, last): (Ipv4Addr, Ipv4Addr), now: Timestamp) -> Vec<Ipv4Addr> {
+        let ending = leases.ending_within(now, server::after(now, server::QUARANTINE / 2));
+        let is_withheld = |ip: &Ipv4Addr, holding| matches!(holding, Holding::Quarantined { .. }) && (first..=last).contains(ip);
+        let mut withheld: Vec<_> = ending.filter(|(ip, holding)| is_withheld(ip, *holding)).map(|(ip, _)| ip).collect();
+        withheld.sort();
+        // One round of them after the other, by the clock: four each second.
+        let turns = withheld.len().div_ceil(PROBES).max(1);
+        let turn = usize::try_from(now.as_second()).unwrap_or_default() % turns;
+        withheld.into_iter().skip(turn * PROBES).take(PROBES).collect()
+    }
+
     /// What a claim on an address shows, where it shows something new. The allocation is that of the claimant.
     pub fn judge(&mut self, claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> {
         let now = allocation.now;
-        let conflict = find_conflict(claim, allocation)?;
-        let conflict = match conflict {
+        let conflict = match find_conflict(claim, allocation)? {
             Conflict::Unassigned { .. } => self.believe(claim, allocation.network, now),
             other => other,
         };
-        // One line for a card that claims many addresses, and one for many cards.
         let about = match conflict {
-            Conflict::Proxy { .. } => (Some(claim.mac), None),
-            Conflict::Many { .. } => (None, None),
-            _ => (Some(claim.mac), Some(claim.ip)),
+            // Such a use is reported each time its address is withheld anew.
+            Conflict::Unassigned { .. } | Conflict::Overdue { .. } => return Some(conflict),
+            Conflict::Lasting { .. } => {
+                self.believe_on(claim, now);
+                return Some(conflict);
+            }
+            Conflict::Proxy { .. } => About::Card(claim.mac),
+            Conflict::Many { .. } => About::All,
+            Conflict::Reservation { .. } | Conflict::Lease { .. } => About::Address(claim.ip),
         };
-        // Such a use is reported each time its address is withheld anew.
-        let is_news = match self.said.get(&about) {
-            Some(said) => matches!(conflict, Conflict::Unassigned { .. } | Conflict::Overdue { .. }) || *said + SAID_FOR <= now,
-            None => true,
-        };
-        if !is_news {
-            return None;
+        self.is_news(about, claim.mac, now).then_some(conflict)
+    }
+
+    /// Whether something was not said lately, of this card or of enough others; it counts as said from now on.
+    fn is_news(&mut self, about: About, card: MacAddr, now: Timestamp) -> bool {
+        if self.said.len() >= REMEMBERED || self.said.get(&about).is_some_and(|said| said.since + SAID_FOR <= now) {
+            self.said.retain(|_, said| said.since + SAID_FOR > now);
         }
-        if self.said.len() >= REMEMBERED {
-            self.said.retain(|_, said| *said + SAID_FOR > now);
+        if self.said.len() >= REMEMBERED && !self.said.contains_key(&about) {
+            return false;
         }
-        if self.said.len() >= REMEMBERED {
-            self.said.pop_first();
+        let most = if matches!(about, About::Address(_)) { CARDS_SAID } else { 1 };
+        let said = self.said.entry(about).or_insert_with(|| Said { since: now, cards: BTreeSet::new() });
+        said.cards.len() < most && said.cards.insert(card)
+    }
+
+    /// An address that is withheld on a card's word stays so.
+    fn believe_on(&mut self, claim: Claim, now: Timestamp) {
+        if let Some(until) = self.believed.get_mut(&claim.mac).and_then(|held| held.get_mut(&claim.ip)) {
+            *until = server::after(now, server::QUARANTINE);
         }
-        self.said.insert(about, now);
-        Some(conflict)
     }
 
     fn believe(&mut self, claim: Claim, network: &Network, now: Timestamp) -> Conflict {
@@ -185,6 +244,11 @@ fn find_conflict(claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> 
         return None;
     }
     match allocation.leases.live(claim.ip, allocation.now) {
+        // Declined, or given back: who uses it shows now.
+        Some(Holding::Quarantined { by: None, .. }) => Some(Conflict::Unassigned { claim }),
+        Some(Holding::Quarantined { by: Some(by), until }) if by == claim.mac => {
+            (until <= server::after(allocation.now, server::QUARANTINE / 2)).then_some(Conflict::Lasting { claim })
+        }
         Some(Holding::Quarantined { .. }) => None,
         Some(Holding::Bound { mac: owner, .. }) => (owner != claim.mac).then_some(Conflict::Lease { claim, owner }),
         Some(Holding::Offered { mac, .. }) => (mac != claim.mac).then_some(Conflict::Unassigned { claim }),

@@ -1,13 +1,16 @@
 //! Which address a client gets.
 //!
-//! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own.
+//! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own; and
+//! nobody who is not of the site keeps a machine of the site from booting, however many addresses are asked for in however many
+//! names: part of a range is not given to strangers, and what they do not use is taken from them.
 //! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); what ARP shows beside the offers and
 //! what clients decline is in the leases (C19).
 
 use super::{
     classify::Client,
-    leases::{Holding, Leases},
+    leases::{Holding, Leases, ends_in_0_or_255},
     model::Arrival,
+    server::{OFFER_KEPT, after},
 };
 use crate::{
     boot::table::{FixedTable, Network},
@@ -42,20 +45,42 @@ impl Allocation<'_> {
         self.table.machine(self.mac).and_then(|(_, machine)| machine.ip).filter(|ip| self.network.subnet.contains(ip))
     }
 
-    /// The address for a new offer: its reservation, else the one it has or had, else the one it asks for, else a free one.
+    /// Whether the client is a machine of the site.
+    pub fn is_of_site(&self) -> bool {
+        self.is_a_machine(self.mac)
+    }
+
+    fn is_a_machine(&self, mac: MacAddr) -> bool {
+        self.table.machine(mac).is_some()
+    }
+
+    /// The address for a new offer: its reservation, else the one it has or had, else the one it asks for, else a free one, else, for
+    /// a machine of the site, one that a stranger does not use.
     pub fn choose(&self, requested: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
         let taken = |ip: &Ipv4Addr| self.is_taken(*ip);
         // A reservation that another client still holds is not given twice; the machine boots from the range meanwhile.
         let reserved = self.reservation().filter(|ip| !taken(ip));
-        let held = || self.leases.of(self.mac).into_iter().map(|(ip, _)| ip).find(|ip| self.is_dynamic(*ip) && !taken(ip));
-        let asked = || requested.filter(|ip| self.is_dynamic(*ip) && !taken(ip));
-        reserved.or_else(held).or_else(asked).or_else(|| self.free())
+        let held = || self.leases.of(self.mac).into_iter().map(|(ip, _)| ip).find(|ip| self.is_open(*ip) && !taken(ip));
+        let asked = || requested.filter(|ip| self.is_open(*ip) && !taken(ip));
+        reserved.or_else(held).or_else(asked).or_else(|| self.free()).or_else(|| self.unused_by_strangers())
     }
 
     /// Whether the client may have or keep this address.
     pub fn may_hold(&self, ip: Ipv4Addr) -> bool {
-        let allowed = self.reservation() == Some(ip) || self.is_dynamic(ip);
+        let allowed = self.reservation() == Some(ip) || self.is_open(ip);
         allowed && !self.is_taken(ip)
+    }
+
+    /// Whether the client was told that it may have this address: an offer, or a lease that lasts. A machine of the site needs no
+    /// offer that a restart of this service forgot; a stranger does, or it would take a range without a single question.
+    pub fn is_promised(&self, ip: Ipv4Addr) -> bool {
+        self.is_of_site() || self.leases.holder(ip, self.now) == Some(self.mac)
+    }
+
+    /// Whether the client had this address, for all that is known; of a machine of the site it is taken for granted, for its lease may
+    /// have been lost.
+    pub fn has_had(&self, ip: Ipv4Addr) -> bool {
+        self.is_of_site() || self.leases.holding(ip).and_then(Holding::user) == Some(self.mac)
     }
 
     /// Whether the client has another address of the range leased now: one card has one, whatever it asks for.
@@ -67,14 +92,16 @@ impl Allocation<'_> {
 
     /// Whether the client has an entry here: a reservation or a lease, ended or not.
     pub fn is_known(&self) -> bool {
-        let leased = || self.leases.of(self.mac).into_iter().any(|(ip, _)| self.network.subnet.contains(&ip));
-        self.reservation().is_some() || leased()
+        // What a stranger uses unasked was given by another server, for all that is known.
+        let is_given = |holding: Holding| holding.mac().is_some() || self.is_of_site();
+        let mut held = self.leases.of(self.mac).into_iter();
+        self.reservation().is_some() || held.any(|(ip, holding)| self.network.subnet.contains(&ip) && is_given(holding))
     }
 
     /// Whether the site knows where the client belongs, in this subnet or another.
     pub fn is_known_anywhere(&self) -> bool {
         let reserved = self.table.machine(self.mac).is_some_and(|(_, machine)| machine.ip.is_some());
-        reserved || !self.leases.of(self.mac).is_empty()
+        reserved || self.leases.of(self.mac).into_iter().any(|(_, holding)| holding.mac().is_some())
     }
 
     /// Whether the address is known to be another client's: reserved for it, or held by it now.
@@ -119,7 +146,7 @@ impl Allocation<'_> {
         (first..=last).contains(&ip)
             && self.network.subnet.contains(&ip)
             // Windows of old and some ROMs refuse addresses that end so, whatever the mask is.
-            && !matches!(ip.octets()[3], 0 | 255)
+            && !ends_in_0_or_255(ip)
             && ip != self.network.subnet.network()
             && ip != self.network.subnet.broadcast()
             && !ours.contains(&ip)
@@ -129,16 +156,44 @@ impl Allocation<'_> {
             && !self.table.is_reserved(ip)
     }
 
+    /// Whether the range holds this address for this client: a stranger gets no new one of those that are kept for the site.
+    fn is_open(&self, ip: Ipv4Addr) -> bool {
+        let may_be_given = || self.is_of_site() || !self.is_kept(ip) || self.leases.holder(ip, self.now) == Some(self.mac);
+        self.is_dynamic(ip) && may_be_given()
+    }
+
+    /// Whether an address of the range is kept for machines of the site: the last of it, one for each of their cards that no address
+    /// is reserved for.
+    fn is_kept(&self, ip: Ipv4Addr) -> bool {
+        self.network.range.is_some_and(|(_, last)| u32::from(last).saturating_sub(u32::from(ip)) < self.kept())
+    }
+
+    /// How many addresses of the range are kept for machines of the site.
+    fn kept(&self) -> u32 {
+        let size =
+            self.network.range.map_or(0, |(first, last)| u32::from(last).saturating_sub(u32::from(first)).saturating_add(1));
+        self.table.unreserved_cards().min(size / KEPT_PART)
+    }
+
     fn is_reserved_for_another(&self, ip: Ipv4Addr) -> bool {
         self.table.is_reserved(ip) && self.reservation() != Some(ip)
     }
 
-    /// A free address of the range: first one that nobody ever had, then the one whose lease ended first.
+    /// A free address of the range: first one that nobody ever had, then the one whose lease ended first. Machines of the site begin
+    /// with those that are kept for them, so that they and the strangers do not meet before they must.
+    fn free(&self) -> Option<Ipv4Addr> {
+        let (first, last) = self.network.range.map(|(first, last)| (u32::from(first), u32::from(last)))?;
+        let of_all = last.saturating_sub(self.kept());
+        let kept = || self.walk(of_all.checked_add(1)?, last).filter(|_| self.is_of_site());
+        let never_had = kept().or_else(|| self.walk(first, of_all));
+        never_had.or_else(|| self.leases.ended(self.now).find(|ip| self.is_open(*ip)))
+    }
+
+    /// An address of a stretch of the range that nobody ever had.
     ///
     /// The walk begins where the Ethernet address falls, so a machine meets the same address again even after the leases
     /// are lost. It passes over each 256 addresses of which all are known, so a full range of 65,536 costs some hundred looks.
-    fn free(&self) -> Option<Ipv4Addr> {
-        let (first, last) = self.network.range.map(|(first, last)| (u32::from(first), u32::from(last)))?;
+    fn walk(&self, first: u32, last: u32) -> Option<Ipv4Addr> {
         let size = u64::from(last.checked_sub(first)?) + 1;
         let start = fnv(self.mac.octets()) % size;
         let mut walked = 0;
@@ -155,9 +210,27 @@ impl Allocation<'_> {
             }
             walked += 1;
         }
-        self.leases.ended(self.now).find(|ip| self.is_dynamic(*ip))
+        None
+    }
+
+    /// For a machine of the site, an address that a stranger was offered and has not taken, or leases and does not answer ARP for.
+    fn unused_by_strangers(&self) -> Option<Ipv4Addr> {
+        if !self.is_of_site() {
+            return None;
+        }
+        let is_strangers = |holding: Holding| holding.mac().is_some_and(|mac| !self.is_a_machine(mac));
+        let soon = self.leases.ending_within(self.now, after(self.now, OFFER_KEPT));
+        let mut offered = soon.filter(|(_, holding)| matches!(holding, Holding::Offered { .. }) && is_strangers(*holding));
+        let is_leased = |ip: Ipv4Addr| self.leases.live(ip, self.now).is_some_and(is_strangers);
+        let mut silent = self.leases.silent(self.now).filter(|ip| is_leased(*ip));
+        let offered = offered.find(|(ip, _)| self.is_dynamic(*ip)).map(|(ip, _)| ip);
+        offered.or_else(|| silent.find(|ip| self.is_dynamic(*ip)))
     }
 }
+
+/// The part of a range that is kept for machines of the site at the most: who plugs in where all machines are taken in later gets
+/// an address too.
+const KEPT_PART: u32 = 2;
 
 /// Of 256 addresses in a row, those that end in neither 0 nor 255.
 const DYNAMIC_IN_BLOCK: u16 = 254;

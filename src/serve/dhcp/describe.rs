@@ -104,6 +104,7 @@ fn silence(reason: &IgnoreReason) -> Silence {
         | IgnoreReason::ProxyOnly
         | IgnoreReason::NotBooting
         | IgnoreReason::UnknownLease(_)
+        | IgnoreReason::LateDecline(_)
         | IgnoreReason::NotReserved
         | IgnoreReason::Unclear
         | IgnoreReason::WrongPort => Silence::Other,

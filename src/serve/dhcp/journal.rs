@@ -1,11 +1,16 @@
 //! The leases on disk: one line per change, synced before the client hears of it.
 //!
 //! **Invariant:** a lease that was acknowledged is found again after a power cut; a line that does not read is set aside, and
-//! costs no other line; a file that does not read at all is set aside too, for reservations need no journal. EFFECTS: owns `serve/leases` under the state directory and nothing else.
+//! costs no other line; a file that does not read at all is set aside too, for reservations need no journal. EFFECTS: owns what is in the directory `serve` under the state directory and nothing else.
 #![expect(clippy::disallowed_methods, reason = "effect room: the lease journal")]
 
-use super::leases::{LeaseChange, Leases};
+use super::{
+    clock::LeaseClock,
+    leases::{LeaseChange, Leases},
+    server::QUARANTINE,
+};
 use fs_err as fs;
+use jiff::SignedDuration;
 use std::{
     fmt,
     io::{self, Write},
@@ -68,6 +73,8 @@ pub struct Opened {
     pub journal: Journal,
     /// The leases it held.
     pub leases: Leases,
+    /// The time they live by.
+    pub clock: LeaseClock,
     /// What of it did not read.
     pub damaged: Option<Damage>,
 }
@@ -87,7 +94,9 @@ impl Journal {
                 (Vec::new(), Some(Damage::File(error, aside)))
             }
         };
-        let (leases, lines, bad) = replay(&bytes);
+        let (mut leases, lines, bad) = replay(&bytes);
+        let clock = LeaseClock::open(directory);
+        leases.shorten(clock.now(), SignedDuration::try_from(QUARANTINE).unwrap_or(SignedDuration::MAX));
         let damaged = match bad.is_empty() {
             true => unreadable,
             false => {
@@ -105,7 +114,7 @@ impl Journal {
             journal.compact(&leases)?;
         }
         sync_directory(directory)?;
-        Ok(Opened { journal, leases, damaged })
+        Ok(Opened { journal, leases, clock, damaged })
     }
 
     /// Writes changes and returns when they are on disk.
@@ -192,7 +201,7 @@ mod tests {
 
     fn bind(last: u8) -> LeaseChange {
         let mac = format!("02:00:00:00:00:{last:02x}").parse().expect("an address");
-        LeaseChange::Bind { ip: Ipv4Addr::new(10, 0, 0, last), mac, until: Timestamp::MAX }
+        LeaseChange::Bind { ip: Ipv4Addr::new(10, 0, 0, last), mac, until: Timestamp::MAX, lasts: None }
     }
 
     #[test]

@@ -4,11 +4,12 @@
 //! different client identifiers, and must keep one address all the same (C18).
 
 use crate::names::MacAddr;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    ops::Bound,
 };
 
 /// What is known of one address.
@@ -27,6 +28,8 @@ pub enum Holding {
         mac: MacAddr,
         /// When the lease ends.
         until: Timestamp,
+        /// How long it was when it was given last; not known of one that an older version gave.
+        lasts: Option<SignedDuration>,
     },
     /// Somebody uses it who did not ask us.
     Quarantined {
@@ -52,6 +55,22 @@ impl Holding {
             Self::Quarantined { .. } => None,
         }
     }
+
+    /// The client it is held for, or that uses it unasked.
+    pub fn user(self) -> Option<MacAddr> {
+        match self {
+            Self::Quarantined { by, .. } => by,
+            Self::Offered { .. } | Self::Bound { .. } => self.mac(),
+        }
+    }
+
+    /// How long a leased address has been its client's since it was given last; `None` where that is not known.
+    pub fn age(self, now: Timestamp) -> Option<SignedDuration> {
+        match self {
+            Self::Bound { until, lasts: Some(lasts), .. } => Some(lasts - until.duration_since(now)),
+            _ => None,
+        }
+    }
 }
 
 /// One change to the leases: decided in one place, journalled, then applied.
@@ -75,6 +94,9 @@ pub enum LeaseChange {
         mac: MacAddr,
         /// Until when.
         until: Timestamp,
+        /// For how long.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasts: Option<SignedDuration>,
     },
     /// A client took another server's offer; ours are free again.
     Withdraw {
@@ -115,11 +137,18 @@ pub struct Leases {
     by_end: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// How many addresses of each 256 something is known of, so that a full range is passed over in steps.
     in_block: BTreeMap<u32, u16>,
+    /// Addresses that nobody answers ARP for though they are held, and until when that counts.
+    silent: BTreeMap<Ipv4Addr, Timestamp>,
 }
 
-/// The 256 addresses that an address is one of.
-fn block(ip: Ipv4Addr) -> u32 {
-    u32::from(ip) >> 8
+/// The 256 addresses that an address is one of, unless it is one that no range gives, being refused by clients of old.
+fn block(ip: Ipv4Addr) -> Option<u32> {
+    (!ends_in_0_or_255(ip)).then_some(u32::from(ip) >> 8)
+}
+
+/// Whether an address is one that Windows of old and some ROMs refuse, whatever the mask is.
+pub fn ends_in_0_or_255(ip: Ipv4Addr) -> bool {
+    matches!(ip.octets()[3], 0 | 255)
 }
 
 impl Leases {
@@ -143,9 +172,37 @@ impl Leases {
         self.by_end.range(..=(now, Ipv4Addr::BROADCAST)).map(|(_, ip)| *ip)
     }
 
-    /// Of how many of the 256 addresses that this is one of something is known.
+    /// The holdings that end within a while, the one that ends first before the others.
+    pub fn ending_within(&self, now: Timestamp, soon: Timestamp) -> impl Iterator<Item = (Ipv4Addr, Holding)> {
+        let ends = self.by_end.range((now, Ipv4Addr::BROADCAST)..=(soon, Ipv4Addr::BROADCAST));
+        ends.filter_map(|(_, ip)| Some((*ip, self.holding(*ip)?)))
+    }
+
+    /// What is known of the addresses behind one, up to another.
+    pub fn behind(&self, ip: Ipv4Addr, last: Ipv4Addr) -> impl Iterator<Item = (Ipv4Addr, Holding)> {
+        let behind = (Bound::Excluded(ip.min(last)), Bound::Included(last));
+        self.by_address.range(behind).map(|(ip, holding)| (*ip, *holding))
+    }
+
+    /// Takes note that nobody answers ARP for this address, which counts until then or until something changes.
+    pub fn note_silence(&mut self, ip: Ipv4Addr, now: Timestamp, until: Timestamp) {
+        self.silent.retain(|_, until| *until > now);
+        self.silent.insert(ip, until);
+    }
+
+    /// Takes note that somebody answers ARP for this address.
+    pub fn note_sign(&mut self, ip: Ipv4Addr) {
+        self.silent.remove(&ip);
+    }
+
+    /// The addresses that nobody answers ARP for.
+    pub fn silent(&self, now: Timestamp) -> impl Iterator<Item = Ipv4Addr> {
+        self.silent.iter().filter(move |(_, until)| **until > now).map(|(ip, _)| *ip)
+    }
+
+    /// Of how many of the 256 addresses that this is one of something is known, those left out that end in 0 or 255.
     pub fn known_around(&self, ip: Ipv4Addr) -> u16 {
-        self.in_block.get(&block(ip)).copied().unwrap_or_default()
+        self.in_block.get(&(u32::from(ip) >> 8)).copied().unwrap_or_default()
     }
 
     /// What keeps this address from being given away now.
@@ -153,7 +210,7 @@ impl Leases {
         self.holding(ip).filter(|holding| holding.until() > now)
     }
 
-    /// The addresses this client holds or held, the one that lasts longest first.
+    /// The addresses this client holds, held, or uses unasked, the one that lasts longest first.
     pub fn of(&self, mac: MacAddr) -> Vec<(Ipv4Addr, Holding)> {
         let addresses = self.by_mac.get(&mac).map(Vec::as_slice).unwrap_or_default();
         let mut held: Vec<_> = addresses.iter().filter_map(|ip| Some((*ip, self.holding(*ip)?))).collect();
@@ -170,7 +227,7 @@ impl Leases {
     pub fn apply(&mut self, change: LeaseChange) {
         match change {
             LeaseChange::Offer { ip, mac, until } => self.set(ip, Some(Holding::Offered { mac, until })),
-            LeaseChange::Bind { ip, mac, until } => self.set(ip, Some(Holding::Bound { mac, until })),
+            LeaseChange::Bind { ip, mac, until, lasts } => self.set(ip, Some(Holding::Bound { mac, until, lasts })),
             LeaseChange::Quarantine { ip, by, until } => self.set(ip, Some(Holding::Quarantined { by, until })),
             LeaseChange::Release { ip } => self.set(ip, None),
             LeaseChange::Withdraw { mac } => {
@@ -182,10 +239,26 @@ impl Leases {
         }
     }
 
+    /// Ends what lasts longer than it was given for: the clock was ahead when it was given.
+    pub fn shorten(&mut self, now: Timestamp, quarantine: SignedDuration) {
+        let end = |lasts: SignedDuration| now.checked_add(lasts).unwrap_or(Timestamp::MAX);
+        let shorter = |(ip, holding): (&Ipv4Addr, &Holding)| match *holding {
+            Holding::Bound { mac, until, lasts: Some(lasts) } if until > end(lasts) => {
+                Some(LeaseChange::Bind { ip: *ip, mac, until: end(lasts), lasts: Some(lasts) })
+            }
+            Holding::Quarantined { by, until } if until > end(quarantine) => {
+                Some(LeaseChange::Quarantine { ip: *ip, by, until: end(quarantine) })
+            }
+            _ => None,
+        };
+        let changes: Vec<_> = self.by_address.iter().filter_map(shorter).collect();
+        changes.into_iter().for_each(|change| self.apply(change));
+    }
+
     /// The changes that make these leases from nothing: what a compacted journal holds.
     pub fn changes(&self) -> impl Iterator<Item = LeaseChange> {
         self.by_address.iter().filter_map(|(ip, holding)| match *holding {
-            Holding::Bound { mac, until } => Some(LeaseChange::Bind { ip: *ip, mac, until }),
+            Holding::Bound { mac, until, lasts } => Some(LeaseChange::Bind { ip: *ip, mac, until, lasts }),
             Holding::Quarantined { by, until } => Some(LeaseChange::Quarantine { ip: *ip, by, until }),
             Holding::Offered { .. } => None,
         })
@@ -193,13 +266,14 @@ impl Leases {
 
     fn set(&mut self, ip: Ipv4Addr, holding: Option<Holding>) {
         let before = self.by_address.remove(&ip);
+        self.silent.remove(&ip);
         if let Some(before) = before {
             self.by_end.remove(&(before.until(), ip));
-            if let Some(known) = self.in_block.get_mut(&block(ip)) {
+            if let Some(known) = block(ip).and_then(|block| self.in_block.get_mut(&block)) {
                 *known -= 1;
             }
         }
-        if let Some(mac) = before.and_then(Holding::mac)
+        if let Some(mac) = before.and_then(Holding::user)
             && let Some(addresses) = self.by_mac.get_mut(&mac)
         {
             addresses.retain(|known| *known != ip);
@@ -210,8 +284,10 @@ impl Leases {
         let Some(holding) = holding else { return };
         self.by_address.insert(ip, holding);
         self.by_end.insert((holding.until(), ip));
-        *self.in_block.entry(block(ip)).or_default() += 1;
-        if let Some(mac) = holding.mac() {
+        if let Some(block) = block(ip) {
+            *self.in_block.entry(block).or_default() += 1;
+        }
+        if let Some(mac) = holding.user() {
             self.by_mac.entry(mac).or_default().push(ip);
         }
     }
@@ -234,8 +310,8 @@ mod tests {
     #[test]
     fn an_address_never_has_two_holders() {
         let mut leases = Leases::default();
-        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(1), until: at(100) });
-        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(2), until: at(200) });
+        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(1), until: at(100), lasts: None });
+        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(2), until: at(200), lasts: None });
         assert_eq!(leases.holder(IP, at(50)), Some(mac(2)));
         assert!(leases.of(mac(1)).is_empty());
         assert_eq!(leases.holder(IP, at(200)), None, "a lease ends at its end");
@@ -246,7 +322,7 @@ mod tests {
         let mut leases = Leases::default();
         for last in 1..20 {
             let ip = Ipv4Addr::new(10, 0, 0, last);
-            leases.apply(LeaseChange::Bind { ip, mac: mac(last), until: at(i64::from(last)) });
+            leases.apply(LeaseChange::Bind { ip, mac: mac(last), until: at(i64::from(last)), lasts: None });
         }
         leases.apply(LeaseChange::Release { ip: Ipv4Addr::new(10, 0, 0, 3) });
         leases.apply(LeaseChange::Quarantine { ip: Ipv4Addr::new(10, 0, 0, 4), by: None, until: at(9) });
@@ -256,5 +332,21 @@ mod tests {
         leases.apply(LeaseChange::Offer { ip: IP, mac: mac(99), until: at(9) });
         leases.apply(LeaseChange::Withdraw { mac: mac(99) });
         assert_eq!(leases.holding(IP), None);
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_gave_ends_when_its_time_is_over() {
+        let mut leases = Leases::default();
+        let [hour, minute] = [SignedDuration::from_hours(1), SignedDuration::from_mins(1)];
+        let ip = |last| Ipv4Addr::new(10, 0, 0, last);
+        // Given in the year 2100, and a moment ago.
+        for (last, until) in [(1, at(4_102_444_800)), (2, at(3000))] {
+            leases.apply(LeaseChange::Bind { ip: ip(last), mac: mac(last), until, lasts: Some(hour) });
+            leases.apply(LeaseChange::Quarantine { ip: ip(last + 10), by: Some(mac(last)), until });
+        }
+        leases.shorten(at(1000), minute);
+        let ends = |last| leases.holding(ip(last)).map(Holding::until);
+        assert_eq!([1, 2, 11, 12].map(ends), [at(4600), at(3000), at(1060), at(1060)].map(Some));
+        assert_eq!(leases.ended(at(4600)).count(), 4, "the order of ends is kept");
     }
 }

@@ -10,6 +10,7 @@ pub mod arp;
 pub mod boot_info;
 pub mod chainload_loop;
 pub mod classify;
+pub mod clock;
 pub mod decide;
 pub mod describe;
 pub mod frame;
@@ -30,6 +31,7 @@ pub mod serve;
 mod server;
 pub mod server_reply;
 mod service;
+pub mod silence;
 mod socket;
 mod subnet_selection;
 #[cfg(test)]

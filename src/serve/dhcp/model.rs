@@ -128,6 +128,9 @@ pub enum IgnoreReason {
     /// It keeps an address we know nothing of; another server may.
     #[error("nothing is known of {0}, so another server may have given it")]
     UnknownLease(Ipv4Addr),
+    /// A client finds a duplicate before it uses its address, and this one has used it for a while.
+    #[error("it declines {0}, which it has had for a while: a client finds a duplicate before it uses an address")]
+    LateDecline(Ipv4Addr),
     /// Everything is given away, or there is no range.
     #[error("no address is free on network {0}")]
     NoAddress(NetworkName),

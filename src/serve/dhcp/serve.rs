@@ -64,9 +64,9 @@ pub async fn serve_dhcp(
     boots: Arc<Boots>,
     opened: Opened,
 ) {
-    let Opened { journal, leases, .. } = opened;
+    let Opened { journal, leases, clock, .. } = opened;
     let journal = Arc::new(Mutex::new(journal));
-    let mut service = DhcpService::new(leases, recorder, boots);
+    let mut service = DhcpService::new(leases, clock, recorder, boots);
     let mut batch = Vec::with_capacity(BATCH);
     let (mut held, mut writing) = (Unsynced::default(), None);
     let mut next_sync = pin!(sleep_until(Instant::now()));
@@ -105,15 +105,15 @@ fn answer(service: &mut DhcpService, Incoming { socket, what }: Incoming, served
             let Response { reply, change, probe } = service.answer(&socket, &datagram, served);
             match (reply, change) {
                 (Some(reply), Some(change)) if change.is_durable() => {
-                    held.promises.push(PendingAck { socket, reply, served: served.clone() });
+                    held.promises.push(PendingAck { socket: socket.clone(), reply, served: served.clone() });
                 }
                 // An offer promises nothing that the disk must know.
                 (Some(reply), _) => {
                     send(&socket, &reply);
-                    probe.into_iter().for_each(|ip| socket.probe(ip));
                 }
                 (None, _) => {}
             }
+            probe.into_iter().for_each(|ip| socket.probe(ip));
             change
         }
         What::Received(Received::Overheard(Overheard::Solicitation(solicitation))) => {

@@ -19,9 +19,16 @@ use std::{
 };
 
 /// How long an offer is kept: a PXE ROM repeats its DISCOVER for a minute (C9).
-const OFFER_KEPT: Duration = Duration::from_secs(60);
+pub(super) const OFFER_KEPT: Duration = Duration::from_secs(60);
 /// How long a declined address is given to nobody; dnsmasq's figure.
 pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
+/// The first lease of a stranger: a system renews at the half of it and gets a whole one, and what only took an address for itself
+/// and left gives it back soon.
+const FIRST_LEASE: Duration = Duration::from_secs(600);
+/// A client finds a duplicate before it uses its address (RFC 2131 §3.1): within seconds. Later, it is not the client that declines.
+const DECLINED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+/// How long a machine's address is kept for it after it gave it back: long enough to ask by ARP whether it did.
+const RELEASED_KEPT: Duration = Duration::from_secs(60);
 
 type Outcome = (Answer, Option<LeaseChange>);
 
@@ -42,7 +49,8 @@ fn decide_discover(case: &Case<'_>) -> Outcome {
         None => ignore(IgnoreReason::NoAddress(case.name.clone())),
         Some(ip) => {
             // An address it has leased stays leased: the next stage of one boot, or a reboot.
-            let leased = matches!(case.leases.live(ip, case.now), Some(Holding::Bound { .. }));
+            let is_its_own = |mac| mac == case.request.mac || allocation(case).reservation() == Some(ip);
+            let leased = matches!(case.leases.live(ip, case.now), Some(Holding::Bound { mac, .. }) if is_its_own(mac));
             let until = after(case.now, OFFER_KEPT);
             let change = (!leased).then_some(LeaseChange::Offer { ip, mac: case.request.mac, until });
             (Answer::Offer(lease_reply(case, ReplyKind::Offer, ip)), change)
@@ -62,7 +70,9 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         }
         (_, None) => ignore(IgnoreReason::Unclear),
         // SELECTING
-        (Some(true), Some(ip)) if allocation.may_hold(ip) && !allocation.holds_another(ip) => bind(case, ip),
+        (Some(true), Some(ip)) if allocation.is_promised(ip) && allocation.may_hold(ip) && !allocation.holds_another(ip) => {
+            bind(case, ip)
+        }
         (Some(true), Some(ip)) => nak(case, NakReason::NotFree(ip)),
         // INIT-REBOOT, RENEWING, REBINDING, from another subnet: no for an address or a client of ours, and silence for what
         // another server may have given on this wire (C20).
@@ -74,7 +84,8 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         }
         (None, Some(ip)) if !allocation.is_known() => decide_unknown(case, ip),
         (None, Some(ip)) if request.ciaddr.is_some() => {
-            match allocation.has_leased(ip) || allocation.may_hold(ip) && !allocation.holds_another(ip) {
+            let may_have = || allocation.has_had(ip) && allocation.may_hold(ip) && !allocation.holds_another(ip);
+            match allocation.has_leased(ip) || may_have() {
                 true => bind(case, ip),
                 false => nak(case, NakReason::NotFree(ip)),
             }
@@ -92,8 +103,10 @@ fn decide_unknown(case: &Case<'_>, ip: Ipv4Addr) -> Outcome {
     let allocation = allocation(case);
     match (case.request.ciaddr, case.arrival.is_to_us()) {
         _ if allocation.is_anothers(ip) => nak(case, NakReason::NotFree(ip)),
-        // RENEWING goes to the server that gave the address: it was us, and the lease was lost since.
-        (Some(_), true) if case.request.giaddr.is_none() && allocation.may_hold(ip) => bind(case, ip),
+        // RENEWING goes to the server that gave the address, and from it: it was us, and the lease was lost since.
+        (Some(_), true) if case.request.giaddr.is_none() && *case.arrival.source.ip() == ip && allocation.may_hold(ip) => {
+            bind(case, ip)
+        }
         _ => ignore(IgnoreReason::UnknownLease(ip)),
     }
 }
@@ -104,6 +117,10 @@ fn decide_decline(case: &Case<'_>) -> Outcome {
         return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
     }
     let is_holder = case.leases.holder(ip, case.now) == Some(case.request.mac);
+    let age = case.leases.live(ip, case.now).and_then(|holding| holding.age(case.now));
+    if is_holder && age.is_some_and(|age| age > DECLINED_WITHIN) {
+        return ignore(IgnoreReason::LateDecline(ip));
+    }
     if allocation(case).reservation() == Some(ip) {
         // It stays the machine's: there is no better one to give it, and the site says that whoever else has it is wrong.
         return (Answer::Noted(Note::DeclinedReservation(ip)), is_holder.then_some(LeaseChange::Release { ip }));
@@ -128,10 +145,17 @@ fn decide_release(case: &Case<'_>) -> Outcome {
     if case.request.giaddr.is_none() && !source.is_unspecified() && source != ip {
         return ignore(IgnoreReason::UnknownLease(ip));
     }
-    match case.leases.holder(ip, case.now) == Some(case.request.mac) {
-        true => (Answer::Noted(Note::Released(ip)), Some(LeaseChange::Release { ip })),
-        false => ignore(IgnoreReason::UnknownLease(ip)),
+    let mac = case.request.mac;
+    if case.leases.holder(ip, case.now) != Some(mac) {
+        return ignore(IgnoreReason::UnknownLease(ip));
     }
+    let allocation = allocation(case);
+    let change = match allocation.is_of_site() && allocation.reservation() != Some(ip) {
+        // Whoever else said it, the machine answers ARP and keeps its address.
+        true => LeaseChange::Quarantine { ip, by: Some(mac), until: after(case.now, RELEASED_KEPT) },
+        false => LeaseChange::Release { ip },
+    };
+    (Answer::Noted(Note::Released(ip)), Some(change))
 }
 
 fn decide_inform(case: &Case<'_>) -> Outcome {
@@ -166,9 +190,26 @@ fn decide_bootp(case: &Case<'_>) -> Outcome {
 }
 
 fn bind(case: &Case<'_>, ip: Ipv4Addr) -> Outcome {
-    let until = after(case.now, case.network.lease_time.duration());
-    let change = LeaseChange::Bind { ip, mac: case.request.mac, until };
+    let lasts = lease_time(case, ip);
+    let until = after(case.now, lasts);
+    let change = LeaseChange::Bind { ip, mac: case.request.mac, until, lasts: SignedDuration::try_from(lasts).ok() };
     (Answer::Ack(lease_reply(case, ReplyKind::Ack, ip)), Some(change))
+}
+
+/// How long an address is leased: a stranger's first lease is short, and its next is whole once a quarter of that is over.
+fn lease_time(case: &Case<'_>, ip: Ipv4Addr) -> Duration {
+    let whole = case.network.lease_time.duration();
+    let first = FIRST_LEASE.min(whole);
+    let has_lasted =
+        |until: Timestamp| until.duration_since(case.now) <= SignedDuration::try_from(first * 3 / 4).unwrap_or_default();
+    match case.leases.live(ip, case.now) {
+        _ if allocation(case).is_of_site() => whole,
+        Some(Holding::Bound { mac, until, lasts }) if mac == case.request.mac => {
+            let is_first = lasts.is_some_and(|lasts| lasts.unsigned_abs() <= first);
+            if is_first && !has_lasted(until) { first } else { whole }
+        }
+        _ => first,
+    }
 }
 
 /// Always a broadcast: the client's address is the one thing that is wrong (RFC 2131 §4.1, C15).
@@ -189,7 +230,7 @@ fn lease_reply(case: &Case<'_>, kind: ReplyKind, ip: Ipv4Addr) -> Reply {
     if kind == ReplyKind::Ack {
         reply.ciaddr = case.request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED);
     }
-    let seconds = u32::try_from(case.network.lease_time.duration().as_secs()).unwrap_or(u32::MAX).max(1);
+    let seconds = u32::try_from(lease_time(case, ip).as_secs()).unwrap_or(u32::MAX).max(1);
     // T1 and T2 at a half and seven eighths (RFC 2131 §4.4.5).
     let times =
         [(options::LEASE_TIME, seconds), (options::RENEWAL_TIME, seconds / 2), (options::REBINDING_TIME, seconds / 8 * 7)];

@@ -1,7 +1,6 @@
 //! Answers what all DHCP sockets receive: asks the pure files for a decision, keeps the leases, and records what happened.
 //!
 //! **Invariant:** decides nothing itself; a lease changes only as a decision or a conflict says. EFFECTS: the clock, the transcript.
-#![expect(clippy::disallowed_methods, reason = "effect room: the clock")]
 
 use super::{
     address_conflict::{AddressConflicts, Conflict},
@@ -9,13 +8,15 @@ use super::{
     arp::Claim,
     chainload_loop::ChainloadLoops,
     classify::Client,
+    clock::LeaseClock,
     decide::decide,
     describe::{address_seen, describe, event_kind, is_worth_recording, offer_to_a_boot, service_name},
-    leases::{LeaseChange, Leases},
+    leases::{Holding, LeaseChange, Leases},
     model::{Answer, Arrival, BootInfo, Decision, IgnoreReason, Note, Offering, Port, Reply},
     packet::{MessageKind, Request, parse},
     router_advertisement::AwaitingRouter,
     server_reply::ServerReply,
+    silence::{self, Silences},
     socket::{Datagram, Socket},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     desired::NetworkMode,
     names::{MacAddr, NetworkName},
     serve::{Boots, Happening, Recorder, Served},
-    transcript::{self, EventKind, SERVERS_KEPT, ServerKind},
+    transcript::{self, SERVERS_KEPT, ServerKind},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -48,7 +49,9 @@ pub(super) struct Response {
 /// Whoever owns the leases.
 pub(super) struct DhcpService {
     leases: Leases,
+    clock: LeaseClock,
     conflicts: AddressConflicts,
+    silences: Silences,
     chainload_loops: ChainloadLoops,
     waiting: AwaitingRouter,
     recorder: Arc<Recorder>,
@@ -59,9 +62,11 @@ pub(super) struct DhcpService {
 
 impl DhcpService {
     /// A service with these leases, and nothing heard yet.
-    pub fn new(leases: Leases, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
+    pub fn new(leases: Leases, clock: LeaseClock, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
         Self {
             leases,
+            clock,
+            silences: Silences::default(),
             conflicts: AddressConflicts::default(),
             chainload_loops: ChainloadLoops::default(),
             waiting: AwaitingRouter::default(),
@@ -94,7 +99,7 @@ impl DhcpService {
             port: socket.port,
         };
         let offering = Offering { table: &served.table, loaders: &served.loaders, chainload_loops: &self.chainload_loops };
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let decision = decide(&request, &arrival, offering, &self.leases, now);
         if let Some(change) = decision.change {
             self.leases.apply(change);
@@ -104,7 +109,15 @@ impl DhcpService {
             let address = Some(offer.yiaddr).filter(|ip| !ip.is_unspecified());
             self.boots.note_discover(&served.table, request.mac, address);
         }
+        if let Answer::Ignore(IgnoreReason::NoAddress(_)) = decision.answer
+            && served.table.machine(request.mac).is_some()
+            && request.giaddr.is_none()
+        {
+            self.silences.lack(&socket.interface, now);
+        }
         let probe = match (&decision.answer, decision.change, decision.client, request.giaddr) {
+            // Whether its machine did give it back, or decline it: who uses it answers.
+            (Answer::Noted(_), Some(LeaseChange::Quarantine { ip, .. }), _, None) => Some(ip),
             // Beside the offer, of an address that is new to a client which is in no hurry; a boot relies on what the walk
             // through the range has shown.
             (Answer::Offer(reply), Some(LeaseChange::Offer { .. }), Client::Plain, None) => {
@@ -157,7 +170,7 @@ impl DhcpService {
 
     /// Whether a machine's iPXE has just been told what to boot, and may be looking for an IPv6 router first.
     pub fn is_waiting(&self, mac: MacAddr) -> bool {
-        self.waiting.contains(mac, Timestamp::now())
+        self.waiting.contains(mac, self.clock.now())
     }
 
     /// Takes note of somebody who says that an address is its own.
@@ -165,7 +178,9 @@ impl DhcpService {
         if socket.is_own(claim.mac) {
             return None;
         }
-        let now = Timestamp::now();
+        self.silences.heard(claim.ip);
+        self.leases.note_sign(claim.ip);
+        let now = self.clock.now();
         let addresses = socket.addresses();
         let arrival = arrival(socket, &addresses);
         let (_, network) = our_networks(&served.table, &arrival).find(|(_, network)| network.subnet.contains(&claim.ip))?;
@@ -173,10 +188,10 @@ impl DhcpService {
         let conflict = self.conflicts.judge(claim, &allocation)?;
         match conflict {
             // Each of them again every ten minutes, for as long as it is on: nothing that an operator can mend.
-            Conflict::Overdue { .. } => tracing::debug!(interface = socket.interface, "{conflict}"),
+            Conflict::Overdue { .. } | Conflict::Lasting { .. } => tracing::debug!(interface = socket.interface, "{conflict}"),
             _ => {
                 tracing::warn!(interface = socket.interface, "{conflict}");
-                self.recorder.record(conflict.concerns(), on(socket), None, overheard_as(conflict.to_string()));
+                self.recorder.record_overheard(conflict.concerns(), on(socket), conflict.to_string());
             }
         }
         let change = Conflict::change(conflict, now)?;
@@ -192,7 +207,7 @@ impl DhcpService {
         self.record_server(heard.server, heard.kind(), socket, table, heard.to_string());
         // Beside a router's DHCP its every word to every telephone is nothing to write down.
         if table.machine(heard.client).is_some() || find_mode(table, &socket.interface) == Some(NetworkMode::Server) {
-            self.recorder.record(heard.client, on(socket), None, overheard_as(heard.to_string()));
+            self.recorder.record_overheard(heard.client, on(socket), heard.to_string());
         }
     }
 
@@ -214,7 +229,7 @@ impl DhcpService {
 
     /// Whether the operator has not been warned of a server for a while.
     fn is_time_to_warn(&mut self, server: Ipv4Addr) -> bool {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         self.warned.retain(|_, warned| *warned + WARNED_FOR > now);
         let is_new = !self.warned.contains_key(&server) && self.warned.len() < SERVERS_KEPT;
         if is_new {
@@ -237,18 +252,31 @@ impl DhcpService {
         if socket.port != Port::Dhcp {
             return Vec::new();
         }
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let addresses = socket.addresses();
         let arrival = arrival(socket, &addresses);
         // Nobody's card: only what is free for whoever comes is asked after.
         let Ok(nobody) = MacAddr::from_octets([2, 0, 0, 0, 0, 0]) else { return Vec::new() };
-        let mut asked = Vec::new();
+        let (mut asked, mut silent) = (Vec::new(), Vec::new());
         for (name, network) in our_networks(&served.table, &arrival) {
+            let Some((first, last)) = network.range else { continue };
             let allocation = allocation(&served.table, network, &arrival, &self.leases, nobody, now);
             asked.extend(
                 self.conflicts.next(name, network, |ip| self.leases.live(ip, now).is_none() && allocation.is_dynamic(ip)),
             );
+            asked.extend(AddressConflicts::next_withheld(&self.leases, (first, last), now));
+            let is_strangers = |ip: &Ipv4Addr| {
+                let leased =
+                    matches!(self.leases.live(*ip, now), Some(Holding::Bound { mac, .. }) if served.table.machine(mac).is_none());
+                leased && allocation.is_dynamic(*ip)
+            };
+            let strangers = |behind| self.leases.behind(behind, last).map(|(ip, _)| ip).filter(is_strangers);
+            let round = self.silences.ask(&socket.interface, (first, last), now, strangers);
+            asked.extend(round.ask);
+            silent.extend(round.silent);
         }
+        let until = now.checked_add(silence::COUNTS_FOR).unwrap_or(Timestamp::MAX);
+        silent.into_iter().for_each(|ip| self.leases.note_silence(ip, now, until));
         asked
     }
 }
@@ -294,9 +322,4 @@ fn source(request: &Request, socket: &Socket) -> transcript::Source {
 
 fn on(socket: &Socket) -> transcript::Source {
     transcript::Source::Interface(socket.interface.clone())
-}
-
-/// What was not said to us tells nothing of how far a boot came.
-fn overheard_as(what: String) -> Happening {
-    Happening { service: "dhcp", kind: EventKind::Other, what }
 }

@@ -4,6 +4,7 @@
 //! of that wire, and neither ever gets an address of the other. Follows RFC 2131 §4.3.1, RFC 3011 and RFC 3527.
 
 use super::{
+    leases::{Holding, Leases},
     model::{Arrival, IgnoreReason},
     packet::{MessageKind, Request},
 };
@@ -12,68 +13,78 @@ use crate::{
     desired::NetworkMode,
     names::NetworkName,
 };
+use jiff::Timestamp;
 use std::net::Ipv4Addr;
 
-type Found<'a> = (&'a NetworkName, &'a Network);
+pub(super) type Found<'a> = (&'a NetworkName, &'a Network);
 
-/// The network a client is on: its relay's, or the one of the interface it was heard on.
-pub(super) fn find_network<'a>(
+/// The network a client is on, which is its relay's or one of the interface it was heard on, and the other networks of ours that
+/// share its wire and have addresses to give.
+pub(super) fn find_networks<'a>(
     request: &Request,
     arrival: &Arrival<'_>,
     table: &'a FixedTable,
-) -> Result<Found<'a>, IgnoreReason> {
+    leases: &Leases,
+    now: Timestamp,
+) -> Result<(Found<'a>, Vec<Found<'a>>), IgnoreReason> {
     let here: Vec<_> = table.networks.iter().filter(|(_, network)| network.interface == arrival.interface).collect();
-    match request.giaddr {
-        Some(giaddr) => relayed(giaddr, request, &here),
-        None => direct(request, arrival, table, &here),
-    }
+    let mut found = match request.giaddr {
+        Some(giaddr) => relayed(giaddr, request, &here)?,
+        None => direct(request, arrival, &here)?,
+    };
+    // The client's own word goes first, and only when it asks to keep an address; then what is known of it.
+    let [held, asked] = [request.ciaddr, request.requested].map(|ip| ip.filter(|_| request.kind != MessageKind::Discover));
+    let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
+    let leased = leases.of(request.mac).into_iter().find(|(_, holding)| holding.until() > now && is_given(*holding));
+    let place = |ip| found.iter().position(|(_, network)| network.subnet.contains(&ip));
+    let first = [asked, held, reserved, leased.map(|(ip, _)| ip)].into_iter().flatten().find_map(place).unwrap_or(0);
+    let first = found.remove(first);
+    found.retain(|(_, network)| network.mode == NetworkMode::Server);
+    Ok((first, found))
+}
+
+fn is_given(holding: Holding) -> bool {
+    holding.mac().is_some()
 }
 
 /// A relay is believed when the network lists it; a network that lists none believes those in the subnets of this interface.
-fn relayed<'a>(giaddr: Ipv4Addr, request: &Request, here: &[Found<'a>]) -> Result<Found<'a>, IgnoreReason> {
+fn relayed<'a>(giaddr: Ipv4Addr, request: &Request, here: &[Found<'a>]) -> Result<Vec<Found<'a>>, IgnoreReason> {
     let is_listed = |network: &Network| network.relay.contains(&giaddr);
     let is_near = |network: &Network| network.relay.is_empty() && network.subnet.contains(&giaddr);
     let is_ours = here.iter().any(|(_, network)| is_listed(network) || is_near(network));
     // The relay knows better than the client where the client is (RFC 3527 §3).
     let chosen = request.link_selection.or(request.subnet_selection);
-    let found = match chosen {
-        Some(subnet) => here
-            .iter()
-            .find(|(_, network)| network.subnet.contains(&subnet) && (is_listed(network) || network.relay.is_empty() && is_ours)),
-        None => here
-            .iter()
-            .find(|(_, network)| network.subnet.contains(&giaddr) && (is_listed(network) || is_near(network)))
-            // A relay may show us another of its addresses than the one in its clients' subnet.
-            .or_else(|| here.iter().find(|(_, network)| is_listed(network))),
+    let is_wanted = |network: &Network| match chosen {
+        Some(subnet) => network.subnet.contains(&subnet) && (is_listed(network) || network.relay.is_empty() && is_ours),
+        // A relay may show us another of its addresses than the one in its clients' subnet.
+        None => is_listed(network) || is_near(network),
     };
-    found.copied().ok_or(IgnoreReason::UnknownRelay(giaddr))
+    let mut found: Vec<_> = here.iter().filter(|(_, network)| is_wanted(network)).copied().collect();
+    found.sort_by_key(|(_, network)| !network.subnet.contains(&giaddr));
+    if found.is_empty() { Err(IgnoreReason::UnknownRelay(giaddr)) } else { Ok(found) }
 }
 
-fn direct<'a>(
-    request: &Request,
-    arrival: &Arrival<'_>,
-    table: &'a FixedTable,
-    here: &[Found<'a>],
-) -> Result<Found<'a>, IgnoreReason> {
+fn direct<'a>(request: &Request, arrival: &Arrival<'_>, here: &[Found<'a>]) -> Result<Vec<Found<'a>>, IgnoreReason> {
     let of = |ip: Ipv4Addr, among: &[Found<'a>]| among.iter().find(|(_, network)| network.subnet.contains(&ip)).copied();
     // A client behind a relay renews, releases and informs past it, from the address it has (RFC 2131 §4.3.2, C17).
     if arrival.is_to_us()
         && let Some(found) = request.working_address().and_then(|ip| of(ip, here))
     {
-        return Ok(found);
+        return Ok(vec![found]);
     }
     let has_address = |network: &Network| arrival.addresses.iter().any(|ip| network.subnet.contains(ip));
     let mut wire: Vec<_> = here.iter().filter(|(_, network)| has_address(network)).copied().collect();
     if wire.is_empty() {
         wire = here.iter().filter(|(_, network)| network.relay.is_empty()).copied().collect();
     }
-    // What is off is nobody's but where nothing else is there.
-    wire.sort_by_key(|(_, network)| network.mode == NetworkMode::Off);
-    // Several subnets may share a wire: the client's own word goes first, and only when it asks to keep an address.
-    let [held, asked] = [request.ciaddr, request.requested].map(|ip| ip.filter(|_| request.kind != MessageKind::Discover));
-    let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
-    let named = [asked, held, reserved].into_iter().flatten().find_map(|ip| of(ip, &wire));
-    named.or(wire.first().copied()).ok_or(IgnoreReason::NoNetwork)
+    // Several subnets may share a wire. One that gives addresses goes before one that only adds to what another server says, and what
+    // is off is nobody's but where nothing else is there.
+    wire.sort_by_key(|(_, network)| match network.mode {
+        NetworkMode::Server => 0,
+        NetworkMode::Proxy => 1,
+        NetworkMode::Off => 2,
+    });
+    if wire.is_empty() { Err(IgnoreReason::NoNetwork) } else { Ok(wire) }
 }
 
 /// Our address towards a client: the one it spoke to, else the interface's in its subnet, else the interface's first.

@@ -72,6 +72,9 @@ pub enum Refusal {
     /// A file that is there and is too large to be kept in memory.
     #[error("too large: this server sends no file of more than 64 MiB, and no more than 256 MiB of files")]
     TooLarge,
+    /// A file that is too large to be sent as a text.
+    #[error("too large for netascii: ask for it in octet mode")]
+    TooLargeAsText,
 }
 
 impl Refusal {
@@ -81,7 +84,7 @@ impl Refusal {
             Self::NotFound => ErrorCode::FileNotFound,
             Self::ReadOnly => ErrorCode::AccessViolation,
             Self::Mode | Self::Malformed => ErrorCode::IllegalOperation,
-            Self::TooLarge => ErrorCode::NotDefined,
+            Self::TooLarge | Self::TooLargeAsText => ErrorCode::NotDefined,
         };
         encode(&Packet::Error { code, msg: self.to_string() })
     }

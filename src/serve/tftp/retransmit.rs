@@ -1,14 +1,18 @@
 //! Retransmission: how long an acknowledgement is waited for before the same is sent again, and when a silent machine counts as gone.
 //!
-//! **Invariant:** only what was sent once is measured (Karn's rule), no measured wait is shorter than `LEAST`, and what the machine
-//! asked for itself is not corrected. PURE. Follows RFC 1123 §4.2.3.2, RFC 2349 and RFC 6298.
+//! **Invariant:** only what was sent once is measured (Karn's rule), no measured wait is shorter than its [`Pace`] allows, and what
+//! the machine asked for itself is not corrected. PURE. Follows RFC 1123 §4.2.3.2, RFC 2349 and RFC 6298.
 
 use std::time::Duration;
 
 /// The first wait while nothing is measured.
 const FIRST: Duration = Duration::from_secs(1);
-/// A measured wait is no shorter: a ROM that hashes or writes a block now and then must draw no duplicates.
+/// A measured wait for a window is no shorter: a machine that hashes or writes what it has now and then must draw no duplicates, and
+/// one that knows windows knows what to do with them.
 const LEAST: Duration = Duration::from_millis(200);
+/// And one for a single block (RFC 6298 §2.4): the loaders of ROMs pause longer than that, and some take a second copy of a block
+/// for the next one and hang, as a Raspberry Pi 4's.
+const LEAST_OF_A_BLOCK: Duration = Duration::from_secs(1);
 /// How long a block that a machine misses is waited for where nothing is measured, and the bounds of it where something is.
 const SOON: Duration = Duration::from_millis(20);
 const SOONEST: Duration = Duration::from_millis(5);
@@ -23,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(31);
 pub struct Retransmit {
     /// What the machine asked for.
     asked: Option<Duration>,
+    pace: Pace,
     measured: Option<RoundTrip>,
     /// When what is measured was sent.
     sent: Option<Duration>,
@@ -32,6 +37,15 @@ pub struct Retransmit {
     time_outs: u32,
     /// Time-outs since a round trip was measured: where none can be, each was too short.
     unmeasured: u32,
+}
+
+/// How a machine takes its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Block after block, each acknowledged (RFC 1350).
+    Blocks,
+    /// In windows (RFC 7440).
+    Windows,
 }
 
 /// What is sent.
@@ -52,8 +66,8 @@ struct RoundTrip {
 
 impl Retransmit {
     /// Of a transfer that begins; `asked` is its option.
-    pub fn new(asked: Option<Duration>) -> Self {
-        Self { asked, measured: None, sent: None, heard: Duration::ZERO, time_outs: 0, unmeasured: 0 }
+    pub fn new(asked: Option<Duration>, pace: Pace) -> Self {
+        Self { asked, pace, measured: None, sent: None, heard: Duration::ZERO, time_outs: 0, unmeasured: 0 }
     }
 
     /// Something is sent now; how long its answer is waited for.
@@ -105,7 +119,7 @@ impl Retransmit {
     fn first(&self) -> Duration {
         match (self.asked, self.measured) {
             (Some(asked), _) => asked,
-            (None, Some(measured)) => doubled(measured.wait(), self.unmeasured),
+            (None, Some(measured)) => doubled(measured.wait(self.pace), self.unmeasured),
             (None, None) => doubled(FIRST, self.unmeasured),
         }
     }
@@ -130,8 +144,12 @@ impl RoundTrip {
         }
     }
 
-    fn wait(self) -> Duration {
-        (self.smoothed + self.variation * 4).max(LEAST)
+    fn wait(self, pace: Pace) -> Duration {
+        let least = match pace {
+            Pace::Blocks => LEAST_OF_A_BLOCK,
+            Pace::Windows => LEAST,
+        };
+        (self.smoothed + self.variation * 4).max(least)
     }
 }
 

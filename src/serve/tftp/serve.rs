@@ -186,8 +186,13 @@ impl Transfers {
             };
             let served = self.served.borrow().clone();
             if let Some((request, file)) = self.open(length, peer, &served) {
-                let file = self.texts.form(&request, file);
-                self.ask(peer, request, file, &served);
+                match self.texts.form(&request, file) {
+                    Some(file) => self.ask(peer, request, file, &served),
+                    None => {
+                        self.recorder.record_address(peer.ip(), Happening::loader_too_large("tftp", &request.name));
+                        self.refuse(Refusal::TooLargeAsText, peer);
+                    }
+                }
             }
         }
     }
@@ -209,10 +214,14 @@ impl Transfers {
                 }
             },
         };
+        self.refuse(refusal, peer);
+        None
+    }
+
+    fn refuse(&self, refusal: Refusal, peer: SocketAddr) {
         if let Err(error) = self.listener.send_to(&refusal.packet(), peer) {
             tracing::debug!(%peer, %error, "a TFTP refusal could not be sent");
         }
-        None
     }
 
     /// Starts a transfer, unless the machine already has this file coming or there are too many.

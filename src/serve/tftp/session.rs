@@ -6,7 +6,7 @@
 
 use super::{
     request::{ReadRequest, encode},
-    retransmit::{Retransmit, Sent},
+    retransmit::{Pace, Retransmit, Sent},
 };
 use hyper::body::Bytes;
 use std::time::Duration;
@@ -122,11 +122,12 @@ impl Session {
         .into_iter()
         .filter_map(|(option, value)| Some(TransferOption { option, value: value? }))
         .collect();
+        let pace = if window.is_some_and(|window| window > 1) { Pace::Windows } else { Pace::Blocks };
         let mut session = Self {
             data,
             blksize: blksize.map_or(DEFAULT_BLOCK, |size| size as usize),
             window: window.unwrap_or(1),
-            waits: Retransmit::new(timeout.map(Duration::from_secs)),
+            waits: Retransmit::new(timeout.map(Duration::from_secs), pace),
             oack: (!granted.is_empty()).then(|| encode(&Packet::Oack(granted))),
             acked: 0,
             sent: 0,

@@ -105,6 +105,130 @@ fn a_leased_or_reserved_address_in_two_hands_is_said_and_never_withheld() {
 }
 
 #[test]
+fn cards_by_the_thousand_that_claim_a_machines_address_are_said_of_it_a_few_times() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    let held = room.join(1).expect("an address");
+    let invented = |n: u16| {
+        let [a, b] = n.to_be_bytes();
+        MacAddr::from_octets([6, 0, 0, 0, a, b]).expect("a unicast address")
+    };
+    let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+    for _ in 0..2 {
+        room.now += 300;
+        ack(room.ask(&renew));
+        for claimed in [PC01_IP, held] {
+            let said = (0..1500).filter_map(|n| room.claim(&mut conflicts, claimed, invented(n))).count();
+            assert_eq!(said, 3, "{claimed}");
+        }
+        room.now += 600;
+    }
+    // Whoever claims all addresses of a large site does not make what is remembered forget what was said.
+    let mut machines = room.table.machines.clone();
+    let pc01 = machines.values().next().expect("a machine").clone();
+    room.network().subnet = "10.88.0.0/16".parse().expect("a subnet");
+    let reserved = |n: u16| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 4, 0)) + u32::from(n));
+    for n in 0..1000 {
+        let machine = crate::boot::table::BootMachine { macs: vec![invented(5000 + n)], ip: Some(reserved(n)), ..pc01.clone() };
+        machines.insert(format!("m{n}").parse().expect("a name"), machine);
+    }
+    room.table.machines = machines;
+    let said = (0..3000).filter_map(|n| room.claim(&mut conflicts, reserved(n % 1000), invented(n % 7))).count();
+    assert!(said <= 3 * 256, "{said}");
+}
+
+/// AdguardTeam/AdGuardHome#6166 and opnsense/core#10869: a server gave away an address that a host on the wire used without having
+/// asked for it, since only its own leases were looked at.
+#[test]
+fn an_address_that_somebody_uses_unasked_is_given_to_nobody_though_it_is_the_last_one() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    let used = ip(202);
+    let full = Answer::Ignore(IgnoreReason::NoAddress("lan".parse().expect("a name")));
+    for minute in 0..60 {
+        room.claim(&mut conflicts, used, mac(90));
+        let got: Vec<_> = (1..=9).filter_map(|card| room.join(card)).collect();
+        assert!(got.len() == 3 && !got.contains(&used), "minute {minute}: {got:?}");
+        assert_eq!(room.ask(&Request { requested: Some(used), ..request(MessageKind::Discover, 10) }), full);
+        room.now += 60;
+    }
+}
+
+/// systemd/systemd#14610 and xcat2/xcat-core#1972: a system that boots with the address of its initramfs never renews it, its lease
+/// ends, and the server gave the address to the next machine while the first worked on with its disk behind it.
+#[test]
+fn a_system_that_never_renews_keeps_its_address_for_as_long_as_it_answers() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    room.table.machines.values_mut().for_each(|machine| (machine.macs, machine.ip) = (vec![mac(1)], None));
+    let held = [1, 2].map(|card| room.join(card).expect("an address"));
+    for minute in 0..24 * 60 {
+        for (card, ip) in [1, 2].into_iter().zip(held) {
+            room.claim(&mut conflicts, ip, mac(card));
+        }
+        let newcomer = 10 + (minute % 200) as u8;
+        if let Some(got) = room.join(newcomer) {
+            assert!(!held.contains(&got), "minute {minute}: {got} is at work");
+        }
+        room.now += 60;
+    }
+    // It comes back to it, and when it has left the site and is silent at last, others get it.
+    assert_eq!(room.join(1), Some(held[0]));
+    room.table.machines.clear();
+    room.now += 2 * HOUR;
+    let got: Vec<_> = (20..=23).filter_map(|card| room.join(card)).collect();
+    assert_eq!(got.len(), 4, "{got:?}");
+}
+
+#[test]
+fn an_address_that_others_give_back_or_decline_in_a_machines_name_stays_its_own_while_it_answers() {
+    let release = |held| Request { ciaddr: Some(held), server_id: Some(SERVER), ..request(MessageKind::Release, 1) };
+    let decline = |held| Request { requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Decline, 1) };
+    for (forged, note) in
+        [(&release as &dyn Fn(Ipv4Addr) -> Request, Note::Released as fn(Ipv4Addr) -> Note), (&decline, Note::Declined)]
+    {
+        let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+        room.table.machines.values_mut().for_each(|machine| (machine.macs, machine.ip) = (vec![mac(1)], None));
+        let held = room.join(1).expect("an address");
+        assert_eq!(room.ask(&forged(held)), Answer::Noted(note(held)));
+        let thief = Request { requested: Some(held), ..request(MessageKind::Discover, 66) };
+        assert_ne!(offer(room.ask(&thief)).yiaddr, held);
+        // It is asked after, and answers; and again for as long as it runs.
+        for _ in 0..20 {
+            room.claim(&mut conflicts, held, mac(1));
+            room.now += 50;
+            assert_ne!(offer(room.ask(&thief)).yiaddr, held);
+        }
+        let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+        assert_eq!(ack(room.ask(&renew)).yiaddr, held, "{note:?}", note = note(held));
+        assert_eq!(room.join(1), Some(held));
+    }
+}
+
+#[test]
+fn what_a_machine_gave_back_is_others_soon_and_first_of_all_its_own() {
+    let mut room = Room::with(NetworkMode::Server);
+    room.table.machines.values_mut().for_each(|machine| (machine.macs, machine.ip) = (vec![mac(1)], None));
+    let held = room.join(1).expect("an address");
+    room.ask(&Request { ciaddr: Some(held), ..request(MessageKind::Release, 1) });
+    assert_eq!(room.join(1), Some(held), "it was started again");
+    room.ask(&Request { ciaddr: Some(held), ..request(MessageKind::Release, 1) });
+    room.now += 61;
+    room.table.machines.clear();
+    let got: Vec<_> = (10..=19).filter_map(|card| room.join(card)).collect();
+    assert!(got.len() == 4 && got.contains(&held), "{got:?}");
+}
+
+#[test]
+fn a_decline_long_after_the_address_was_taken_is_not_the_clients_own() {
+    let mut room = Room::with(NetworkMode::Server);
+    let held = room.join(1).expect("an address");
+    room.now += 61;
+    let decline = Request { requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Decline, 1) };
+    assert_eq!(room.ask(&decline), Answer::Ignore(IgnoreReason::LateDecline(held)));
+    let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+    assert_eq!(ack(room.ask(&renew)).yiaddr, held);
+    assert_eq!(room.ask(&decline), Answer::Noted(Note::Declined(held)), "it has just been given anew");
+}
+
+#[test]
 fn a_router_that_answers_arp_for_everybody_does_not_take_the_range() {
     let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
     room.network().range = Some((ip(200), ip(219)));
@@ -138,6 +262,45 @@ fn the_walk_asks_after_every_free_address_and_after_nothing_else() {
     assert_eq!(once.into_iter().collect::<Vec<_>>(), [200, 202, 204, 206, 208].map(ip));
     assert!(asked.len() <= 20, "a few in each second");
     assert!(conflicts.next(name, network, |_| false).is_empty());
+}
+
+#[test]
+fn what_is_withheld_is_asked_after_again_before_it_is_given_to_others_however_large_the_range_is() {
+    let mut room = Room::with(NetworkMode::Server);
+    let range = (ip(1), ip(254));
+    let until = Timestamp::from_second(room.now + 600).expect("a time");
+    (1..=200).for_each(|last| room.leases.apply(LeaseChange::Quarantine { ip: ip(last), by: Some(mac(last)), until }));
+    let asked = |room: &Room, range| {
+        AddressConflicts::next_withheld(&room.leases, range, Timestamp::from_second(room.now).expect("a time"))
+    };
+    assert!(asked(&room, range).is_empty(), "they have just been heard");
+    room.now += 300;
+    let mut all = BTreeSet::new();
+    for _ in 0..60 {
+        let some = asked(&room, range);
+        assert!(some.len() <= 4, "{some:?}");
+        all.extend(some);
+        room.now += 1;
+    }
+    assert_eq!(all.len(), 200);
+    assert!(asked(&room, (ip(201), ip(254))).is_empty(), "those of another range are asked after on its wire");
+}
+
+#[test]
+fn no_cards_word_for_it_withholds_more_than_a_card_may_though_it_is_a_machines_and_patient() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    room.network().range = Some((ip(2), ip(251)));
+    room.table.machines.values_mut().for_each(|machine| machine.ip = None);
+    let pc01 = "88:ae:dd:05:08:fa".parse().expect("an address");
+    for _ in 0..20 {
+        for last in 2..=251 {
+            room.claim(&mut conflicts, ip(last), pc01);
+        }
+        let now = Timestamp::from_second(room.now).expect("a time");
+        let withheld = (2..=251).filter(|last| room.leases.live(ip(*last), now).is_some()).count();
+        assert!(withheld <= 4, "{withheld}");
+        room.now += 301;
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod loaded;
 mod reachable;
 mod refused;
 mod relayed;
+mod shared;
+mod strangers;
 mod wire;
 
 use super::{

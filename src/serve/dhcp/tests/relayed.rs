@@ -184,7 +184,12 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
     let at = Timestamp::from_second(room.now).expect("a time");
     for held in [ip(200), FAR] {
         let mut leases = Leases::default();
-        leases.apply(LeaseChange::Bind { ip: held, mac: request(MessageKind::Request, 1).mac, until: Timestamp::MAX });
+        leases.apply(LeaseChange::Bind {
+            ip: held,
+            mac: request(MessageKind::Request, 1).mac,
+            until: Timestamp::MAX,
+            lasts: None,
+        });
         let reboot = Request { requested: Some(held), ..request(MessageKind::Request, 1) };
         let reply = ack(decide(&reboot, &arrival, offering, &leases, at).answer);
         assert_eq!(reply.yiaddr, held);
