@@ -13,7 +13,7 @@ use super::{
     options,
     raw::{ImageFile, MachinesFile, NetworkFile, SiteFile},
     read,
-    report::{FileId, Report, error},
+    report::{FileId, Report, error, warning},
     settings::{self, Settings},
     syntax,
 };
@@ -161,13 +161,18 @@ fn read_machines(
     machines
 }
 
-/// An empty checkout must never read as "destroy everything".
+/// An empty checkout must never read as "destroy everything". Whether a host has machines to lose is the plan's question.
 fn judge_emptiness(report: &mut Report<'_>, files: &Files<'_>, settings: &Settings, machines: &Machines) {
-    let shelves = [&files.images, &files.machines];
-    let seen = machines.entries > 0 || !files.images.files.is_empty() || shelves.iter().any(|shelf| shelf.whole == Whole::No);
-    if let (Some(text), false, Whole::Yes, false) = (&files.site, seen, machines.whole, settings.permits_everything()) {
+    let is_whole = machines.whole == Whole::Yes && files.machines.whole == Whole::Yes && files.images.whole == Whole::Yes;
+    let (Some(text), true, 0, false) = (&files.site, is_whole, machines.entries, settings.permits_everything()) else { return };
+    let machines = "machines in machines/room.toml: [[machine]], and below it name, mac and boot";
+    let added = "git status shows files that git add forgot";
+    if files.images.files.is_empty() {
         let problem = error("empty-site", text.file.whole(), "empty site: there is no machine and no image");
-        report.push(problem.hint("to give up everything it owns, write [policy] and below it may-destroy = [\"*\"]"));
+        report.push(problem.hint(format!("add an image in images/, and {machines}; {added}")));
+    } else if report.is_clean() {
+        let problem = warning("no-machine", text.file.whole(), "the site has no machine, so nothing boots from this server");
+        report.push(problem.hint(format!("add {machines}; {added}")));
     }
 }
 

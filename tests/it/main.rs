@@ -22,6 +22,7 @@ mod dhcp_crash;
 mod dhcp_load;
 mod dhcp_wires;
 mod doctor;
+mod emptied;
 mod export;
 mod fill;
 mod first_hour;
