@@ -41,6 +41,7 @@ mod licences;
 mod machines;
 mod netns;
 mod newcomer;
+mod newcomer_places;
 mod operator;
 mod peers_disks;
 mod plan_cases;
