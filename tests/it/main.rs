@@ -5,6 +5,7 @@ mod agent_backoff;
 mod agent_time;
 mod assigner;
 mod awaited;
+mod begun_anew;
 mod bombs;
 mod boot_table;
 mod cafe;
