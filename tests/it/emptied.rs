@@ -56,6 +56,7 @@ fn a_push_that_loses_its_machines_is_refused_though_an_image_is_left() {
     assert_eq!(text(&git(&cafe.repository, &["rev-parse", "main"]).stdout).trim(), good);
     assert_eq!(fs::read_to_string(cafe.state.join("boot/table.json")).unwrap(), table);
     fs::remove_dir_all(cafe.work.tree.join("machines")).unwrap();
+    assert_eq!(ended(&cafe.barista(&["check"])), (Some(1), REFUSED.to_owned(), "1 error, 0 warnings\n".to_owned()));
     for by_hand in [&["plan"][..], &["apply", "--yes"]] {
         let (code, data, beside) = ended(&cafe.barista(by_hand));
         assert!((code, data.as_str()) == (Some(1), "") && beside.contains(REFUSED), "{data}{beside}");
