@@ -12,7 +12,7 @@ use crate::host::commands::{Commands, Entry};
 use crate::host::{self, ApplyContext, CONFIGFS_DEADLINE, Depth, Fills, Lock, LockError, Needs, Progress, RunDir, Scope, System};
 use crate::names::{DiskId, MachineName, Mono};
 use crate::observed::{Observation, Paused, Seen};
-use crate::plan::{self, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
+use crate::plan::{self, KnownMachines, Outcome, Plan, Prepared, Purpose, Report, Revision, Step, Subject, Targets};
 use crate::site::Site;
 use std::{
     borrow::Cow,
@@ -123,7 +123,7 @@ pub struct Applied {
 /// Why a reconciliation came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvergeError {
-    /// The site's names or templates do not work out.
+    /// The site's names or templates do not work out, or it would take every machine away without consent.
     #[error("the site has findings")]
     Findings(Vec<Diagnostic>),
     /// The site has disks, and only root can look at them.
@@ -146,10 +146,21 @@ impl Reconciliation<'_> {
     }
 
     fn propose_from(&self, reading: Reading<'_>) -> Result<Proposal, ConvergeError> {
-        if self.site.storage.is_some() && !self.system.kernel.is_root() {
+        let prepared = plan::prepare(self.site).map_err(ConvergeError::Findings)?;
+        let may_look = self.site.storage.is_none() || self.system.kernel.is_root();
+        if plan::has_no_machine(&prepared) {
+            // Before anything learns of this site: a machine that boots meanwhile is answered by the former one.
+            let known = KnownMachines::of_table(&host::observe_published(self.state)).unwrap_or_else(|| match may_look {
+                true => KnownMachines::of_disks(&prepared, &host::observe(self.system, &Scope::of(&prepared, self.state))),
+                false => KnownMachines::Named(BTreeSet::new()),
+            });
+            if let Some(finding) = plan::refuse_emptied(&known) {
+                return Err(ConvergeError::Findings(vec![finding]));
+            }
+        }
+        if !may_look {
             return Err(ConvergeError::NotRoot);
         }
-        let prepared = plan::prepare(self.site).map_err(ConvergeError::Findings)?;
         Ok(self.look(Arc::new(prepared), reading))
     }
 

@@ -6,8 +6,8 @@ use super::{
     output,
 };
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{TRIAL_MEMORY, TRIAL_SECONDS, judge_paths, settings};
-use crate::plan;
+use crate::host::{TRIAL_MEMORY, TRIAL_SECONDS, judge_paths, observe_published, settings};
+use crate::plan::{self, KnownMachines};
 use crate::site::{Checked, Entry};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
@@ -44,11 +44,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let text = arguments.site.source().read()?;
     let mut checked = crate::site::load(&text.tree);
-    // Anywhere but on its server nobody knows what that allows.
+    let mut left_none = None;
+    // Anywhere but on its server nobody knows what that allows, and whom it serves.
     if is_server(&arguments.state.state) {
         checked = judge_paths(checked, &arguments.state.state);
+        left_none = refuse_emptied(&checked, &arguments.state.state);
     }
-    let findings = all_findings(checked);
+    let mut findings = all_findings(checked);
+    if let Some(refused) = left_none {
+        // The cause, in place of what it looks like from the site alone.
+        findings.retain(|finding| finding.code.as_str() != "no-machine");
+        findings.push(refused);
+        findings.sort();
+    }
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     let summary = if findings.is_empty() { "no findings".to_owned() } else { count(&findings) };
     if arguments.json.json {
@@ -83,6 +91,12 @@ fn try_out(arguments: &Arguments) -> Result<Exit, Failure> {
     output::data(&format!("{}\n", template.unwrap_or(&largest)))?;
     drop(all_findings(checked));
     Ok(Exit::Done)
+}
+
+/// What a push of this site would be told here, where it has no machine and this host serves some.
+fn refuse_emptied(checked: &Checked, state: &Path) -> Option<Diagnostic> {
+    plan::prepare(checked.site.as_ref()?).ok().filter(plan::has_no_machine)?;
+    plan::refuse_emptied(&KnownMachines::of_table(&observe_published(state))?)
 }
 
 /// Whether this host serves a site: it has a state directory, or root has said something of it.

@@ -36,12 +36,7 @@ pub(super) struct Arguments {
 /// Runs `explain`.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let state = &arguments.state.state;
-    let (table, transcript) = (read_table(state)?, read_transcript(state)?);
-    let Some(transcript) = transcript else {
-        let path = state.join(transcript::PATH);
-        let error = anyhow::anyhow!("nothing was ever asked of this server: there is no {}", path.display());
-        return Err(Failure::hinted(error, "start the service: systemctl start barista-serve; or name its --state"));
-    };
+    let (table, transcript) = (read_table(state)?, need_transcript(state)?);
     let evidence = Evidence { table: table.as_ref(), transcript: &transcript, now: Timestamp::now() };
     let Some(subject) = explain::find(&arguments.machine, evidence) else {
         let error = anyhow::anyhow!("{:?} is no machine of the site, and no address that was ever seen", arguments.machine);
@@ -80,6 +75,15 @@ pub(super) fn read_transcript(state: &Path) -> Result<Option<Transcript>, Failur
         Seen::Present(transcript) => Ok(Some(transcript)),
         Seen::Unreadable(why) => Err(Failure::hinted(anyhow::anyhow!(why), "run it as root, or as the user of the service")),
     }
+}
+
+/// The same for whoever asks who was seen: where nobody listened, nobody was.
+pub(super) fn need_transcript(state: &Path) -> Result<Transcript, Failure> {
+    read_transcript(state)?.ok_or_else(|| {
+        let path = state.join(transcript::PATH);
+        let error = anyhow::anyhow!("nothing was ever asked of this server: there is no {}", path.display());
+        Failure::hinted(error, "start the service: systemctl start barista-serve; or name its --state")
+    })
 }
 
 fn read(path: &Path) -> Result<Option<String>, Failure> {

@@ -49,6 +49,13 @@ pub(super) enum Failure {
     },
     /// The command line makes no sense, and why.
     Usage(String),
+    /// The same, where it is plain what was meant.
+    Mistyped {
+        /// Why it makes no sense.
+        message: String,
+        /// What to write.
+        hint: String,
+    },
 }
 
 impl Failure {
@@ -66,6 +73,7 @@ impl Failure {
             }
             Self::Error { error, hint } => Response { error, hint: hint.as_deref() }.to_string(),
             Self::Usage(message) => format!("error: {message}\n  hint: barista help"),
+            Self::Mistyped { message, hint } => format!("error: {message}\n  hint: {hint}"),
         }
     }
 
@@ -74,7 +82,7 @@ impl Failure {
         output::note(self.to_text());
         match self {
             Self::Findings(_) | Self::Error { .. } => Exit::Error,
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::Mistyped { .. } => Exit::Usage,
         }
     }
 }

@@ -6,11 +6,11 @@ use super::{
     edits::{self, DryRunArgument, FileChange, Written},
     failure::{Exit, Failure},
     output,
+    source::read_directory,
 };
-use crate::deploy::directory;
 use crate::diagnostic::{Code, Diagnostic, Place, Severity};
-use crate::names::clean;
-use crate::site::{Entry, FormatError, format};
+use crate::names::{NotUtf8, SAVE_AS_UTF8, clean, utf8};
+use crate::site::{Entry, FormatError, Tree, format};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `fmt`.
@@ -32,20 +32,26 @@ pub(super) struct Arguments {
 /// Runs `fmt`.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let root = arguments.site.clone().unwrap_or_else(|| PathBuf::from("."));
-    let tree = directory::read(&root).map_err(|error| Failure::hinted(error, "name the site's directory with --site"))?;
-    let named: Vec<String> = arguments.files.iter().map(|file| in_site(file, &root)).collect();
-    if let Some(missing) = named.iter().find(|file| !tree.entries.contains_key(*file) || !is_of_site(file)) {
-        return Err(Failure::Usage(format!("the site has no TOML file {missing}")));
+    let tree = read_directory(&root)?;
+    let mut named = Vec::new();
+    for typed in &arguments.files {
+        let file = in_site(typed, &root);
+        if !tree.entries.contains_key(&file) || !is_of_site(&file) {
+            return Err(mistyped(typed, &tree));
+        }
+        named.push(file);
     }
     let wanted = |path: &String| is_of_site(path) && (named.is_empty() || named.contains(path));
     let (mut changes, mut findings, mut count) = (Vec::new(), Vec::new(), 0);
     for (path, entry) in tree.entries.iter().filter(|(path, _)| wanted(path)) {
         count += 1;
         let text = match entry {
-            Entry::File(bytes) => match std::str::from_utf8(bytes) {
+            Entry::File(bytes) => match utf8(bytes) {
                 Ok(text) => text,
-                Err(_) => {
-                    findings.push(refusal(path, 0, "this is not UTF-8".to_owned(), None));
+                Err(problem) => {
+                    let line = if let NotUtf8::Byte { line, .. } = problem { line } else { 0 };
+                    let refusal = refusal(path, line, problem.to_string(), None);
+                    findings.push(Diagnostic { hint: Some(SAVE_AS_UTF8.to_owned()), ..refusal });
                     continue;
                 }
             },
@@ -70,6 +76,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     if !findings.is_empty() {
         return Err(Failure::Findings(findings));
+    }
+    if count == 0 {
+        // What was not looked at is not in its usual form.
+        return Err(Failure::hinted(
+            anyhow::anyhow!("{} has no TOML file of a site", root.display()),
+            "name the site's directory with --site",
+        ));
     }
     let formed = count - changes.len();
     if changes.is_empty() {
@@ -100,10 +113,28 @@ fn is_of_site(path: &str) -> bool {
     }
 }
 
-/// A file as the site names it, however it was typed.
+/// A file as the site names it, however it was typed: from here, from the site's directory, whole, or as Windows writes paths.
 fn in_site(typed: &str, root: &Path) -> String {
-    let path = Path::new(typed);
-    path.strip_prefix(root).or_else(|_| path.strip_prefix(".")).unwrap_or(path).to_string_lossy().into_owned()
+    let typed = if typed.contains('/') { typed.to_owned() } else { typed.replace('\\', "/") };
+    let path = Path::new(&typed);
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let whole = absolute(path);
+    let below = path.strip_prefix(root).or_else(|_| path.strip_prefix("."));
+    let below = below.or_else(|error| if path.is_absolute() { whole.strip_prefix(absolute(root)) } else { Err(error) });
+    below.unwrap_or(path).to_string_lossy().into_owned()
+}
+
+/// A file that the site has not, with the one that was meant.
+fn mistyped(typed: &str, tree: &Tree) -> Failure {
+    let name = typed.rsplit('/').next().unwrap_or(typed);
+    let of_name = |path: &&String| is_of_site(path) && path.rsplit('/').next() == Some(name);
+    let hint = match tree.entries.keys().find(of_name) {
+        _ if Path::new(typed).join("site.toml").is_file() => format!("it is a site's directory: name it with --site {typed}"),
+        Some(meant) => format!("files are named by their paths in the site: {meant}"),
+        None => "files are named by their paths in the site, such as machines/room.toml; without any, all are put into form"
+            .to_owned(),
+    };
+    Failure::Mistyped { message: format!("the site has no TOML file {typed}"), hint }
 }
 
 fn refusal(path: &str, line: u32, message: String, text: Option<String>) -> Diagnostic {

@@ -67,7 +67,7 @@ const PAGES: [Page; 24] = [
     ),
     page("agent", &[("barista agent --repo /srv/cafe.git", "keep this host at the repository's branch")], &[SERVED, FAILED]),
     page("serve", &[("barista serve", "as the user barista, if there is one")], &[SERVED, FAILED]),
-    page("run", &[("barista run --repo /srv/cafe.git", "both in one process")], &[SERVED, FAILED]),
+    page("run", &[("barista run --repo /srv/cafe.git", "both, and serve gives root up")], &[SERVED, FAILED]),
     page(
         "status",
         &[("barista status", "once"), ("barista status --watch", "every two seconds, until Ctrl-C")],

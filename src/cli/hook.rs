@@ -109,7 +109,17 @@ fn check(repository: &Path, update: &RefUpdate, commit: &CommitId, state: &Path)
     let of_host = repo.ancestry_in(commit, &history).map_err(explain_repo)?;
     for (ancestry, what) in [(of_branch, "the commit there"), (of_host, "the commit applied last")] {
         if ancestry == Ancestry::Diverged {
-            output::note(format!("refused: {} does not descend from {what}: pull first; to go back, git revert", commit.short()));
+            let short = commit.short();
+            output::note(match (&update.old, &history.applied) {
+                // There is nothing to pull and nothing to revert.
+                (None, Some(last)) => format!(
+                    "refused: this host was last at {}, which {short} does not descend from, and the branch is empty: where the \
+                     repository was begun anew, say so on the server and push again: barista init --accept-history {}",
+                    last.short(),
+                    whole(repository).display()
+                ),
+                _ => format!("refused: {short} does not descend from {what}: pull first; to go back, git revert"),
+            });
             return Ok(Exit::Error);
         }
     }
@@ -144,6 +154,11 @@ fn check(repository: &Path, update: &RefUpdate, commit: &CommitId, state: &Path)
         Err(error) => return Err(explain(error)),
     }
     Ok(Exit::Done)
+}
+
+/// A path that means the same wherever it is typed: git runs hooks in the repository and calls it ".".
+fn whole(repository: &Path) -> PathBuf {
+    repository.canonicalize().unwrap_or_else(|_| repository.to_owned())
 }
 
 /// Tells a pusher what is wrong.

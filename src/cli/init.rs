@@ -13,14 +13,14 @@ use super::{
 };
 use crate::agent::applied;
 use crate::deploy::{
-    Branch,
+    Branch, CommitId,
     init::{Hook, InitError, Initialised, init, preview},
     repo::Repo,
     select::History,
 };
 use anyhow::Context as _;
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -61,6 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         repository: absolute(repository)?,
         state: absolute(&arguments.state.state)?,
     };
+    refuse_others(&place.repository)?;
     if arguments.accept_history {
         return accept(&place.repository, &place.state, arguments.how);
     }
@@ -94,6 +95,41 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What git and `init` put into a bare repository (gitrepository-layout(5)): one whose making was cut off is finished.
+const OF_GIT: [&str; 12] = [
+    "HEAD",
+    "branches",
+    "config",
+    "description",
+    "hooks",
+    "info",
+    "logs",
+    "objects",
+    "packed-refs",
+    "refs",
+    "shallow",
+    "worktrees",
+];
+
+/// Refuses a directory that holds something else than a repository: git's files would lie among it.
+fn refuse_others(repository: &Path) -> Result<(), Failure> {
+    let Ok(entries) = fs::read_dir(repository) else { return Ok(()) };
+    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let is_repository = names.iter().any(|name| name == "HEAD" || name == ".git");
+    if is_repository || names.iter().all(|name| OF_GIT.contains(&name.as_str())) {
+        return Ok(());
+    }
+    let shown = repository.display();
+    let (what, hint) = match names.iter().any(|name| name == "site.toml") {
+        true => (
+            "is a site, and a repository for it is another directory",
+            "make one beside it: barista init /srv/cafe.git; then push the site to it",
+        ),
+        false => ("is not empty, and no repository", "name a directory that does not exist yet, such as /srv/cafe.git"),
+    };
+    Err(Failure::hinted(anyhow::anyhow!("{shown} {what}"), hint))
+}
+
 /// Shows what would be made or changed.
 fn show(arguments: &Arguments, place: &Place, hooks: &[Hook]) -> Result<Exit, Failure> {
     let shown = place.repository.display();
@@ -116,7 +152,7 @@ fn show(arguments: &Arguments, place: &Place, hooks: &[Hook]) -> Result<Exit, Fa
         .map(|(name, before, after)| FileChange { path: below_root(&place.repository.join("hooks").join(name)), before, after })
         .collect();
     if let Some(directory) = &arguments.systemd {
-        for (path, after) in units::files(place) {
+        for (path, after) in units::files(place).into_iter().chain(units::missing_settings(directory)) {
             let path = directory.join(path);
             let before = match fs_err::read_to_string(&path) {
                 Ok(text) => Some(text),
@@ -140,9 +176,7 @@ fn below_root(path: &Path) -> String {
 fn accept(repository: &Path, state: &Path, how: DryRunArgument) -> Result<Exit, Failure> {
     let repo = Repo::open(repository).map_err(source::explain)?;
     let branch = repo.followed().map_err(source::explain)?;
-    let Some(head) = repo.commit_of(&branch).map_err(source::explain)? else {
-        return Err(Failure::hinted(anyhow::anyhow!("{branch} has no commit that could be accepted"), "push one"));
-    };
+    let Some(head) = repo.commit_of(&branch).map_err(source::explain)? else { return accept_empty(&branch, state, how) };
     let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
     if how.dry_run {
         let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
@@ -150,11 +184,33 @@ fn accept(repository: &Path, state: &Path, how: DryRunArgument) -> Result<Exit, 
         return Ok(Exit::Done);
     }
     let known = applied::read(state).present().cloned().unwrap_or_default();
-    applied::write(state, &History { accepted: Some(head), ..known }).map_err(|error| {
-        Failure::hinted(error, format!("{} is root's: run it with sudo", state.join(applied::PATH).display()))
-    })?;
+    write(state, &History { accepted: Some(head), ..known })?;
     output::note(format!("{branch} is accepted at {} {:?}; the agent applies it", commit.id.short(), commit.subject));
     Ok(Exit::Done)
+}
+
+/// Writes down that the empty branch is taken as it is: the repository was made anew, and what comes first has another history.
+fn accept_empty(branch: &Branch, state: &Path, how: DryRunArgument) -> Result<Exit, Failure> {
+    let known = applied::read(state).present().cloned().unwrap_or_default();
+    let Some(last) = known.applied.as_ref().map(|last| last.short().to_owned()) else {
+        output::note(format!("{branch} has no commit, and nothing was applied here yet: whatever is pushed first is accepted"));
+        return Ok(Exit::Done);
+    };
+    let until = format!("the café stays at {last} until it is pushed");
+    if how.dry_run {
+        output::note(format!(
+            "{branch} has no commit; the next one would be accepted, whatever its history; nothing was written"
+        ));
+        return Ok(Exit::Done);
+    }
+    write(state, &History { accepted: Some(CommitId::unborn()), ..known })?;
+    output::note(format!("{branch} has no commit; the next one is accepted, whatever its history; {until}"));
+    Ok(Exit::Done)
+}
+
+fn write(state: &Path, history: &History) -> Result<(), Failure> {
+    applied::write(state, history)
+        .map_err(|error| Failure::hinted(error, format!("{} is root's: run it with sudo", state.join(applied::PATH).display())))
 }
 
 fn explain(error: InitError) -> Failure {

@@ -21,6 +21,7 @@ mod help;
 mod hook;
 mod init;
 mod machine;
+mod mistyped;
 mod output;
 mod plan;
 mod progress;
@@ -34,7 +35,7 @@ mod status;
 mod units;
 mod watch;
 
-use clap::{FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 use failure::{Exit, Failure};
 use std::{env, ffi::OsString, panic, process::ExitCode};
 use tracing_subscriber::EnvFilter;
@@ -96,14 +97,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match parse(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match parse(&words) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // A terminal that went away while help was printed is nobody's loss.
-            drop(error.print());
-            return if asked { Exit::Done } else { Exit::Usage };
-        }
+        Err(error) => return mistyped::report(error, &words),
     };
     start_log(&arguments.command);
     let ended = match arguments.command {
@@ -128,7 +125,7 @@ fn run_arguments(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     ended.unwrap_or_else(Failure::report)
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+fn parse(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
     Arguments::from_arg_matches(&help::command().try_get_matches_from(arguments)?)
 }
 

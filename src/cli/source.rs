@@ -50,8 +50,7 @@ impl Source {
     fn read_from(&self, open: fn(&Path) -> Result<Repo, RepoError>) -> Result<Text, Failure> {
         match self {
             Self::Directory(path) => {
-                let read = directory::expect_site(path).and_then(|()| directory::read(path));
-                let tree = read.map_err(explain_directory)?;
+                let tree = read_directory(path)?;
                 Ok(Text { tree, revision: Revision { id: "uncommitted".to_owned(), subject: String::new() } })
             }
             Self::Commit { repo, revision } => {
@@ -95,9 +94,21 @@ fn accept(checked: Checked) -> Result<crate::site::Site, Failure> {
     Ok(site)
 }
 
+/// The files of a site's directory; a refusal where it is none, with the one that is near.
+pub(super) fn read_directory(path: &Path) -> Result<Tree, Failure> {
+    directory::expect_site(path).and_then(|()| directory::read(path)).map_err(explain_directory)
+}
+
 /// An error of a directory with what to do about it.
-fn explain_directory(error: DirectoryError) -> Failure {
+pub(super) fn explain_directory(error: DirectoryError) -> Failure {
     let hint = match &error {
+        DirectoryError::Repository { path } => format!("name it with --repo: --repo {}", path.display()),
+        DirectoryError::File { path } => match path.parent().filter(|_| path.ends_with("site.toml")) {
+            Some(above) if !above.as_os_str().is_empty() => {
+                format!("name the directory that it lies in: --site {}", above.display())
+            }
+            _ => "name the site's directory with --site".to_owned(),
+        },
         DirectoryError::NoSite { near: Some(near), .. } => format!("the site is {0}: write --site {0}", near.display()),
         _ => "name the site's directory with --site".to_owned(),
     };
@@ -107,6 +118,9 @@ fn explain_directory(error: DirectoryError) -> Failure {
 /// An error of a repository with what to do about it.
 pub(super) fn explain(error: RepoError) -> Failure {
     let hint = match &error {
+        RepoError::Missing(path) if path.join("site.toml").is_file() => {
+            format!("{0} is a site's directory: name it with --site {0}", path.display())
+        }
         RepoError::Missing(path) => format!("make it with `barista init {}`", path.display()),
         RepoError::Format { .. } => {
             "make the repository with `git init --bare --ref-format=files --object-format=sha1`, or with `barista init`"

@@ -11,12 +11,19 @@ use crate::agent::converge::on_one_line;
 use crate::agent::instance_lock;
 use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe};
 use crate::boot::table::FixedTable;
+use crate::deploy::{
+    patience::{FOR_REFERENCES, within},
+    repo::Repo,
+};
 use crate::diagnose::explain::unknown_machines;
-use crate::host::read_transcript;
+use crate::host::{chain, read_transcript};
 use crate::observed::Seen;
 use crate::serve::dhcp::rogue_server::find_mode_conflicts;
 use jiff::Timestamp;
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// Unknown machines shown; `machine seen` lists them all.
 const STRANGERS_SHOWN: usize = 5;
@@ -39,16 +46,46 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.watch {
         return watch::watch(|| {
             let (status, presence) = read(state)?;
-            Ok(render(&status, presence) + &strangers(state)?)
+            Ok(render(&status, presence, unseen_head(&status, presence)) + &strangers(state)?)
         });
     }
     let (status, presence) = read(state)?;
+    let unseen = unseen_head(&status, presence);
+    let is_settled = is_settled(&status) && unseen.is_none();
     if arguments.json.json {
         output::json(&status)?;
     } else {
-        output::data(&(render(&status, presence) + &strangers(state)?))?;
+        output::data(&(render(&status, presence, unseen) + &strangers(state)?))?;
     }
-    Ok(if is_settled(&status) { Exit::Done } else { Exit::Partial })
+    Ok(if is_settled { Exit::Done } else { Exit::Partial })
+}
+
+/// What the followed branch is at, where the agent does not say it: it does not run, or the branch has nothing any more.
+fn unseen_head(status: &Status, presence: instance_lock::InstanceState) -> Option<String> {
+    let path = PathBuf::from(&status.repository);
+    let read = within(&path.clone(), FOR_REFERENCES, move || {
+        let repo = Repo::open(&path)?;
+        let branch = repo.followed()?;
+        let head = repo.commit_of(&branch)?;
+        Ok((branch, head))
+    });
+    let is_gone = presence == instance_lock::InstanceState::Gone;
+    let serving = status.serving.as_ref().map(|serving| serving.revision.id.as_str());
+    match read {
+        Ok((branch, None)) => serving.map(|_| {
+            format!(
+                "{branch} has no commit: push one; where the repository was begun anew, first: barista init --accept-history {}",
+                status.repository
+            )
+        }),
+        // The agent has said why.
+        _ if status.waiting.is_some() => None,
+        Ok((branch, Some(head))) if is_gone && serving != Some(head.as_str()) => {
+            Some(format!("{branch} is at {}, which is not applied: systemctl start barista-agent", head.short()))
+        }
+        Ok(_) => None,
+        Err(error) => is_gone.then(|| format!("whether a commit waits cannot be seen: {}", chain(&error))),
+    }
 }
 
 /// What the agent says of itself, and whether it still runs.
@@ -72,7 +109,7 @@ fn is_settled(status: &Status) -> bool {
     applied && status.held.is_empty() && status.waiting.is_none() && status.troubles.is_empty()
 }
 
-fn render(status: &Status, presence: instance_lock::InstanceState) -> String {
+fn render(status: &Status, presence: instance_lock::InstanceState, unseen: Option<String>) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
         // Writing into a string cannot fail.
@@ -99,8 +136,8 @@ fn render(status: &Status, presence: instance_lock::InstanceState) -> String {
             line("", detail);
         }
     }
-    if let Some(waiting) = &status.waiting {
-        line("head", waiting.clone());
+    if let Some(head) = unseen.or_else(|| status.waiting.clone()) {
+        line("head", head);
     }
     for trouble in &status.troubles {
         line("trouble", trouble.message.clone());

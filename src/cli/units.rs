@@ -40,6 +40,13 @@ pub(super) fn files(place: &Place) -> Vec<(&'static str, String)> {
     FILES.into_iter().map(|(path, text)| (path, fill(text, place))).collect()
 }
 
+/// Root's own file, where it is still to be made.
+pub(super) fn missing_settings(directory: &Path) -> Option<(&'static str, String)> {
+    let (path, text) = SETTINGS;
+    let is_absent = matches!(fs::symlink_metadata(directory.join(path)), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    is_absent.then(|| (path, text.to_owned()))
+}
+
 /// Writes the files below a directory; returns where.
 pub(super) fn write(directory: &Path, place: &Place) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();

@@ -16,6 +16,11 @@ impl CommitId {
         &self.0
     }
 
+    /// The id of no commit, as git writes it where a branch begins.
+    pub fn unborn() -> Self {
+        Self("0".repeat(40))
+    }
+
     /// Its first seven digits, as git shows it.
     pub fn short(&self) -> &str {
         &self.0[..7]

@@ -38,6 +38,18 @@ pub enum DirectoryError {
         /// The bound.
         reason: TooMuch,
     },
+    /// It is a file of one.
+    #[error("{} is a file, and a site is a directory", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is a repository, which holds sites as commits.
+    #[error("{} is no site, but a git repository", path.display())]
+    Repository {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is no site.
     #[error("{} is no site: there is no site.toml in it", path.display())]
     NoSite {
@@ -51,11 +63,18 @@ pub enum DirectoryError {
 /// Refuses a directory that is clearly no site, so that a home directory is not read to its end; what may be a site with a
 /// mistake, or cannot be listed, passes.
 pub fn expect_site(root: &Path) -> Result<(), DirectoryError> {
+    if fs::metadata(root).is_ok_and(|metadata| metadata.is_file()) {
+        return Err(DirectoryError::File { path: root.to_owned() });
+    }
     let Ok(entries) = fs::read_dir(root) else { return Ok(()) };
     let names: BTreeSet<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().to_lowercase()).collect();
     let parts = ["machines", "images", "network"].iter().filter(|part| names.contains(**part)).count();
     if parts > 1 || names.iter().any(|name| name.starts_with("site.")) {
         return Ok(());
+    }
+    // gitrepository-layout(5): what git itself looks for.
+    if ["head", "objects", "refs"].iter().all(|part| names.contains(*part)) {
+        return Err(DirectoryError::Repository { path: root.to_owned() });
     }
     let holds_site = |directory: &&Path| fs::symlink_metadata(directory.join("site.toml")).is_ok();
     let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());

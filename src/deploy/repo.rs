@@ -147,10 +147,11 @@ impl Repo {
     }
 
     /// How a commit stands to what was applied. What somebody accepted as it is counts as a descendant, and so does what descends
-    /// from that.
+    /// from that; where the empty branch was accepted, whatever comes onto it.
     pub fn ancestry_in(&self, commit: &CommitId, history: &History) -> Result<Ancestry, RepoError> {
         let ancestry = self.ancestry(commit, history.applied.as_ref())?;
         match &history.accepted {
+            Some(accepted) if *accepted == CommitId::unborn() && ancestry == Ancestry::Diverged => Ok(Ancestry::Descends),
             Some(accepted) if ancestry == Ancestry::Diverged => match self.ancestry(commit, Some(accepted))? {
                 Ancestry::Same | Ancestry::Descends => Ok(Ancestry::Descends),
                 Ancestry::First | Ancestry::Diverged => Ok(Ancestry::Diverged),

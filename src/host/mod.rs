@@ -40,7 +40,7 @@ pub use image::{BlockDevices, FillError, FillRequest, Filled, VolumeState, fill}
 pub use interrupt::Interrupt;
 pub use kernel::{KernelConfigFs, RunningKernel, TARGET_ROOT};
 pub use lock::{Lock, LockError, lock};
-pub use observe::{Depth, Scope, look, observe, observe_to};
+pub use observe::{Depth, Scope, look, observe, observe_published, observe_to};
 pub use ports::{
     BLOCK, Command, CommandError, Commands, ConfigFs, Disks, Ended, FillDisk, FillSource, Kernel, Kind, Output, Watch,
 };

@@ -10,6 +10,7 @@ mod builder;
 mod compute;
 mod concern;
 mod context;
+mod emptied;
 mod exports;
 mod gate;
 mod glob;
@@ -26,6 +27,7 @@ mod words;
 
 pub use compute::{Prepared, compute, prepare, stock_of};
 pub use concern::{concerning, keeps_waiting, untouched};
+pub use emptied::{KnownMachines, has_no_machine, refuse_emptied};
 pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
 pub use model::*;

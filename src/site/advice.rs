@@ -2,11 +2,12 @@
 //!
 //! **Invariant:** what is advised is legal: it went through the parser of the value's own type.
 
+use super::Consent;
 use super::{
     raw::{Address, AddressRange, AssetPath, LoaderPath, SourcePath, Subnet},
     schema::{self, Form},
 };
-use crate::names::{Bytes, Interval, MacAddr, MachineName, Percent, PoolSize, VersionName};
+use crate::names::{Bytes, Interval, Iqn, LvName, MacAddr, MachineName, Percent, PoolSize, VersionName, VgName};
 use std::str::FromStr;
 
 /// The value to write for a key of a file, in TOML, where something near to it was written; `raw` is without quotes.
@@ -94,11 +95,17 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "SourcePath" => is_legal::<SourcePath>,
         "AssetPath" => is_legal::<AssetPath>,
         "LoaderPath" => is_legal::<LoaderPath>,
+        "Consent" => is_legal::<Consent>,
+        "VgName" => is_legal::<VgName>,
+        "LvName" => is_legal::<LvName>,
+        "Iqn" => is_legal::<Iqn>,
+        "InterfaceName" => return None,
         _ => return Some(raw.to_owned()),
     };
     if check(raw) {
         return Some(raw.to_owned());
     }
+    let raw = &half_width(raw);
     let near = match kind {
         "Bytes" => size(raw),
         "Interval" => time(raw),
@@ -108,11 +115,32 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "Address" | "Relays" => address(raw),
         "Subnet" => subnet(raw),
         "AddressRange" => range(raw),
-        "SourcePath" | "AssetPath" | "LoaderPath" => file(raw),
+        "SourcePath" | "AssetPath" | "LoaderPath" => file(kind, raw),
         "VersionName" => name(raw, "."),
+        "Consent" => Some(raw.replace(['/', ' '], ".")),
+        // /dev/cafe, and /dev/cafe/pool.
+        "VgName" => raw.strip_prefix("/dev/").map(|path| path.split('/').next().unwrap_or(path).to_owned()),
+        "LvName" => raw.rsplit('/').next().map(str::to_owned),
+        "Iqn" => name(raw, ".")
+            .filter(|name| !name.is_empty() && !name.starts_with("iqn"))
+            .map(|name| format!("iqn.2026-11.local.{name}")),
         _ => name(raw, ""),
     };
     near.filter(|near| check(near))
+}
+
+/// A text without what a Chinese keyboard makes wide, and without characters that nobody sees; also as TOML escapes them.
+fn half_width(raw: &str) -> String {
+    let unseen = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}');
+    let escaped = ["\\u200b", "\\u200B", "\\u200c", "\\u200C", "\\u200d", "\\u200D", "\\u2060", "\\ufeff", "\\uFEFF"];
+    let raw = escaped.iter().fold(raw.to_owned(), |text, escape| text.replace(escape, ""));
+    let narrow = |c: char| match c {
+        '。' | '．' => '.',
+        '\u{3000}' => ' ',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
+        c => c,
+    };
+    raw.chars().filter(|c| !unseen(c)).map(narrow).collect()
 }
 
 /// The number that a text begins with, and what follows it in lower case.
@@ -189,15 +217,44 @@ fn range(raw: &str) -> Option<String> {
     let [first, last] = ends[..] else { return None };
     let first = address(first)?;
     let last = address(last).or_else(|| Some(format!("{}.{}", first.rsplit_once('.')?.0, last.parse::<u8>().ok()?)))?;
+    let order = |address: &str| address.parse::<std::net::Ipv4Addr>().ok();
+    let (first, last) = if order(&last) < order(&first) { (last, first) } else { (first, last) };
     Some(format!("{first}-{last}"))
 }
 
-/// A path of Windows or of the whole server becomes one within the store.
-fn file(raw: &str) -> Option<String> {
-    let path = raw.replace('\\', "/");
-    let absolute = path.starts_with('/') || path.get(1..2) == Some(":");
-    let path = if absolute { path.rsplit('/').next()? } else { path.trim_start_matches("./") };
-    Some(path.to_owned())
+/// A path of Windows or of the whole server becomes one within its store; `None` where it is not seen to lie in one: what is left of
+/// it would name another file, or none.
+fn file(kind: &str, raw: &str) -> Option<String> {
+    // Also as TOML escapes it.
+    let path = raw.replace("\\\\", "/").replace('\\', "/");
+    if !is_absolute(&path) {
+        return Some(path.trim_start_matches("./").to_owned());
+    }
+    let stores: &[&str] = match kind {
+        "SourcePath" => &["images"],
+        "AssetPath" => &["assets"],
+        _ => &["ipxe", "loaders"],
+    };
+    let parts: Vec<&str> = path.split('/').collect();
+    let store = parts.iter().position(|part| stores.contains(part))?;
+    Some(parts[store + 1..].join("/"))
+}
+
+fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') || path.get(1..2) == Some(":")
+}
+
+/// What to do about a path that is not seen to lie in its store: where that is, and what the key then says.
+pub(super) fn store(path: &str, key: &str, raw: &str) -> Option<String> {
+    let (Form::Text(kind) | Form::List(kind)) = schema::form_of(path, key)? else { return None };
+    let store = match kind {
+        "SourcePath" => "the image store (image-store under [storage] in site.toml, else /var/lib/barista/images)",
+        "AssetPath" => "the asset store, /var/lib/barista/assets",
+        "LoaderPath" => "the directory of the loaders (loaders under [boot] in site.toml)",
+        _ => return None,
+    };
+    let name = raw.rsplit(['/', '\\']).next().filter(|name| text(kind, name).is_some_and(|legal| legal == *name))?;
+    Some(format!("the file must lie in {store}: copy it there and write {}, or its path below that", quote(name)))
 }
 
 /// A name in the letters that names are made of.
@@ -227,6 +284,11 @@ mod tests {
             ("images/a.toml", "current", "2026-11", "\"2026-11\""),
             ("images/a.toml", "source", "D:\\images\\win11.vhdx", "\"win11.vhdx\""),
             ("images/a.toml", "source", "/srv/images/win11.raw", "\"win11.raw\""),
+            ("images/a.toml", "source", "/srv/images/win11/win11.vhdx", "\"win11/win11.vhdx\""),
+            ("images/a.toml", "kernel", "/var/lib/barista/assets/debian/linux", "\"debian/linux\""),
+            ("images/a.toml", "kernel", "debian\\linux", "\"debian/linux\""),
+            ("images/a.toml", "kernel", "debian\\\\linux", "\"debian/linux\""),
+            ("machines/a.toml", "loader", "/usr/lib/ipxe/snponly.efi", "\"snponly.efi\""),
             ("site.toml", "menu-timeout", "5秒", "\"5s\""),
             ("site.toml", "reserve", "0.1", "\"10%\""),
             ("site.toml", "pool-size", "0.9", "\"90%\""),
@@ -241,15 +303,30 @@ mod tests {
             ("network/lan.toml", "subnet", "192.168.1.1", "\"192.168.1.0/24\""),
             ("network/lan.toml", "dns", "8.8.8.8 1.1.1.1", "[\"8.8.8.8\", \"1.1.1.1\"]"),
             ("machines/a.toml", "name", "PC_01", "\"pc-01\""),
+            ("machines/a.toml", "name", "ＰＣ０１", "\"pc01\""),
+            ("machines/a.toml", "name", "pc01\u{200b}", "\"pc01\""),
+            ("machines/a.toml", "name", "pc01\\u200b", "\"pc01\""),
+            ("machines/a.toml", "ip", "192。168。1。101", "\"192.168.1.101\""),
+            ("machines/a.toml", "ip", "１９２．168.1.101", "\"192.168.1.101\""),
+            ("network/lan.toml", "range", "192.168.1.249-192.168.1.200", "\"192.168.1.200-192.168.1.249\""),
+            ("site.toml", "volume-group", "/dev/cafe", "\"cafe\""),
+            ("site.toml", "volume-group", "/dev/cafe/pool", "\"cafe\""),
+            ("site.toml", "thin-pool", "/dev/cafe/pool", "\"pool\""),
+            ("site.toml", "iqn-prefix", "Lucky Cat", "\"iqn.2026-11.local.lucky-cat\""),
+            ("site.toml", "may-destroy", "pc03/ubuntu", "[\"pc03.ubuntu\"]"),
             ("machines/a.toml", "mac", "88 AE DD 05 08 01", "\"88:ae:dd:05:08:01\""),
             ("machines/a.toml", "ip", "192.168.001.101/24", "\"192.168.1.101\""),
             ("machines/a.toml", "boot", "win11、ubuntu", "[\"win11\", \"ubuntu\"]"),
         ] {
             assert_eq!(value(path, key, raw).as_deref(), Some(advised), "{key} = {raw}");
         }
-        for (path, key, raw) in
-            [("machines/a.toml", "mac", "zz"), ("machines/a.toml", "name", "收银"), ("machines/a.toml", "ip", "pc01")]
-        {
+        for (path, key, raw) in [
+            ("machines/a.toml", "mac", "zz"),
+            ("machines/a.toml", "name", "收银"),
+            ("machines/a.toml", "ip", "pc01"),
+            ("images/a.toml", "source", "/data/vm/win11.raw"),
+            ("images/a.toml", "kernel", "/boot/vmlinuz"),
+        ] {
             assert_eq!(value(path, key, raw), None, "{key} = {raw}");
         }
     }

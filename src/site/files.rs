@@ -11,6 +11,7 @@ use super::{
     strangers::{self, DIRECTORIES, Standing},
 };
 use crate::diagnostic::Severity;
+use crate::names::{NotUtf8, SAVE_AS_UTF8, utf8};
 use std::{cell::OnceCell, collections::BTreeSet};
 
 /// Larger than any file a person writes: 1 MiB holds ten thousand machines.
@@ -36,6 +37,13 @@ pub(super) struct FileGroup<'a> {
     pub(super) whole: Whole,
 }
 
+impl FileGroup<'_> {
+    /// The names of its files, without directory and `.toml`.
+    pub(super) fn stems(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|text| text.stem)
+    }
+}
+
 /// The files of a site by what they are.
 #[derive(Default)]
 pub(super) struct Files<'a> {
@@ -51,6 +59,7 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
     let mut files = Files::default();
     let mut strangers = BTreeSet::new();
     let (mut has_settings, mut meant_settings) = (false, false);
+    let below = site_below(tree);
     for (path, entry) in &tree.entries {
         if !is_sound(path) {
             let hint = "a path has parts between single '/', none of them '.' or '..', and no control characters";
@@ -63,7 +72,7 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
         }
         let (directory, name) = path.split_once('/').unwrap_or(("", path));
         if !directory.is_empty() && !DIRECTORIES.contains(&directory) {
-            if !matches!(entry, Entry::Symlink(_)) && strangers.insert(directory) {
+            if Some(directory) != below && !matches!(entry, Entry::Symlink(_)) && strangers.insert(directory) {
                 match strangers::meant_directory(directory) {
                     Some(meant) => {
                         let message = format!("this directory is not read: it must be called {meant}");
@@ -112,10 +121,25 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
         }
     }
     if !has_settings && !meant_settings {
-        let hint = "add site.toml with a line such as: name = \"lucky-cat\"";
-        report.push_path("no-site-file", "site.toml", Severity::Error, "the site has no site.toml", hint);
+        let (message, hint) = match below {
+            Some(below) => (
+                format!("there is no site.toml at the top, where a site begins: it lies in {below}/"),
+                format!("move the site up: git mv {below}/* . && git commit -am \"Move the site up\""),
+            ),
+            None => {
+                ("the site has no site.toml".to_owned(), "add site.toml with a line such as: name = \"lucky-cat\"".to_owned())
+            }
+        };
+        report.push_path("no-site-file", "site.toml", Severity::Error, message, hint);
     }
     files
+}
+
+/// The directory that holds the site, where the top does not.
+fn site_below(tree: &Tree) -> Option<&str> {
+    let of_site = |path: &String| path.matches('/').count() == 1 && path.ends_with("/site.toml");
+    let mut below = tree.entries.keys().filter(|path| of_site(path)).filter_map(|path| path.split('/').next());
+    below.find(|directory| !DIRECTORIES.contains(directory)).filter(|_| !tree.entries.contains_key("site.toml"))
 }
 
 fn shelf<'f, 'a>(files: &'f mut Files<'a>, directory: &str) -> &'f mut FileGroup<'a> {
@@ -180,29 +204,14 @@ fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<
         );
         return None;
     }
-    let save = "save the file as UTF-8; in Notepad: Save as, Encoding: UTF-8";
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {
-        report.push_path("not-utf8", path, Severity::Error, "this file is UTF-16 or no text, and must be UTF-8", save);
-        return None;
-    }
-    match std::str::from_utf8(bytes) {
+    match utf8(bytes) {
         Ok(text) => Some((report.open(path, text), text)),
         Err(problem) => {
-            let good = &bytes[..problem.valid_up_to()];
-            let bad = bytes.get(problem.valid_up_to()).copied().unwrap_or_default();
-            let message = format!("byte 0x{bad:02x} is not UTF-8");
-            report.push_spot(("not-utf8", Severity::Error), path, spot(good), message, save);
+            let place = if let NotUtf8::Byte { line, column, .. } = problem { (line, column) } else { (0, 0) };
+            report.push_spot(("not-utf8", Severity::Error), path, place, problem.to_string(), SAVE_AS_UTF8);
             None
         }
     }
-}
-
-/// The line and column that follow a text.
-fn spot(good: &[u8]) -> (u32, u32) {
-    let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let column = good[start..].iter().filter(|byte| (**byte & 0xC0) != 0x80).count() + 1;
-    (line as u32, column as u32)
 }
 
 /// True if a link at `path` to `target` points above the site's root.
@@ -237,11 +246,5 @@ mod tests {
         ] {
             assert_eq!(leads_out(path, target), out, "{path} -> {target}");
         }
-    }
-
-    #[test]
-    fn the_first_bad_byte_has_a_line_and_a_column() {
-        assert_eq!(spot(b""), (1, 1));
-        assert_eq!(spot("name\nx = \"é".as_bytes()), (2, 7));
     }
 }

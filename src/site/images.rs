@@ -353,7 +353,14 @@ fn judge_source(report: &mut Report<'_>, place: Place, path: &str) -> Option<Sou
                 error("source-compressed", place, format!("source {path:?}: compressed sources ({ending}) are not supported yet"))
                     .hint("unpack it in the image store and name the unpacked file")
             }
-            None => error("source-format", place, format!("source {path:?} has no ending that is known")).hint(endings),
+            None => {
+                let lower = path.rsplit_once('.').map(|(stem, ending)| format!("{stem}.{}", ending.to_ascii_lowercase()));
+                let known = lower.filter(|lower| formats.iter().any(|(ending, _)| lower.ends_with(ending)));
+                let hint = known.map_or(endings.to_owned(), |lower| {
+                    format!("endings are read in small letters: rename the file in the image store, and write source = {lower:?}")
+                });
+                error("source-format", place, format!("source {path:?} has no ending that is known")).hint(hint)
+            }
         };
         report.push(problem);
     }

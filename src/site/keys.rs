@@ -65,6 +65,11 @@ pub(super) fn advise(path: &str, written: &str, legal: &[&str]) -> Advice {
     if let Some(hint) = worked_out(&spelled) {
         return Advice { hint: format!("remove this line: {hint}"), meant: Vec::new() };
     }
+    // The header was forgotten: then it is not called missing as well.
+    if let Some(owner) = schema::owner(path, &spelled).filter(|owner| legal.contains(owner)) {
+        let hint = format!("write [{owner}] on a line of its own before it; legal here: {}", legal.join(", "));
+        return Advice { hint: format!("{spelled} belongs below [{owner}]: {hint}"), meant: vec![owner] };
+    }
     let other = schema::elsewhere(path, &spelled);
     let other = other.or_else(|| Some(format!("{spelled} belongs into {}", schema::other_file(path, &spelled)?)));
     let hint = match other {

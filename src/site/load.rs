@@ -5,17 +5,17 @@
 
 use super::{
     HostPath, Network, Site, Tree, advice,
-    files::{self, FileGroup, Files},
+    files::{self, FileGroup, Files, SiteText},
     images::{self, Images},
     machines::{self, MachineRules, Machines},
     moves::Moves,
     networks::{self, Networks, Whole},
     options,
-    raw::{ImageFile, MachinesFile, NetworkFile, SiteFile},
+    raw::{ImageFile, MachineTable, MachinesFile, NetworkFile, SiteFile, Spanned},
     read,
-    report::{FileId, Report, error},
+    report::{FileId, Problem, Report, error, warning},
     settings::{self, Settings},
-    syntax,
+    strangers, syntax,
 };
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::names::{ImageName, MachineName};
@@ -84,13 +84,18 @@ fn read_settings(report: &mut Report<'_>, files: &Files<'_>) -> Settings {
 }
 
 /// The parsed name of a file under `images/` or `network/`, which names what it holds.
-fn stem<N: std::str::FromStr<Err = crate::names::NameError>>(report: &mut Report<'_>, file: FileId, stem: &str) -> Option<N> {
+fn stem<N: std::str::FromStr<Err = crate::names::NameError>>(
+    report: &mut Report<'_>,
+    (file, stem): (FileId, &str),
+    shelf: &FileGroup<'_>,
+) -> Option<N> {
     match stem.parse() {
         Ok(name) => Some(name),
         Err(problem) => {
             let path = report.path(file);
             let directory = path.split('/').next().unwrap_or("");
             let hint = match advice::name(stem, "").filter(|near| near.parse::<N>().is_ok()) {
+                _ if strangers::copied_from(stem, shelf.stems()).is_some() => format!("delete this copy: rm '{path}'"),
                 Some(near) => format!("rename the file to {directory}/{near}.toml"),
                 None => format!("rename the file: {directory}/<name>.toml, with letters a-z, digits and '-'"),
             };
@@ -105,7 +110,8 @@ fn read_networks(report: &mut Report<'_>, shelf: &FileGroup<'_>, settings: &Sett
     for text in &shelf.files {
         let table = syntax::parse(report, text);
         let raw: NetworkFile = read::read_file(report, text.file, table, &["loader", "pxe", "options"]);
-        let judged = stem(report, text.file, text.stem).and_then(|name| networks::judge(report, text.file, name, &raw, settings));
+        let judged =
+            stem(report, (text.file, text.stem), shelf).and_then(|name| networks::judge(report, text.file, name, &raw, settings));
         match judged {
             Some(judged) => networks.add(report, judged),
             None => networks.whole = Whole::No,
@@ -123,7 +129,7 @@ fn read_images(report: &mut Report<'_>, shelf: &FileGroup<'_>, moves: &mut Moves
         raw.version = read::read_entries(report, text.file, versions);
         raw.moved = read::read_entries(report, text.file, moved);
         moves.read(report, text.file, &raw.moved);
-        match stem::<ImageName>(report, text.file, text.stem) {
+        match stem::<ImageName>(report, (text.file, text.stem), shelf) {
             Some(name) => {
                 let judged = images::judge(report, text.file, &name, &raw);
                 images.by_name.insert(name, judged);
@@ -142,6 +148,7 @@ fn read_machines(
     moves: &mut Moves<MachineName>,
 ) -> Machines {
     let mut machines = Machines::new(shelf.whole);
+    let mut raws: Vec<(&SiteText<'_>, MachinesFile)> = Vec::new();
     for text in &shelf.files {
         let mut table = syntax::parse(report, text);
         let (entries, moved) = (read::take_entries(&mut table, "machine"), read::take_entries(&mut table, "moved"));
@@ -152,6 +159,18 @@ fn read_machines(
         if report.is_partial(text.file) || raw.machine.len() < expected {
             machines.whole = Whole::No;
         }
+        raws.push((text, raw));
+    }
+    // A file that is named as the copy of another is judged after it, so that the copy is blamed.
+    raws.sort_by_key(|(text, _)| strangers::copied_from(text.stem, shelf.stems()).is_some());
+    let mut judged: Vec<(FileId, BTreeSet<String>)> = Vec::new();
+    for (text, raw) in &raws {
+        let own = identities(raw);
+        if let Some((first, _)) = judged.iter().find(|(_, other)| !own.is_empty() && own.is_subset(other)) {
+            report.push(copy_of_machines(report.path(*first), text, own.len(), shelf));
+            continue;
+        }
+        judged.push((text.file, own));
         moves.read(report, text.file, &raw.moved);
         let defaults = around.judge_defaults(report, text.file, raw.defaults.as_ref());
         for entry in &raw.machine {
@@ -161,13 +180,39 @@ fn read_machines(
     machines
 }
 
-/// An empty checkout must never read as "destroy everything".
+/// What makes each machine of a file itself: its name and its first Ethernet address; nothing where one of them has not both.
+fn identities(raw: &MachinesFile) -> BTreeSet<String> {
+    let identity = |entry: &Spanned<MachineTable>| {
+        let MachineTable { name, mac, macs, .. } = &entry.value;
+        let first = macs.as_ref().and_then(|macs| macs.value.first()).map(|mac| mac.value);
+        let mac = mac.as_ref().map(|mac| mac.value).or(first)?;
+        Some(format!("{} {mac}", name.as_ref()?.value))
+    };
+    raw.machine.iter().map(identity).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// One mistake, and not one for each name and address of a row.
+fn copy_of_machines(first: &str, text: &SiteText<'_>, count: usize, shelf: &FileGroup<'_>) -> Problem {
+    let all = if count == 1 { "its machine is".to_owned() } else { format!("its {count} machines are all") };
+    let hint = match strangers::copied_from(text.stem, shelf.stems()) {
+        Some(_) => format!("delete this copy: rm 'machines/{}.toml'", text.stem),
+        None => "delete one of the two files, or give these machines names and addresses of their own".to_owned(),
+    };
+    error("copy-of-a-file", text.file.whole(), format!("{all} in {first} too")).hint(hint)
+}
+
+/// An empty checkout must never read as "destroy everything". Whether a host has machines to lose is the plan's question.
 fn judge_emptiness(report: &mut Report<'_>, files: &Files<'_>, settings: &Settings, machines: &Machines) {
-    let shelves = [&files.images, &files.machines];
-    let seen = machines.entries > 0 || !files.images.files.is_empty() || shelves.iter().any(|shelf| shelf.whole == Whole::No);
-    if let (Some(text), false, Whole::Yes, false) = (&files.site, seen, machines.whole, settings.permits_everything()) {
+    let is_whole = machines.whole == Whole::Yes && files.machines.whole == Whole::Yes && files.images.whole == Whole::Yes;
+    let (Some(text), true, 0, false) = (&files.site, is_whole, machines.entries, settings.permits_everything()) else { return };
+    let machines = "machines in machines/room.toml: [[machine]], and below it name, mac and boot";
+    let added = "git status shows files that git add forgot";
+    if files.images.files.is_empty() {
         let problem = error("empty-site", text.file.whole(), "empty site: there is no machine and no image");
-        report.push(problem.hint("to give up everything it owns, write [policy] and below it may-destroy = [\"*\"]"));
+        report.push(problem.hint(format!("add an image in images/, and {machines}; {added}")));
+    } else if report.is_clean() {
+        let problem = warning("no-machine", text.file.whole(), "the site has no machine, so nothing boots from this server");
+        report.push(problem.hint(format!("add {machines}; {added}")));
     }
 }
 

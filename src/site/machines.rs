@@ -34,6 +34,7 @@ pub(super) struct Machines {
     pub(super) names: BTreeMap<MachineName, Place>,
     macs: BTreeMap<MacAddr, Place>,
     addresses: BTreeMap<Ipv4Addr, Place>,
+    twins: Twins,
     /// Where firmware was said that an image does not boot by.
     firmware: BTreeSet<(Place, ImageName)>,
     /// How many entries there are, good or not.
@@ -47,6 +48,15 @@ impl Machines {
     pub(super) fn new(whole: Whole) -> Self {
         Self { whole, ..Self::default() }
     }
+}
+
+/// Entries that are the same machine, as far as they say: that is one mistake, and not one for each of its names and addresses.
+#[derive(Default)]
+struct Twins {
+    /// The entry of each name and address that was taken.
+    entries: BTreeMap<Place, Place>,
+    /// Which entry was told to be which other's twin.
+    told: BTreeSet<(Place, Place)>,
 }
 
 /// What the machines of one file have unless they say otherwise.
@@ -181,7 +191,7 @@ impl MachineRules<'_> {
         let named = owner.need(report, name, "name", ("a machine", hint));
         let whose = named.map_or_else(|| "a machine".to_owned(), |name| format!("machine {}", name.value));
         let fresh = match named {
-            Some(name) => claim(report, &mut machines.names, name.value.clone(), owner.of(name), "machine"),
+            Some(name) => claim(report, (&mut machines.names, &mut machines.twins), name.value.clone(), (owner, name), "machine"),
             None => {
                 machines.whole = Whole::No;
                 false
@@ -190,7 +200,7 @@ impl MachineRules<'_> {
         let macs = self.judge_macs(report, owner, &whose, &entry.value, machines);
         if let Some(ip) = ip {
             let place = owner.of(ip);
-            if claim(report, &mut machines.addresses, ip.value.0, place, "address") {
+            if claim(report, (&mut machines.addresses, &mut machines.twins), ip.value.0, (owner, ip), "address") {
                 networks::judge_reservation(report, networks, self.settings.server.as_ref(), (place, ip.value.0));
             }
         }
@@ -277,7 +287,7 @@ impl MachineRules<'_> {
         }
         let all: Vec<&Spanned<MacAddr>> = mac.into_iter().chain(macs.into_iter().flat_map(|list| &list.value)).collect();
         for mac in &all {
-            claim(report, &mut machines.macs, mac.value, owner.of(mac), "MAC address");
+            claim(report, (&mut machines.macs, &mut machines.twins), mac.value, (owner, mac), "MAC address");
         }
         all.into_iter().map(|mac| mac.value).collect()
     }
@@ -365,17 +375,25 @@ pub(super) fn judge_version_lengths(report: &mut Report<'_>, settings: &Settings
 }
 
 /// Takes a name or an address for a machine; false, and a finding, if another has it.
-fn claim<K: Ord + std::fmt::Display>(
+fn claim<K: Ord + std::fmt::Display, T>(
     report: &mut Report<'_>,
-    taken: &mut BTreeMap<K, Place>,
+    (taken, twins): (&mut BTreeMap<K, Place>, &mut Twins),
     key: K,
-    place: Place,
+    (owner, value): (Table, &Spanned<T>),
     what: &str,
 ) -> bool {
+    let place = owner.of(value);
     if let Some(first) = taken.get(&key) {
-        report.push(error("duplicate", place, format!("{what} {key} is there twice")).hint_at("the first is", *first));
+        let other = twins.entries.get(first).copied().unwrap_or(*first);
+        if twins.told.insert((owner.place(), other)) {
+            // A row that was copied in part is one mistake, and not one for each machine.
+            let kind = format!("{what} {}", report.path(first.file()));
+            let problem = error("duplicate", place, format!("{what} {key} is there twice")).hint_at("the first is", *first);
+            report.push(problem.alike(kind));
+        }
         return false;
     }
+    twins.entries.insert(place, owner.place());
     taken.insert(key, place);
     true
 }

@@ -174,6 +174,13 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
         let hint = format!("{guess}legal here: {}", quoted.join(", "));
         return (error("unknown-value", place, format!("unknown value {written:?} of {key}")).hint(hint), Vec::new());
     }
+    let words = schema::words_of(path, key);
+    // An enumeration's own refusal of what is no text; it would take a table where one of its words had any fields.
+    if message == "wanted string or table" && !words.is_empty() {
+        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let problem = error("text-expected", place, format!("{key} takes a word in double quotes, and this is none"));
+        return (problem.hint(format!("legal here: {}", quoted.join(", "))), Vec::new());
+    }
     if message.starts_with("invalid type") {
         let advised = advice::value(path, key, written).map(|value| format!("write {key} = {value}"));
         return (wrong_type(place, (path, key, slice), message, advised).alike(format!("{key} {message}")), Vec::new());
@@ -194,7 +201,8 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
         None => in_tomls_words(message),
     };
     let problem = error(code_of(message), place, said).alike(kind);
-    match advised.or_else(|| example_of(message)) {
+    let of_path = || if code_of(message) == "invalid-path" { advice::store(path, key, written) } else { None };
+    match advised.or_else(of_path).or_else(|| example_of(key, message)) {
         Some(hint) => (problem.hint(hint), Vec::new()),
         None => (problem, Vec::new()),
     }
@@ -274,12 +282,41 @@ fn code_of(message: &str) -> &'static str {
 }
 
 /// What a value looks like that nothing near to it is known for.
-fn example_of(message: &str) -> Option<String> {
+fn example_of(key: &str, message: &str) -> Option<String> {
+    let begins = |what: &str| message.starts_with(what);
     let hint = match code_of(message) {
-        "invalid-name" if !message.is_ascii() => "write letters a-z, digits and '-', such as \"cashier-1\"",
+        "invalid-name" if begins("version name ") => "write letters a-z, digits, '-' and '.', such as \"2026-11\"",
+        "invalid-name" => "write letters a-z, digits and '-', such as \"cashier-1\"",
+        "invalid-path" if begins("asset path ") || begins("loader ") => {
+            "rename the file: letters, digits, '.', '_', '+' and '-' are understood everywhere, but '-' not in front"
+        }
+        "invalid-path" if begins("source ") => {
+            "rename the file, such as to win11-2026-11.raw: no ':', no '\\', and no '-' in front"
+        }
+        "invalid-path" => "write the whole path on the server, such as \"/srv/images\"",
         "invalid-address" => "write four numbers from 0 to 255 with dots between, such as \"192.168.1.101\"",
-        "invalid-mac" if message.contains("six octets") => {
-            "write six pairs of 0-9 and a-f, such as \"88:ae:dd:05:08:fa\"; ipconfig /all shows it as Physical Address"
+        "invalid-subnet" => "write the first address and the length of its prefix, such as \"192.168.1.0/24\"",
+        "invalid-range" => "write the first and the last address, such as \"192.168.1.200-192.168.1.249\"",
+        "invalid-size" => "write a number and its unit, such as \"64GiB\"",
+        "invalid-duration" => "write a number and its unit, such as \"5s\", \"10m\" or \"8h\"",
+        "invalid-percentage" => "write a number and %, such as \"10%\"",
+        "invalid-title" => "write it on one line, without control characters",
+        "invalid-mac" => {
+            "write the card's own six pairs of 0-9 and a-f, such as \"88:ae:dd:05:08:fa\"; ipconfig /all shows it as Physical Address"
+        }
+        _ if begins("interface name ") => "write the name that `ip -br link` shows on the server, such as \"eno1\"",
+        _ if begins("IQN ") => {
+            "write iqn., a year and month in which you held a domain, and the domain reversed, such as \"iqn.2026-11.local.cafe\""
+        }
+        _ if begins("volume group name ") => "write the name that `vgs` shows on the server, such as \"cafe\"",
+        _ if begins("logical volume name ") => "write the name that `lvs` shows on the server, such as \"pool\"",
+        _ if begins("consent ") => {
+            "write \"win11@2026-10\" for a version, \"pc03.ubuntu\" for a machine's disk, or \"*\" for everything"
+        }
+        _ if begins("sha256 ") => "write what sha256sum prints before the file's name",
+        _ if begins("domain ") => "write names of letters, digits and '-' with dots between, such as \"cafe.example\"",
+        _ if begins("invalid value: integer ") => {
+            return Some(format!("write {key} = and a whole number within these bounds, without quotes"));
         }
         _ => return None,
     };

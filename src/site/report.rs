@@ -23,6 +23,13 @@ pub(super) struct Place {
     offset: Option<u32>,
 }
 
+impl Place {
+    /// The file that it is in.
+    pub(super) fn file(self) -> FileId {
+        self.file
+    }
+}
+
 /// One of the files that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId(u32);

@@ -85,6 +85,22 @@ pub(super) fn form_of(path: &str, key: &str) -> Option<Form> {
     form(schema, own.or_else(inner)?)
 }
 
+/// The words that a key takes; none where it takes others too.
+pub(super) fn words_of(path: &str, key: &str) -> Vec<&'static str> {
+    let Some(schema) = of_path(path) else { return Vec::new() };
+    let Some(tables) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
+    let inner = |table: &'static Value| resolved(schema, table.get("items").unwrap_or(table)).get("properties")?.get(key);
+    let Some(field) = tables.get(key).or_else(|| tables.values().find_map(inner)) else { return Vec::new() };
+    let target = resolved(schema, field);
+    let choices = target.get("oneOf").and_then(Value::as_array).map_or(vec![target], |choices| choices.iter().collect());
+    let words = |choice: &'static Value| match (choice.get("const"), choice.get("enum")) {
+        (Some(word), _) => word.as_str().into_iter().collect(),
+        (None, Some(Value::Array(words))) => words.iter().filter_map(Value::as_str).collect(),
+        (None, _) => Vec::new(),
+    };
+    choices.into_iter().flat_map(words).collect()
+}
+
 fn resolved<'s>(schema: &'s Value, field: &'s Value) -> &'s Value {
     let name = field.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix("#/$defs/"));
     name.and_then(|name| schema.get("$defs")?.get(name)).unwrap_or(field)
@@ -126,6 +142,15 @@ pub(super) fn elsewhere(path: &str, key: &str) -> Option<String> {
     };
     let owners: Vec<String> = tables.iter().filter_map(owner).collect();
     (!owners.is_empty()).then(|| format!("{key} belongs below {}", owners.join(" or ")))
+}
+
+/// The one table of a file that has a key, where it is one that stands there once.
+pub(super) fn owner(path: &str, key: &str) -> Option<&'static str> {
+    let schema = of_path(path)?;
+    let has = |table: &Value| resolved(schema, table).get("properties").is_some_and(|fields| fields.get(key).is_some());
+    let mut owners = schema.get("properties")?.as_object()?.iter().filter(|(_, table)| has(table));
+    let (name, _) = owners.next().filter(|_| owners.next().is_none())?;
+    Some(name.as_str())
 }
 
 /// In which other files of a site a key is legal, in words.

@@ -6,7 +6,7 @@
 use super::{
     BootDefaults, Consent, HostPath, HostPathKey, Iscsi, Loading, Policy, PxeStrategy, Server, Storage,
     raw::{Address, BootTable, ByPlatform, IscsiTable, LoaderPath, PolicyTable, ServerTable, SiteFile, Spanned, StorageTable},
-    report::{FileId, Place, Report, error, warning},
+    report::{FileId, Place, Report, error, note, warning},
     table::Table,
 };
 use crate::names::{Bytes, Interval, Iqn, LvName, Percent, Platform, PoolSize, SiteName, VgName};
@@ -258,6 +258,14 @@ fn judge_policy(report: &mut Report<'_>, file: FileId, table: &Spanned<PolicyTab
         report.push(
             error("too-many-consents", owner.of(list), message)
                 .hint("take out those that were used; \"*\" consents to everything"),
+        );
+    }
+    let everything = may_destroy.iter().flat_map(|list| &list.value).find(|consent| consent.value == Consent::Everything);
+    if let Some(consent) = everything {
+        let message = "\"*\" consents to the loss of every image version and kept disk, with every commit while it stands here";
+        report.push(
+            note("standing-consent", owner.of(consent), message)
+                .hint("take it out once what it was for is done, or name what may go, such as \"pc03.ubuntu\""),
         );
     }
     let value = |field: &Option<Spanned<Interval>>, default| field.as_ref().map_or(default, |field| field.value);

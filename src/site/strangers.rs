@@ -13,6 +13,9 @@ const TEMPLATES: [&str; 2] = ["machine.ipxe", "unknown.ipxe"];
 /// Endings that editors, git and people give to copies.
 const COPIES: [&str; 11] = ["~", ".bak", ".old", ".orig", ".rej", ".save", ".swp", ".swo", ".tmp", ".disabled", ".off"];
 
+/// What Windows and others put into every directory that somebody looks at.
+const BY_ITSELF: [&str; 4] = ["desktop.ini", "Thumbs.db", "ehthumbs.db", "Icon\r"];
+
 /// What a file is to a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -30,6 +33,22 @@ pub(super) fn meant_directory(name: &str) -> Option<&'static str> {
     DIRECTORIES.into_iter().find(|directory| stem(directory) == stem(name))
 }
 
+/// What desktops and people put behind the name of a copy, and before it.
+const BEHIND: [&str; 11] = ["copy", "副本", "的副本", "复件", "kopie", "copie", "copia", "コピー", "backup", "bak", "old"];
+const BEFORE: [&str; 4] = ["Copy of ", "复件 ", "Kopie von ", "Copie de "];
+
+/// The name among others of which this one is a copy's: `room (1)`, `room - 副本`, `Copy of room`.
+pub(super) fn copied_from<'s>(stem: &str, mut others: impl Iterator<Item = &'s str>) -> Option<&'s str> {
+    let is_mark = |rest: &str| {
+        let word = rest.trim_matches(|c: char| c.is_ascii_digit() || " -_.()（）".contains(c)).to_lowercase();
+        BEHIND.contains(&word.as_str()) || word.is_empty() && rest.contains(['(', '（'])
+    };
+    others.find(|other| match stem.strip_prefix(other) {
+        Some(rest) => is_mark(rest),
+        None => BEFORE.iter().any(|before| stem.strip_prefix(before) == Some(other)),
+    })
+}
+
 /// Reports a file that is not read.
 pub(super) fn judge(report: &mut Report<'_>, tree: &Tree, (directory, name): (&str, &str), entry: &Entry) -> Standing {
     let path = if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
@@ -44,6 +63,14 @@ pub(super) fn judge(report: &mut Report<'_>, tree: &Tree, (directory, name): (&s
             false => Standing::Stranger,
         };
     }
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if !directory.is_empty() && BY_ITSELF.iter().any(|made| last.eq_ignore_ascii_case(made)) {
+        return warn(
+            "not-read",
+            "a desktop makes this file by itself, and it is not read",
+            format!("delete it: git rm --cached {path}"),
+        );
+    }
     match DIRECTORIES.into_iter().find(|known| *known == directory) {
         None => judge_root(report, tree, name, entry),
         Some("templates") if TEMPLATES.contains(&name) => Standing::Read,
@@ -54,7 +81,6 @@ pub(super) fn judge(report: &mut Report<'_>, tree: &Tree, (directory, name): (&s
         }
         Some(_) if !name.contains('/') && name.ends_with(".toml") => Standing::Read,
         Some(known) => {
-            let last = name.rsplit('/').next().unwrap_or(name);
             let Some(stem) = meant_toml(last) else {
                 let hint = format!("files of {directory}/ end in .toml");
                 return warn("not-read", "this file is not part of a site and is not read", hint);
@@ -142,6 +168,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_copy_is_known_by_its_name_beside_that_of_the_original() {
+        for copy in
+            ["room - 副本", "room (1)", "room - Copy", "room - Copy (2)", "room（2）", "room copy", "room-old", "Copy of room"]
+        {
+            assert_eq!(copied_from(copy, ["other", "room"].into_iter()), Some("room"), "{copy}");
+        }
+        for other in ["room", "room-2", "room2", "room-b", "roomcopies", "broom (1)"] {
+            assert_eq!(copied_from(other, ["room", other].into_iter()), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_file_that_was_meant_is_an_error_and_a_copy_is_a_warning() {
         let machine = || Entry::File(b"[[machine]]\n".to_vec());
         for (directory, name, standing) in [
@@ -153,6 +191,8 @@ mod tests {
             ("machines", "row-a.toml~", Standing::Stranger),
             ("machines", "row-a.toml.bak", Standing::Stranger),
             ("images", "win11.raw", Standing::Stranger),
+            ("machines", "desktop.ini", Standing::Stranger),
+            ("images", "Thumbs.db", Standing::Stranger),
             ("", "machines.toml", Standing::Meant("machines")),
             ("", "row-a.toml", Standing::Meant("machines")),
             ("", "Site.toml", Standing::Meant("site.toml")),

@@ -128,7 +128,77 @@ fn what_is_exported_for_another_server_is_imported_as_the_same_machines() {
         fs::write(&file, exported).unwrap();
         let (code, shown, beside) = ended(&cafe.barista(&["machine", "import", file.to_str().unwrap(), "--format", server]));
         assert_eq!((code, shown.as_str()), (Some(0), ""), "{server}: {beside}");
-        assert!(beside.ends_with("machines are there already; nothing was written\n"), "{server}: {beside}");
+        // FOGProject/fogproject#133: an import refused what the same program had exported. Of what barista wrote itself one line is said.
+        let (told, rest) = beside.split_once('\n').unwrap();
+        assert!(told.starts_with("not taken over: ") && told.ends_with("; the site says these itself"), "{server}: {beside}");
+        assert!(
+            rest.starts_with("all ") && rest.ends_with("machines are there already; nothing was written\n"),
+            "{server}: {beside}"
+        );
+        assert_eq!(rest.lines().count(), 1, "{server}: {beside}");
+    }
+    // What somebody added to such a file is told by itself.
+    let (_, exported, _) = ended(&cafe.barista(&["export", "dnsmasq", "--all"]));
+    fs::write(&file, exported + "server=8.8.8.8\n").unwrap();
+    let (_, _, beside) = ended(&cafe.barista(&["machine", "import", file.to_str().unwrap(), "--format", "dnsmasq"]));
+    assert!(beside.contains(": server=8.8.8.8\n") && beside.lines().count() == 3, "{beside}");
+}
+
+/// The whole of what is said and written where a table is no UTF-8: opnsense/core#8169 (an import of reservations that ignores the
+/// encoding), openwisp/openwisp-radius#550 (a table of UTF-16 whose failure does not name the cause).
+#[test]
+fn a_table_is_read_in_the_encoding_it_says_and_refused_in_one_it_does_not_say() {
+    let cafe = Cafe::new();
+    let table = "座位\t网卡\tIP\r\n1号\t02-00-00-00-00-11\t192.168.1.111\r\na12\t02-00-00-00-00-12\t192.168.1.112\r\n";
+    let unicode: Vec<u8> = [0xFF, 0xFE].into_iter().chain(table.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let import = |bytes: &[u8], name: &str| {
+        fs::write(cafe.work.root.path().join(name), bytes).unwrap();
+        let path = cafe.work.root.path().join(name);
+        let (code, shown, beside) = ended(&cafe.barista(&["machine", "import", path.to_str().unwrap(), "--dry-run"]));
+        (code, shown, beside.replace(&*cafe.work.root.path().to_string_lossy(), "/tmp"))
+    };
+    for (bytes, name) in [(unicode, "unicode.txt"), (table.as_bytes().to_vec(), "seats.tsv")] {
+        let (code, shown, beside) = import(&bytes, name);
+        let said = format!("renamed: /tmp/{name}:2: \"1号\" is no machine name, and becomes 1\nnothing was written\n");
+        assert_eq!((code, beside), (Some(0), said));
+        for line in ["+name = \"1\"\n+mac = \"02:00:00:00:00:11\"\n", "+name = \"a12\"\n+mac = \"02:00:00:00:00:12\"\n"] {
+            assert!(shown.contains(line), "{shown}");
+        }
+    }
+    // 座位,MAC in GBK.
+    let (code, shown, beside) = import(b"\xd7\xf9\xce\xbb,MAC\n1,02-00-00-00-00-11\n", "gbk.csv");
+    let said = "error[not-utf8]: /tmp/gbk.csv:1:1: byte 0xd7 is not UTF-8\n  \
+        hint: save the table as CSV UTF-8; in Excel: Save as, CSV UTF-8 (comma delimited)\n1 error, 0 warnings\n";
+    assert_eq!((code, shown.as_str(), beside.as_str()), (Some(1), "", said));
+    for (bytes, name) in [(&b"PK\x03\x04\x14\0"[..], "seats.xlsx"), (b"\xd0\xcf\x11\xe0\xa1\xb1", "seats.xls")] {
+        let (code, shown, beside) = import(bytes, name);
+        let said = format!(
+            "error[workbook]: /tmp/{name}: this is a workbook, which only a spreadsheet program reads\n  \
+             hint: save it from the spreadsheet program as CSV UTF-8, and import that file\n1 error, 0 warnings\n"
+        );
+        assert_eq!((code, shown, beside), (Some(1), String::new(), said));
+    }
+}
+
+/// hashicorp/terraform#11504: a plan where there was nothing to look at said that all is well.
+#[test]
+fn an_import_that_finds_no_machine_is_no_success() {
+    let cafe = Cafe::new();
+    for (text, said) in [
+        (
+            "",
+            "error: these files name no machine that could be taken over; nothing was written\n  hint: they are empty: name the file that has the machines' Ethernet addresses\n",
+        ),
+        (
+            "name,mac\npc01,\n",
+            "not taken over: seats.csv:2: \"pc01\": it names no Ethernet address\n\
+             error: these files name no machine that could be taken over; nothing was written\n  \
+             hint: the lines above say why, each of its own; --format says what a file is\n",
+        ),
+    ] {
+        cafe.work.write("seats.csv", text);
+        let (code, shown, beside) = ended(&cafe.barista(&["machine", "import", "seats.csv"]));
+        assert_eq!((code, shown.as_str(), beside.as_str()), (Some(1), "", said));
     }
 }
 

@@ -73,8 +73,10 @@ fn whoever_types_what_readme_shows_has_a_cafe_of_one_machine() {
         shell.env("PATH", format!("{}:{}", root.join("bin").display(), std::env::var("PATH").expect("a path")));
         shell.env("BARISTA_STATE", root.join("state")).env("BARISTA_RUN", root.join("run"));
         shell.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        for who in ["AUTHOR", "COMMITTER"] {
-            shell.env(format!("GIT_{who}_NAME"), "operator").env(format!("GIT_{who}_EMAIL"), "operator@example");
+        // As on a fresh server: git knows nobody, and makes no name up of the host's.
+        shell.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "user.useConfigOnly").env("GIT_CONFIG_VALUE_0", "true");
+        for known in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL"] {
+            shell.env_remove(known);
         }
         shell
     };

@@ -5,14 +5,13 @@
 use super::{check, explain, in_site, load, seen};
 use crate::cli::{
     edits::{self, DryRunArgument, FileChange, Written},
-    explain::read_transcript,
+    explain::need_transcript,
     failure::{Exit, Failure},
     output,
 };
 use crate::diagnose::explain::{UnknownMachine, unknown_machines};
 use crate::names::{ClientArch, MacAddr};
 use crate::site::{self, Added, Addressing, Firmware, NamePattern, Naming, NewMachine, Site};
-use crate::transcript::Transcript;
 use std::{net::Ipv4Addr, path::PathBuf, str::FromStr};
 
 /// Arguments of `machine add`.
@@ -157,7 +156,7 @@ fn warn_of_firmware(site: &Site, added: &Added, seen: Option<&UnknownMachine>) {
 }
 
 fn last_look(arguments: &Arguments, mac: MacAddr) -> Result<UnknownMachine, Failure> {
-    let transcript = read_transcript(&arguments.seen.state.state)?.unwrap_or_else(Transcript::empty);
+    let transcript = need_transcript(&arguments.seen.state.state)?;
     let mut found = unknown_machines(&transcript, |other| other != mac);
     found.pop().ok_or_else(|| {
         let error = anyhow::anyhow!("{mac} was not seen to boot here");

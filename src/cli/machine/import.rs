@@ -87,8 +87,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return Err(Failure::Findings(findings));
     }
     if fresh.is_empty() {
+        if there == 0 {
+            // Nothing looked at is not all well.
+            let error = anyhow::anyhow!("these files name no machine that could be taken over; nothing was written");
+            let hint = match sources.left.is_empty() {
+                true => "they are empty: name the file that has the machines' Ethernet addresses",
+                false => "the lines above say why, each of its own; --format says what a file is",
+            };
+            return Err(Failure::hinted(error, hint));
+        }
         output::note(match there {
-            0 => "these files name no machine that could be taken over".to_owned(),
             1 => "the machine is there already; nothing was written".to_owned(),
             n => format!("all {n} machines are there already; nothing was written"),
         });

@@ -14,8 +14,8 @@ pub(super) use seen::{SeenMachines, describe};
 use super::{
     check::all_findings,
     failure::{Exit, Failure},
+    source::read_directory,
 };
-use crate::deploy::directory;
 use crate::diagnostic::Diagnostic;
 use crate::site::{self, Checked, Edit, EditError, Entry, Site, Tree};
 use clap::Subcommand;
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The text of a site's directory and the site in it.
 fn load(directory: &Path) -> Result<(Tree, Site), Failure> {
-    let tree = directory::read(directory).map_err(|error| Failure::hinted(error, "name the site's directory with --site"))?;
+    let tree = read_directory(directory)?;
     let Checked { site, findings, .. } = site::load(&tree);
     let site = site.ok_or(Failure::Findings(findings))?;
     Ok((tree, site))

@@ -6,15 +6,12 @@ use super::load;
 use crate::cli::{
     arguments::{JsonArgument, StateArgument},
     clock,
-    explain::{read_table, read_transcript},
+    explain::{need_transcript, read_table},
     failure::{Exit, Failure},
     output,
 };
+use crate::diagnose::explain::{UnknownMachine, unknown_machines};
 use crate::names::MacAddr;
-use crate::{
-    diagnose::explain::{UnknownMachine, unknown_machines},
-    transcript::Transcript,
-};
 use serde::Serialize;
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -78,6 +75,6 @@ fn unknown(arguments: &SeenArguments) -> Result<Vec<UnknownMachine>, Failure> {
 
 /// Machines that tried to boot and have none of these addresses, the last seen first.
 pub(super) fn unknown_but(arguments: &SeenArguments, known: &BTreeSet<MacAddr>) -> Result<Vec<UnknownMachine>, Failure> {
-    let transcript = read_transcript(&arguments.state.state)?.unwrap_or_else(Transcript::empty);
+    let transcript = need_transcript(&arguments.state.state)?;
     Ok(unknown_machines(&transcript, |mac| known.contains(&mac)))
 }

@@ -17,6 +17,9 @@ use crate::{
     names::{ClientArch, MachineName, NetworkName, Platform},
 };
 
+/// What every export says of itself, in a comment on its second line.
+pub const MADE_BY: &str = "Made by `barista export`";
+
 /// The servers that this room speaks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -118,7 +121,7 @@ impl<'a> Export<'a> {
         let names = self.networks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         let mut text = format!(
             "{comment} From the site {}, network {names}. Loaders come from TFTP at {}, scripts from {}.\n\
-             {comment} Made by `barista export`; make it again after the site has changed.\n",
+             {comment} {MADE_BY}; make it again after the site has changed.\n",
             self.table.site,
             self.table.tftp_address,
             self.table.http_base()

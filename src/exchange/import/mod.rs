@@ -8,6 +8,7 @@ mod ethers;
 mod isc_dhcp;
 mod kea;
 mod merge;
+mod ours;
 
 pub use merge::{Clash, Machine, Merged, Naming, merge};
 
@@ -134,6 +135,7 @@ pub fn parse(format: Format, text: &str) -> Result<Imported, SyntaxError> {
         Format::Kea => kea::parse(text)?,
     };
     imported.left.sort();
+    imported.left = ours::fold(format, text, imported.left);
     Ok(imported)
 }
 

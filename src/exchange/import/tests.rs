@@ -260,6 +260,44 @@ fn a_table_is_read_by_its_heads_or_by_the_shape_of_its_fields() {
     assert_eq!(left.len(), 4, "{left:?}");
 }
 
+/// What a spreadsheet calls a column is a person's word: the fields tell what it holds, and the first column that is left is the name.
+#[test]
+fn columns_with_names_of_any_language_are_judged_by_their_fields() {
+    let expected = ["2 1号 88:ae:dd:05:08:01 192.168.1.111", "3 2号 88:ae:dd:05:08:02 192.168.1.112"];
+    for (heads, told) in [
+        ("座位,网卡,IP", None),
+        ("电脑名,物理地址,IP", None),
+        ("主机名,MAC地址,IP地址", None),
+        ("PC,LAN card,Address", None),
+        ("Platz,Karte,Netz", Some("1 \"Platz, Karte, Netz\": it is taken for the names of the columns")),
+        ("Sitz;MAC;IP", None),
+    ] {
+        let text = format!("{heads}\n1号,88-AE-DD-05-08-01,192.168.1.111\n2号,88AEDD050802,192.168.1.112\n");
+        let text = if heads.contains(';') { text.replace(',', ";") } else { text };
+        let (machines, left, _) = read(Format::Csv, &text);
+        assert_eq!(
+            (machines.as_slice(), left),
+            (expected.map(str::to_owned).as_slice(), told.into_iter().map(str::to_owned).collect()),
+            "{heads}"
+        );
+    }
+    // A title above, the number of the row, a room that is the same in each, and remarks.
+    let text = "网吧座位表 2026\n\n序号,区域,机号,MAC,备注\n1,A,a01,88:ae:dd:05:08:01,new\n2,A,a02,88:ae:dd:05:08:02,\n";
+    let (machines, left, _) = read(Format::Csv, text);
+    assert_eq!(machines, ["4 a01 88:ae:dd:05:08:01 -", "5 a02 88:ae:dd:05:08:02 -"]);
+    let column = |name: &str| format!("3 the column {name:?}");
+    assert_eq!(left, ["1 \"网吧座位表 2026\" above the table".to_owned(), column("区域"), column("备注"), column("序号")]);
+    // Of unknown columns the first that differs from row to row is the name; a number is one where there is nothing else.
+    let (machines, _, _) = read(Format::Csv, "Zone,Label,MAC\nA,x,88:ae:dd:05:08:01\nA,y,88:ae:dd:05:08:02\n");
+    assert_eq!(machines, ["2 x 88:ae:dd:05:08:01 -", "3 y 88:ae:dd:05:08:02 -"]);
+    let (machines, _, _) = read(Format::Csv, "No,MAC\n7,88:ae:dd:05:08:01\n8,88:ae:dd:05:08:02\n");
+    assert_eq!(machines, ["2 7 88:ae:dd:05:08:01 -", "3 8 88:ae:dd:05:08:02 -"]);
+    // A row whose cells slipped has its Ethernet address all the same, and a name that looks like one stays a name.
+    let (machines, left, _) = read(Format::Csv, "name,note,mac\npc01,88:ae:dd:05:08:01,\n88aedd050802,x,88:ae:dd:05:08:02\n");
+    assert_eq!(machines, ["2 pc01 88:ae:dd:05:08:01 -", "3 88aedd050802 88:ae:dd:05:08:02 -"]);
+    assert_eq!(left, ["1 the column \"note\""]);
+}
+
 #[test]
 fn a_file_is_known_by_its_name_or_by_what_it_holds() {
     for (name, text, format) in [

@@ -68,7 +68,8 @@ pub(super) fn observe_assets(scope: &Scope) -> BTreeMap<String, Seen<Bytes>> {
     scope.assets.iter().map(asset).collect()
 }
 
-pub(super) fn observe_published(state: &Path) -> Seen<String> {
+/// The text of the boot table that is published in a state directory.
+pub fn observe_published(state: &Path) -> Seen<String> {
     let path = state.join(table::PATH);
     seen(fs::read_to_string(&path), &path)
 }

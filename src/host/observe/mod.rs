@@ -7,6 +7,7 @@ mod files;
 mod lio;
 mod lvm;
 
+pub use files::observe_published;
 pub use lio::Depth;
 pub(super) use lio::read_target_now;
 

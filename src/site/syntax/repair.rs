@@ -28,7 +28,8 @@ pub(super) struct Repair {
 }
 
 /// Rules, the surest first. Each changes a statement or does not know what is wrong with it.
-const RULES: [fn(&str, &str) -> Option<Repair>; 16] = [
+const RULES: [fn(&str, &str) -> Option<Repair>; 17] = [
+    of_dnsmasq,
     full_width,
     foreign_comment,
     foreign_key,
@@ -68,6 +69,18 @@ pub(super) fn find(path: &str, statement: &str) -> Option<Repair> {
 fn repair(code: &'static str, at: Range<usize>, message: impl Into<String>, text: String) -> Option<Repair> {
     let kind = text.split('=').next().unwrap_or("").trim().to_owned();
     Some(Repair { code, at, message: message.into(), text, hint: None, kind })
+}
+
+/// `dhcp-host=88:ae:dd:05:08:fa,pc01`: a line of another server's file, which the importer reads.
+fn of_dnsmasq(_: &str, statement: &str) -> Option<Repair> {
+    let found = pair(statement).filter(|pair| {
+        let key = pair.key.trim_start_matches("--");
+        matches!(key, "dhcp-host" | "dhcp-range" | "dhcp-boot" | "dhcp-option" | "dhcp-match" | "pxe-service")
+            && !pair.value.starts_with(['"', '\'', '['])
+    })?;
+    let hint = "remove these lines; `barista machine import /etc/dnsmasq.conf` takes its machines over".to_owned();
+    repair("line-of-dnsmasq", 0..statement.len(), format!("{} is a line of dnsmasq, and not of a site", found.key), String::new())
+        .map(|repair| Repair { hint: Some(hint), kind: "dnsmasq".to_owned(), ..repair })
 }
 
 /// The ASCII character that a typographic or full-width one stands for.
@@ -110,6 +123,8 @@ fn full_width(_: &str, statement: &str) -> Option<Repair> {
         }
     }
     let (at, c, ascii) = first?;
+    // A colon where the key ends stands for what TOML has there, and is mended by the rule for that.
+    let ascii = if ascii == ':' && is_key(statement[..at].trim()) { '=' } else { ascii };
     let message = match ascii {
         ' ' => "an invisible or full-width blank stands here".to_owned(),
         ascii => format!("{c} is a full-width or typographic character; TOML needs {ascii}"),

@@ -4,9 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the files that are imported")]
 
 use crate::cli::failure::Failure;
-use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::diagnostic::{self, Code, Diagnostic, Severity};
 use crate::exchange::import::{self, Format, Include, Left, Place, Reach, Reservation, SyntaxError};
-use crate::names::clean;
+use crate::names::{NotUtf8, SAVE_AS_UTF8, clean, utf8, utf16};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
@@ -68,11 +68,14 @@ impl Sources {
                     // Its files come where it is named.
                     below.rev().for_each(|file| wanted.push_front(file));
                 }
-                (Ok(Some(Read::File(text))), _) => {
-                    if let Err(error) = sources.take(&next, &shown, text, &mut wanted)? {
-                        findings.push(finding(&shown, error, &sources));
+                (Ok(Some(Read::File(bytes))), _) => match read_text(&shown, next.format, bytes) {
+                    Ok(text) => {
+                        if let Err(error) = sources.take(&next, &shown, text, &mut wanted)? {
+                            findings.push(finding(&shown, error, &sources));
+                        }
                     }
-                }
+                    Err(refused) => findings.push(*refused),
+                },
                 (Err(error), Some((by, include))) => {
                     sources
                         .left
@@ -129,7 +132,7 @@ impl Sources {
 
 enum Read {
     Directory(Vec<String>),
-    File(String),
+    File(Vec<u8>),
 }
 
 fn finding(file: &str, error: SyntaxError, sources: &Sources) -> Diagnostic {
@@ -159,7 +162,7 @@ fn list(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe or a terminal would otherwise be waited for.
     let file = fs::OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -170,6 +173,42 @@ fn read_file(path: &Path) -> io::Result<String> {
     if bytes.len() as u64 > LARGEST {
         return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
     }
-    // Old files are often Latin-1; only comments and names that are mended anyway hold such letters.
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().iter().map(|byte| char::from(*byte)).collect()))
+    Ok(bytes)
+}
+
+/// What spreadsheet programs keep: a ZIP archive (.xlsx, .ods), or a compound file (.xls).
+fn is_workbook(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0xD0, 0xCF, 0x11, 0xE0])
+}
+
+/// A file's text, or why it has none that can be used.
+fn read_text(shown: &str, format: Option<Format>, bytes: Vec<u8>) -> Result<String, Box<Diagnostic>> {
+    let refuse = |code, (line, column), message: String, hint: &str| {
+        let place = diagnostic::Place { file: shown.to_owned(), line, column, width: 0, text: None };
+        let (severity, code, hint) = (Severity::Error, Code::new(code), Some(hint.to_owned()));
+        Err(Box::new(Diagnostic { place, severity, code, message, hint, also: Vec::new() }))
+    };
+    if is_workbook(&bytes) {
+        let hint = "save it from the spreadsheet program as CSV UTF-8, and import that file";
+        return refuse("workbook", (0, 0), "this is a workbook, which only a spreadsheet program reads".to_owned(), hint);
+    }
+    if let Some(text) = utf16(&bytes) {
+        return Ok(text);
+    }
+    match utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(problem @ NotUtf8::Utf16) => refuse("not-utf8", (0, 0), problem.to_string(), SAVE_AS_UTF8),
+        Err(problem @ NotUtf8::Byte { line, column, .. }) => {
+            // Servers read only ASCII; old files of theirs have Latin-1 in comments. A table is read by people, letter by letter.
+            let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+            let name = Path::new(shown).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match format.or_else(|| import::recognise(&name, &text)) {
+                None | Some(Format::Csv) => {
+                    let hint = "save the table as CSV UTF-8; in Excel: Save as, CSV UTF-8 (comma delimited)";
+                    refuse("not-utf8", (line, column), problem.to_string(), hint)
+                }
+                Some(_) => Ok(text),
+            }
+        }
+    }
 }
