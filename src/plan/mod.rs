@@ -13,6 +13,7 @@ mod context;
 mod exports;
 mod gate;
 mod glob;
+mod hold;
 mod model;
 mod op;
 mod order;
@@ -28,6 +29,7 @@ pub use compute::{Prepared, compute, prepare, stock_of};
 pub use concern::{concerning, keeps_waiting, untouched};
 pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
+pub use hold::*;
 pub use model::*;
 pub use op::{
     Discards, DiskOp, ExportOp, GroupSeen, LunPlan, Op, Pool, PortalGroup, ShownTogether, Standing, Step, TargetPlan, TargetSeen,
