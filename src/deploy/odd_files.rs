@@ -42,7 +42,7 @@ pub enum Oddity {
     /// A file beyond a bound.
     #[error("is larger than git makes it")]
     Large,
-    /// More files than [`MOST`].
+    /// More files than are looked at.
     #[error("holds more than {MOST} files")]
     Many,
     /// A file that says that the repository is in another directory.
