@@ -44,7 +44,8 @@
 //!
 //! - **A state file.** What exists is read from LVM and configfs each time; ownership is a mark on the object itself. The record of
 //!   which disk was offered to which boot can only make a disk less trusted; without it no disk counts as clean. Which commit
-//!   was applied last, and its text, are kept for the day the repository is damaged, and say nothing of what exists.
+//!   was applied last, and which was begun last, are kept with their text for the day the repository is damaged, and say nothing of
+//!   what exists.
 //! - **A write into a directory that others may write.** The repository is only read; what others wrote is opened by
 //!   [`host::untrusted`] alone.
 //! - **A decision outside [`plan`].** Apply interprets steps; verification is the planner run again.

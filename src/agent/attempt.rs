@@ -3,7 +3,7 @@
 //! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
 
 use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
-use super::{notify, step::Why, wakeup::Wakeup};
+use super::{notify, wakeup::Wakeup};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::{Progress, RunDir, System, chain, forgo_paths, judge_paths};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
@@ -51,6 +51,15 @@ pub(super) enum Ended {
     Locked,
 }
 
+/// Whether a commit is new to a host. What root allows on it by now judges a new one whole; of another only the paths are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing of it was ever done here.
+    New,
+    /// The host was brought to it, or an attempt at that has begun, whatever came of it.
+    Before,
+}
+
 /// What an attempt is made with.
 pub(super) struct Means<'a> {
     /// The host.
@@ -63,28 +72,30 @@ pub(super) struct Means<'a> {
     pub wakeup: &'a Wakeup,
     /// Who looks at the host.
     pub observer: Observer<'a>,
-    /// What it is for.
-    pub why: Why,
+    /// Whether the commit is new to this host.
+    pub standing: Standing,
     /// Whether somebody waits for a look at the host.
     pub is_awaited: bool,
 }
 
-/// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change.
-pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
+/// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change. Beside what
+/// became of it, what the site goes on without.
+pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> (Ended, Vec<Diagnostic>) {
     let checked = crate::site::load(tree);
-    let checked = match means.why {
-        Why::Commit => judge_paths(checked, means.state),
-        Why::Start | Why::Look => forgo_paths(checked, means.state),
+    let (checked, forgone) = match means.standing {
+        Standing::New => (judge_paths(checked, means.state), Vec::new()),
+        Standing::Before => forgo_paths(checked, means.state),
     };
-    match checked.site {
+    let ended = match checked.site {
         None => Ended::Refused(checked.findings),
         Some(site) => bring(&site, revision, means, begin),
-    }
+    };
+    (ended, forgone)
 }
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, run_dir, wakeup, observer, why: _, is_awaited } = *means;
+    let Means { system, state, run_dir, wakeup, observer, standing: _, is_awaited } = *means;
     let reconciliation =
         Reconciliation { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new(), is_awaited };
     // A look without the lock gets in nobody's way; one with it need not be had twice, where somebody waits.
@@ -232,11 +243,11 @@ mod tests {
             run_dir: &run_dir,
             wakeup: &wakeup,
             observer: Observer::Visitor,
-            why: Why::Commit,
+            standing: Standing::New,
             is_awaited: false,
         };
         let revision = Revision { id: "a".repeat(40), subject: String::new() };
-        match attempt(&Tree { entries }, &revision, &means, &mut || begun += 1) {
+        match attempt(&Tree { entries }, &revision, &means, &mut || begun += 1).0 {
             Ended::Unfinished { done, rest } => assert!(done > 0 && rest[0].contains("is still to do"), "{done} {rest:?}"),
             other => panic!("{other:?}"),
         }

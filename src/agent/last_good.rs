@@ -1,9 +1,10 @@
-//! The text of the last good commit, kept beside the host's other records: with it the café goes on when its repository is damaged
-//! or gone, also after a restart.
+//! The text of the last good commit, and of the one that the host was brought to last, kept beside the host's other records: with them
+//! the café goes on when its repository is damaged or gone, also after a restart.
 //!
-//! One file: a line with the checksum of the rest, a line of JSON with the commit and its entries, then the files' bytes one after
+//! The second is written before anything of a commit is done, so that a host that is half way to it when the agent ends is known to be
+//! no longer at the first. One file each: a line with the checksum of the rest, a line of JSON with the commit and its entries, then the files' bytes one after
 //! another. **Invariant:** what its checksum does not confirm is never taken for a site; it is replaced whole, when a commit has
-//! become good, and synced.
+//! become good or is begun, and synced.
 
 use crate::deploy::{Commit, CommitId, MOST_BYTES};
 use crate::host::{untrusted::read_untrusted, write_private};
@@ -14,8 +15,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{io, path::Path};
 
-/// Where it lies under the state directory.
+/// Where the last good commit lies under the state directory.
 pub const PATH: &str = "last-good/site";
+
+/// Where the commit lies that the host was brought to last, or is being brought to.
+pub const BROUGHT_TO: &str = "last-good/brought-to";
 
 /// What its first line begins with.
 const MAGIC: &str = "barista site 1 sha256 ";
@@ -55,21 +59,26 @@ enum Kept {
     Unreadable(String),
 }
 
-/// Reads the copy.
+/// Reads the copy of the last good commit.
 pub fn read(state: &Path) -> Seen<SiteText> {
-    match read_untrusted(state, PATH, LARGEST) {
+    read_copy(state, PATH)
+}
+
+/// Reads the copy at one of the places above.
+pub fn read_copy(state: &Path, place: &str) -> Seen<SiteText> {
+    match read_untrusted(state, place, LARGEST) {
         Seen::Absent => Seen::Absent,
         Seen::Unreadable(why) => Seen::Unreadable(why),
         Seen::Present(bytes) => match parse(&bytes) {
             Ok(text) => Seen::Present(text),
-            Err(why) => Seen::Unreadable(format!("{}: {why}", state.join(PATH).display())),
+            Err(why) => Seen::Unreadable(format!("{}: {why}", state.join(place).display())),
         },
     }
 }
 
-/// Replaces the copy.
-pub fn write(state: &Path, text: &SiteText) -> io::Result<()> {
-    write_private(&state.join(PATH), &render(text))
+/// Replaces the copy at one of the places above.
+pub fn write(state: &Path, place: &str, text: &SiteText) -> io::Result<()> {
+    write_private(&state.join(place), &render(text))
 }
 
 fn render(text: &SiteText) -> Vec<u8> {
@@ -148,10 +157,10 @@ mod tests {
     fn what_is_kept_reads_back_as_it_was() {
         let state = tempfile::tempdir().expect("a directory");
         assert_eq!(read(state.path()), Seen::Absent);
-        write(state.path(), &text()).expect("written");
+        write(state.path(), PATH, &text()).expect("written");
         assert_eq!(read(state.path()), Seen::Present(text()));
         let nothing = SiteText { tree: Tree::default(), ..text() };
-        write(state.path(), &nothing).expect("written");
+        write(state.path(), PATH, &nothing).expect("written");
         assert_eq!(read(state.path()), Seen::Present(nothing));
     }
 

@@ -1,6 +1,7 @@
 //! What the agent knows of what was applied: the host's record, and the text of the commits that matter.
 //!
-//! **Invariant:** the text of a good commit is on disk before the record names it; what was read of a commit once is never asked of
+//! **Invariant:** the text of a good commit is on disk before the record names it, and that of any other before anything of it is done;
+//! what was read of a commit once is never asked of
 //! the repository again.
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 use crate::deploy::{
     CommitId,
     patience::{FOR_FILES, FOR_REFERENCES, within},
-    repo::Repo,
+    repo::{Repo, RepoError},
     select::History,
 };
 use crate::host::chain;
@@ -25,10 +26,11 @@ pub(super) struct Memory<'a> {
     history: History,
     /// The text of the last good commit.
     good: Option<Rc<SiteText>>,
-    /// The text of the commit that the host is being brought to.
+    /// The text of the commit that the host was brought to last, or is being brought to.
     current: Option<Rc<SiteText>>,
-    /// The commit whose text lies in the state directory.
+    /// The commits whose texts lie in the state directory as one and as the other.
     kept: Option<CommitId>,
+    kept_current: Option<CommitId>,
 }
 
 /// Whether something was written.
@@ -43,10 +45,12 @@ pub(super) enum Recorded {
 impl<'a> Memory<'a> {
     /// What earlier agents left.
     pub fn new(repository: &'a Path, state: &'a Path) -> Self {
-        let good = last_good::read(state).present().cloned().map(Rc::new);
-        let kept = good.as_ref().map(|good| good.commit.id.clone());
+        let [good, current] = [last_good::PATH, last_good::BROUGHT_TO]
+            .map(|place| last_good::read_copy(state, place).present().cloned().map(Rc::new));
+        let id = |text: &Rc<SiteText>| text.commit.id.clone();
+        let (kept, kept_current) = (good.as_ref().map(id), current.as_ref().map(id));
         let history = known_history(repository, state, kept.as_ref());
-        Self { repository, state, history, good, current: None, kept }
+        Self { repository, state, history, good, current, kept, kept_current }
     }
 
     /// The record.
@@ -72,7 +76,9 @@ impl<'a> Memory<'a> {
 
     /// Looks which text the state directory still has: somebody may have removed or damaged it.
     pub fn look_what_is_kept(&mut self) {
-        self.kept = last_good::read(self.state).present().map(|text| text.commit.id.clone());
+        let [kept, kept_current] = [last_good::PATH, last_good::BROUGHT_TO]
+            .map(|place| last_good::read_copy(self.state, place).present().map(|text| text.commit.id.clone()));
+        (self.kept, self.kept_current) = (kept, kept_current);
     }
 
     /// Whether a commit's text is at hand.
@@ -90,14 +96,24 @@ impl<'a> Memory<'a> {
         let read = within(self.repository, FOR_FILES, move || {
             let repo = Repo::open(&path)?;
             let tree = repo.tree(&id)?;
-            Ok(SiteText { commit: repo.resolve(id.as_str())?, tree })
+            Ok::<_, RepoError>(SiteText { commit: repo.resolve(id.as_str())?, tree })
         });
         read.map(Rc::new).map_err(|error| chain(&error))
     }
 
+    /// The commit that the host was brought to last, by this process or an earlier one, or is being brought to.
+    pub fn brought_to(&self) -> Option<&CommitId> {
+        self.current.as_ref().map(|text| &text.commit.id)
+    }
+
     /// The host is being brought to this.
-    pub fn set_current(&mut self, text: Rc<SiteText>) {
-        self.current = Some(text);
+    pub fn bring_to(&mut self, text: Rc<SiteText>) -> io::Result<()> {
+        let text = self.current.insert(text);
+        if self.kept_current.as_ref() != Some(&text.commit.id) {
+            last_good::write(self.state, last_good::BROUGHT_TO, text)?;
+            self.kept_current = Some(text.commit.id.clone());
+        }
+        Ok(())
     }
 
     /// Records the commit that the host is at, and keeps its text; the text first.
@@ -105,7 +121,7 @@ impl<'a> Memory<'a> {
         let mut recorded = Recorded::Already;
         if let Some(text) = self.current.clone().filter(|text| text.commit.id == *commit) {
             if self.kept.as_ref() != Some(commit) {
-                last_good::write(self.state, &text)?;
+                last_good::write(self.state, last_good::PATH, &text)?;
                 self.kept = Some(commit.clone());
                 recorded = Recorded::Anew;
             }
@@ -167,7 +183,7 @@ mod tests {
         let state = root.path();
         let [old, new] = ['a', 'b'].map(text);
         applied::write(state, &History { applied: Some(old.commit.id.clone()), accepted: None }).expect("written");
-        last_good::write(state, &new).expect("written");
+        last_good::write(state, last_good::PATH, &new).expect("written");
         let memory = Memory::new(Path::new("/nonexistent"), state);
         assert_eq!(memory.history().applied, Some(new.commit.id.clone()));
         assert_eq!(memory.read(&new.commit.id).expect("is kept").commit, new.commit);
@@ -181,15 +197,29 @@ mod tests {
         let [old, new] = ['a', 'b'].map(text);
         let (old_id, new_id) = (old.commit.id.clone(), new.commit.id.clone());
         let mut memory = Memory::new(Path::new("/nonexistent"), root.path());
-        memory.set_current(Rc::new(old));
+        memory.bring_to(Rc::new(old)).expect("written");
         assert_eq!(memory.record(&old_id).expect("written"), Recorded::Anew);
         let accepted = History { applied: Some(old_id.clone()), accepted: Some(new_id.clone()) };
         applied::write(root.path(), &accepted).expect("written");
         assert_eq!(memory.record(&old_id).expect("written"), Recorded::Already, "a look at the old one");
         memory.take_in_record();
         assert_eq!(memory.history(), &accepted);
-        memory.set_current(Rc::new(new));
+        memory.bring_to(Rc::new(new)).expect("written");
         memory.record(&new_id).expect("written");
         assert_eq!(applied::read(root.path()).present(), Some(&History { applied: Some(new_id), accepted: None }));
+    }
+    #[test]
+    fn what_was_begun_is_known_after_a_restart_with_its_text() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [good, begun] = ['a', 'b'].map(text);
+        let ids = [good.commit.id.clone(), begun.commit.id.clone()];
+        let mut memory = Memory::new(Path::new("/nonexistent"), root.path());
+        memory.bring_to(Rc::new(good)).expect("written");
+        memory.record(&ids[0]).expect("written");
+        memory.bring_to(Rc::new(begun.clone())).expect("written");
+        let after = Memory::new(Path::new("/nonexistent"), root.path());
+        assert_eq!((after.brought_to(), &after.history().applied), (Some(&ids[1]), &Some(ids[0].clone())));
+        assert_eq!(*after.read(&ids[1]).expect("is kept"), begun);
+        assert!(after.knows(&ids[0]) && after.knows(&ids[1]));
     }
 }

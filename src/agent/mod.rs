@@ -13,6 +13,7 @@ pub mod instance_lock;
 pub mod last_good;
 pub mod notify;
 pub mod occupancy;
+pub mod reader;
 pub mod repository;
 pub mod run;
 pub mod status;

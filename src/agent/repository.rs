@@ -2,11 +2,14 @@
 //!
 //! **Invariant:** changes nothing there: the mend is a person's. What is wrong stops no look at the host.
 
-use super::{applied, last_good};
+use super::{
+    applied, last_good,
+    reader::{Depth, Reader},
+};
 use crate::deploy::{
     init::{HookState, look_at_hook},
-    patience::{FOR_FILES, FOR_REFERENCES, within},
-    repo::{Repo, RepoError},
+    repo::RepoError,
+    select::History,
 };
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::chain;
@@ -18,19 +21,22 @@ use std::path::Path;
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 
 /// Everything that is wrong with a repository; empty when nothing is.
-pub fn examine(repository: &Path, state: &Path) -> Vec<Diagnostic> {
+pub fn examine(reader: &Reader) -> Vec<Diagnostic> {
+    let Reader { repository, state, .. } = reader;
     let mut troubles = Vec::new();
-    troubles.extend(examine_objects(repository, state));
+    let read = reader.look(&History::default(), Depth::Files);
+    troubles.extend(read.err().map(|error| trouble_of(&error, repository, state)));
     troubles.extend(examine_hooks(repository, state));
     troubles
 }
 
 /// Everything that is wrong with this host's own records of what was applied, which only root reads.
 pub fn examine_records(state: &Path) -> Vec<Diagnostic> {
-    let unreadable = [unreadable(applied::read(state)), unreadable(last_good::read(state))];
+    let copies = [last_good::PATH, last_good::BROUGHT_TO].map(|place| unreadable(last_good::read_copy(state, place)));
+    let unreadable = std::iter::once(unreadable(applied::read(state))).chain(copies);
     let mend = "none is needed: it is written anew as soon as a commit is applied";
-    let records = |what: String| Diagnostic::whole(Severity::Error, "record-unreadable", state.display().to_string(), what, mend);
-    unreadable.into_iter().flatten().map(records).collect()
+    let record = |what: String| Diagnostic::whole(Severity::Error, "record-unreadable", state.display().to_string(), what, mend);
+    unreadable.flatten().map(record).collect()
 }
 
 /// What to do about a repository that cannot be read.
@@ -43,8 +49,8 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Diagnos
             ("no-branch", format!("run `git -C {shown} symbolic-ref HEAD refs/heads/main` with the branch's name"))
         }
         RepoError::Format { .. } => ("repository-format", format!("make another one with `{init}`, and {again}")),
-        RepoError::Odd { file, .. } => {
-            ("odd-file", format!("remove {}, or make another repository with `{init}`", file.display()))
+        RepoError::Odd { file, what, .. } => {
+            ("odd-file", format!("{}; or make another repository with `{init}`", what.mend(file)))
         }
         RepoError::Late(_) => (
             "repository-late",
@@ -53,7 +59,8 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Diagnos
         RepoError::TooMuch { .. } => {
             ("repository-too-large", "keep images and other large files out of the site's repository".to_owned())
         }
-        RepoError::NoCommit { .. } | RepoError::Git { .. } => {
+        RepoError::Relayed { mend, .. } => ("repository-unreadable", mend.clone()),
+        RepoError::NoCommit { .. } | RepoError::Ambiguous { .. } | RepoError::Git { .. } => {
             ("repository-damaged", format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}"))
         }
     };
@@ -66,21 +73,6 @@ fn about(repository: &Path, code: &'static str, what: String, mend: String) -> D
 
 fn init_command(repository: &Path, state: &Path) -> String {
     format!("barista init {} --state {}", repository.display(), state.display())
-}
-
-/// Reads the followed branch with every file of its commit.
-fn examine_objects(repository: &Path, state: &Path) -> Option<Diagnostic> {
-    let path = repository.to_owned();
-    let head = move || {
-        let repo = Repo::open(&path)?;
-        repo.commit_of(&repo.followed()?)
-    };
-    let path = repository.to_owned();
-    let read = within(repository, FOR_REFERENCES, head).and_then(|head| match head {
-        Some(commit) => within(repository, FOR_FILES, move || Repo::open(&path)?.tree(&commit).map(drop)),
-        None => Ok(()),
-    });
-    read.err().map(|error| trouble_of(&error, repository, state))
 }
 
 /// Hooks that are there and do nothing. Without any hook the repository is not meant to have them.

@@ -5,12 +5,14 @@
 
 use super::{
     assign::Assigner,
-    attempt::{Ended, Means, attempt},
+    attempt::{Ended, Means, Standing, attempt},
     converge::{Knowledge, Observer},
     instance_lock,
+    last_good::{self, SiteText},
     memory::{Memory, Recorded},
     notify,
     occupancy::OccupancyMemory,
+    reader::{Depth, Looked, Reader},
     renew_socket,
     repository::{examine, examine_records, trouble_of},
     status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
@@ -51,7 +53,7 @@ pub struct Options {
     pub run: PathBuf,
     /// Where the host's locks lie.
     pub run_dir: RunDir,
-    /// This program, which reads each new commit once in a process of its own; none reads it here at once.
+    /// This program, which looks at the repository and reads each new commit once in a process of its own; none reads it here at once.
     pub program: Option<PathBuf>,
 }
 
@@ -123,6 +125,7 @@ struct Loop<'a> {
     system: &'a System,
     state: State,
     memory: Memory<'a>,
+    reader: Reader,
     /// When the repository is examined again, and what the last look at its branch was.
     examine: Mono,
     reading: Reading,
@@ -131,6 +134,9 @@ struct Loop<'a> {
     /// What was last said of each commit that did not go well: the same is not said every look.
     said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
+    /// What is wrong with the repository and the records, and what the site goes on without.
+    broken: Vec<Diagnostic>,
+    forgone: Vec<Diagnostic>,
     written: Option<Status>,
     /// Whether somebody waits for the next look at the host.
     is_awaited: bool,
@@ -158,16 +164,21 @@ impl<'a> Loop<'a> {
         let fills = Fills::Background { running: Running::default(), then: Arc::new(move || wakeup.look_at_host()) };
         let occupancy = OccupancyMemory::new(&system.kernel.boot_id());
         let memory = Memory::new(&options.repo, &options.state);
+        let (program, repository, state) = (options.program.clone(), options.repo.clone(), options.state.clone());
+        let reader = Reader { program, repository, state };
         Self {
             options,
             system,
-            state: State::new(memory.history().applied.clone()),
+            state: State::new(memory.history().applied.clone(), memory.brought_to().cloned()),
             memory,
+            reader,
             examine: Mono::BOOT,
             reading: Reading::Fine,
             allows: HostSettings::of_process(&options.state),
             said: BTreeMap::new(),
             status,
+            broken: Vec::new(),
+            forgone: Vec::new(),
             written: None,
             is_awaited: false,
             knowledge: Rc::new(Knowledge::new(occupancy, fills, assigner)),
@@ -184,14 +195,7 @@ impl<'a> Loop<'a> {
         }
         self.state.last_good.clone_from(&self.memory.history().applied);
         let now = Mono::from(self.system.kernel.boottime());
-        let (path, history) = (self.options.repo.clone(), self.memory.history().clone());
-        let looked = within(&self.options.repo, FOR_REFERENCES, move || {
-            let repo = Repo::open(&path)?;
-            let branch = repo.followed()?;
-            let head = repo.head(&branch, &history)?;
-            Ok((branch, head))
-        });
-        let looked = looked.map(|(branch, head)| {
+        let looked = self.reader.look(self.memory.history(), Depth::References).map(|Looked { branch, head }| {
             self.status.branch = Some(branch.to_string());
             head
         });
@@ -206,18 +210,24 @@ impl<'a> Loop<'a> {
 
     fn examine_repository(&mut self, error: Option<&RepoError>) {
         let Options { repo, state, .. } = self.options;
-        let mut troubles = examine(repo, state);
+        let mut troubles = examine(&self.reader);
         let records = examine_records(state);
         // The branch is compared with commits further back than the examination reads.
         if let Some(error) = error.filter(|_| troubles.is_empty()) {
             troubles.push(trouble_of(error, repo, state));
         }
         troubles.extend(records);
+        self.broken = troubles;
+        self.tell_troubles();
+        self.memory.look_what_is_kept();
+    }
+
+    fn tell_troubles(&mut self) {
+        let troubles: Vec<Diagnostic> = self.broken.iter().chain(&self.forgone).cloned().collect();
         for trouble in troubles.iter().filter(|trouble| !self.status.troubles.contains(trouble)) {
             tracing::warn!("{}", trouble.on_one_line());
         }
         self.status.troubles = troubles;
-        self.memory.look_what_is_kept();
     }
 
     fn rest(&mut self, keep: Option<Keep>) {
@@ -260,21 +270,37 @@ impl<'a> Loop<'a> {
                 let knowledge = Rc::clone(&self.knowledge);
                 let observer = Observer::Agent(&knowledge);
                 let is_awaited = std::mem::take(&mut self.is_awaited) && why == Why::Look;
-                let means = Means { system: self.system, state, run_dir, wakeup, observer, why, is_awaited };
-                let ended = attempt(&text.tree, &revision, &means, &mut || {
+                let standing = self.standing(commit);
+                let means = Means { system: self.system, state, run_dir, wakeup, observer, standing, is_awaited };
+                let (ended, forgone) = attempt(&text.tree, &revision, &means, &mut || {
+                    self.bring_to(&text);
                     if is_waiting && why != Why::Look {
                         self.set_last(why, running.clone());
                         self.publish();
                     }
                 });
                 if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
-                    self.memory.set_current(text);
+                    self.bring_to(&text);
+                    self.forgone = forgone;
+                    self.tell_troubles();
                 }
                 self.knowledge.occupancy.publish(&self.options.state);
                 ended
             }
         };
         self.end(commit, why, running, ended);
+    }
+
+    fn standing(&self, commit: &CommitId) -> Standing {
+        let is = |known: Option<&CommitId>| known == Some(commit);
+        if is(self.memory.brought_to()) || is(self.memory.history().applied.as_ref()) { Standing::Before } else { Standing::New }
+    }
+
+    /// Keeps the text of a commit of which something is about to be done.
+    fn bring_to(&mut self, text: &Rc<SiteText>) {
+        if let Err(error) = self.memory.bring_to(Rc::clone(text)) {
+            tracing::warn!("{} cannot be written: {error}", self.options.state.join(last_good::BROUGHT_TO).display());
+        }
     }
 
     fn end(&mut self, commit: &CommitId, why: Why, running: Attempt, ended: Ended) {

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** pure; an attempt is made once for each new commit, once at start, after a pause when a commit could not be read,
 //! and every ten seconds at the commit that the host is at or is being brought to, whatever failed of it: looks are slowed by
-//! nothing, and no clock that can be set is asked.
+//! nothing, and no clock that can be set is asked. What the host was brought to is never left for an older commit, refused or not, but
+//! by a person.
 
 use crate::deploy::{
     CommitId,
@@ -31,6 +32,8 @@ pub struct State {
     pub last_good: Option<CommitId>,
     /// The commit this process has brought the host to, or as far as its failures let it.
     pub brought_to: Option<CommitId>,
+    /// The same of the process that ended last, and of this one once it has done so.
+    pub left_at: Option<CommitId>,
     /// The last attempt at each commit that matters now.
     tried: BTreeMap<CommitId, Tried>,
     /// When the host is looked at again.
@@ -78,8 +81,13 @@ pub enum Outcome {
 
 impl State {
     /// What is known at start.
-    pub fn new(last_good: Option<CommitId>) -> Self {
-        Self { last_good, ..Self::default() }
+    pub fn new(last_good: Option<CommitId>, left_at: Option<CommitId>) -> Self {
+        Self { last_good, left_at, ..Self::default() }
+    }
+
+    /// The commit that the host stays at while a head is not taken.
+    fn stays_at(&self) -> Option<&CommitId> {
+        self.left_at.as_ref().or(self.last_good.as_ref())
     }
 
     /// Says what to do next.
@@ -107,9 +115,9 @@ impl State {
                 return Action::Attempt(commit.clone(), Why::Look);
             }
             wake = wake.min(look);
-        } else if let Some(good) = &self.last_good {
-            // Refused or unreadable at start: another attempt only after its pause; a refused one never.
-            match select(&Head::At(good.clone(), Ancestry::Same), tried(good), now) {
+        } else if let Some(left) = self.stays_at() {
+            // Refused or unreadable at start: another attempt only after its pause; a refused one never, nor an older one instead.
+            match select(&Head::At(left.clone(), Ancestry::Same), tried(left), now) {
                 Selection::Take(commit) | Selection::Settled(commit) => return Action::Attempt(commit, Why::Start),
                 Selection::Wait(_, until) => wake = wake.min(until),
                 Selection::Keep(_) => {}
@@ -140,10 +148,11 @@ impl State {
             Outcome::Unreadable => Verdict::Unreadable,
             Outcome::Refused => Verdict::Refused,
         };
-        // A new head makes older ones forgotten; an attempt at the last good commit does not, or a refused head would be new.
-        let good = self.last_good.clone();
-        if good.as_ref() != Some(commit) {
-            self.tried.retain(|tried, _| tried == commit || good.as_ref() == Some(tried));
+        // A new head makes older ones forgotten; an attempt at what the host is or was at does not, or a refused head would be new.
+        let ours = [&self.last_good, &self.left_at].map(Clone::clone);
+        let is_ours = |commit: &CommitId| ours.iter().flatten().any(|ours| ours == commit);
+        if !is_ours(commit) {
+            self.tried.retain(|tried, _| tried == commit || is_ours(tried));
         }
         let before = self.tried.get(commit).map_or(0, |tried| tried.failures);
         let failures = if verdict == Verdict::Unreadable { before.saturating_add(1) } else { 0 };
@@ -156,6 +165,9 @@ impl State {
             // Most of it may stand by now: going back by ourselves would only add to the disorder.
             Verdict::Unfinished => self.brought_to = Some(commit.clone()),
             Verdict::Unreadable | Verdict::Refused => {}
+        }
+        if self.brought_to.is_some() {
+            self.left_at.clone_from(&self.brought_to);
         }
         self.look = now + BETWEEN_LOOKS;
         self
@@ -184,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_new_commit_is_attempted_once_and_then_only_looked_after() {
-        let state = State::new(None);
+        let state = State::new(None, None);
         assert_eq!(state.next(&Head::Absent, at(0)), Action::Rest(at(5), Some(Keep::NoCommit)));
         assert_eq!(state.next(&head('a', Ancestry::First), at(5)), attempt('a', Why::Commit));
         let state = state.record(&commit('a'), Outcome::Good, at(6));
@@ -197,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_start_rebuilds_what_the_kernel_forgot() {
-        let state = State::new(Some(commit('a')));
+        let state = State::new(Some(commit('a')), Some(commit('a')));
         assert_eq!(state.next(&head('a', Ancestry::Same), at(0)), attempt('a', Why::Start));
         assert_eq!(
             state.next(&Head::Unreadable("torn".into()), at(0)),
@@ -209,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_refused_commit_leaves_the_last_good_one_and_is_not_tried_again() {
-        let state = State::new(Some(commit('a')));
+        let state = State::new(Some(commit('a')), Some(commit('a')));
         let b = head('b', Ancestry::Descends);
         assert_eq!(state.next(&b, at(0)), attempt('b', Why::Commit));
         let state = state.record(&commit('b'), Outcome::Refused, at(1));
@@ -227,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_last_good_commit_that_is_refused_now_is_left_alone() {
-        let state = State::new(Some(commit('a'))).record(&commit('a'), Outcome::Refused, at(0));
+        let state = State::new(Some(commit('a')), Some(commit('a'))).record(&commit('a'), Outcome::Refused, at(0));
         assert!(matches!(state.next(&head('a', Ancestry::Same), at(99_999)), Action::Rest(_, Some(Keep::Refused(_)))));
         assert!(matches!(state.next(&Head::Absent, at(99_999)), Action::Rest(_, Some(Keep::NoCommit))));
     }
@@ -247,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_change_that_fails_slows_no_look() {
-        let good = State::new(None).record(&commit('a'), Outcome::Good, at(0));
+        let good = State::new(None, None).record(&commit('a'), Outcome::Good, at(0));
         let of_good = gaps(good.clone(), &head('a', Ancestry::Same), Outcome::Failed, 7200);
         assert!(of_good.len() > 700 && of_good.iter().all(|gap| *gap == 10), "{of_good:?}");
         let of_head = gaps(good, &head('b', Ancestry::Descends), Outcome::Failed, 7200);
@@ -257,7 +269,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_back_by_itself_after_a_failure() {
-        let state = State::new(Some(commit('a'))).record(&commit('b'), Outcome::Failed, at(0));
+        let state = State::new(Some(commit('a')), Some(commit('a'))).record(&commit('b'), Outcome::Failed, at(0));
         let b = head('b', Ancestry::Descends);
         assert_eq!(state.next(&b, at(0)), Action::Rest(at(5), None));
         assert_eq!(state.next(&b, at(10)), attempt('b', Why::Look));
@@ -268,9 +280,50 @@ mod tests {
         assert_eq!(state.next(&b, at(30)), attempt('b', Why::Look));
     }
 
+    // fluxcd/flux#3201 and fluxcd/kustomize-controller#756: does a revision that failed or is refused roll back by itself? Never.
+    #[test]
+    fn nothing_goes_back_by_itself_after_a_restart_or_a_refusal() {
+        let b = head('b', Ancestry::Descends);
+        // A was good, and B had begun when the agent ended.
+        let state = State::new(Some(commit('a')), Some(commit('b')));
+        assert_eq!(state.next(&b, at(0)), attempt('b', Why::Commit));
+        let c = head('c', Ancestry::Descends);
+        let refused = state.clone().record(&commit('c'), Outcome::Refused, at(0));
+        assert_eq!(refused.next(&c, at(0)), attempt('b', Why::Start), "a newer head is refused");
+        let later = refused.record(&commit('b'), Outcome::Failed, at(1));
+        assert_eq!(later.next(&c, at(1)), Action::Rest(at(6), Some(Keep::Refused(commit('c')))), "and is not tried again");
+        assert_eq!(later.next(&c, at(11)), attempt('b', Why::Look));
+        for broken in [Head::Unreadable("torn".into()), Head::Absent, head('d', Ancestry::Diverged)] {
+            assert_eq!(state.next(&broken, at(0)), attempt('b', Why::Start), "{broken:?}");
+        }
+        // An upgrade finds fault with B itself: it is left alone, as a good one is.
+        let refused = state.clone().record(&commit('b'), Outcome::Refused, at(0));
+        for second in [0, 10, 99_999] {
+            assert!(matches!(refused.next(&b, at(second)), Action::Rest(_, Some(Keep::Refused(_)))));
+        }
+        // A person sets the branch back.
+        assert_eq!(state.next(&head('a', Ancestry::Same), at(0)), attempt('a', Why::Start));
+        let back = state.record(&commit('a'), Outcome::Good, at(1));
+        assert_eq!(back.next(&head('a', Ancestry::Same), at(11)), attempt('a', Why::Look));
+    }
+
+    #[test]
+    fn a_refused_head_is_not_tried_again_beside_one_that_keeps_failing() {
+        let state = State::new(Some(commit('a')), None).record(&commit('b'), Outcome::Failed, at(0));
+        let mut state = state.record(&commit('c'), Outcome::Refused, at(1));
+        let c = head('c', Ancestry::Descends);
+        for second in 2..600 {
+            if let Action::Attempt(tried, why) = state.next(&c, at(second)) {
+                assert_eq!((&tried, why), (&commit('b'), Why::Look));
+                state = state.record(&tried, Outcome::Failed, at(second));
+            }
+        }
+    }
+
     #[test]
     fn a_commit_that_cannot_be_read_is_tried_at_growing_pauses_while_looks_go_on() {
-        let state = State::new(None).record(&commit('a'), Outcome::Good, at(0)).record(&commit('b'), Outcome::Unreadable, at(0));
+        let state =
+            State::new(None, None).record(&commit('a'), Outcome::Good, at(0)).record(&commit('b'), Outcome::Unreadable, at(0));
         let b = head('b', Ancestry::Descends);
         assert_eq!(state.next(&b, at(1)), Action::Rest(at(6), Some(Keep::Damaged(commit('b')))));
         assert_eq!(state.next(&b, at(10)), attempt('a', Why::Look));
@@ -297,9 +350,9 @@ mod tests {
 
     #[test]
     fn a_last_good_commit_that_cannot_be_read_any_more_is_tried_at_growing_pauses_too() {
-        let unreadable = State::new(Some(commit('a'))).record(&commit('a'), Outcome::Unreadable, at(0));
+        let unreadable = State::new(Some(commit('a')), Some(commit('a'))).record(&commit('a'), Outcome::Unreadable, at(0));
         let a = head('a', Ancestry::Same);
-        for state in [unreadable, State::new(None).record(&commit('a'), Outcome::Good, at(0))] {
+        for state in [unreadable, State::new(None, None).record(&commit('a'), Outcome::Good, at(0))] {
             let gaps = gaps(state, &a, Outcome::Unreadable, 7200);
             assert!(gaps.len() < 20, "{gaps:?}");
         }
@@ -307,7 +360,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_looked_after_at_once_and_not_without_end() {
-        let mut state = State::new(None).record(&commit('a'), Outcome::Good, at(0));
+        let mut state = State::new(None, None).record(&commit('a'), Outcome::Good, at(0));
         let a = head('a', Ancestry::Same);
         state.look_soon(at(3));
         assert_eq!(state.next(&a, at(3)), attempt('a', Why::Look));
@@ -321,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_locked_host_is_tried_again_soon_and_counts_as_no_attempt() {
-        let state = State::new(None).record(&commit('a'), Outcome::Locked, at(0));
+        let state = State::new(None, None).record(&commit('a'), Outcome::Locked, at(0));
         assert_eq!(state.next(&head('a', Ancestry::First), at(1)), Action::Rest(at(3), None));
         assert_eq!(state.next(&head('a', Ancestry::First), at(3)), attempt('a', Why::Commit));
     }

@@ -6,10 +6,9 @@ use super::{
     output,
 };
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{TRIAL_MEMORY, TRIAL_SECONDS, judge_paths, observe_published, settings};
+use crate::host::{confine, judge_paths, observe_published, settings};
 use crate::plan::{self, KnownMachines};
 use crate::site::{Checked, Entry};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use std::path::Path;
 
@@ -71,14 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// Reads and checks a site within the bounds of a trial. Whoever began it learns from the last line that is printed what this was at
 /// when the kernel ended it, and finds everything else for himself.
 fn try_out(arguments: &Arguments) -> Result<Exit, Failure> {
-    let lower = |resource, most| {
-        let Rlimit { maximum, .. } = getrlimit(resource);
-        let most = maximum.map_or(most, |maximum| maximum.min(most));
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
-    };
-    lower(Resource::Data, TRIAL_MEMORY)?;
-    lower(Resource::Cpu, TRIAL_SECONDS)?;
-    lower(Resource::Core, 0)?;
+    confine()?;
     output::data("site.toml\n")?;
     let Ok(text) = arguments.site.source().read_pushed() else { return Ok(Exit::Done) };
     let size = |entry: &Entry| if let Entry::File(bytes) = entry { bytes.len() } else { 0 };

@@ -1,16 +1,21 @@
 //! `barista doctor`: whether this host is ready to serve a site.
 
 use super::{
+    agent::THIS_PROGRAM,
     arguments::{JsonArgument, SiteArguments, StateArgument},
     failure::{Exit, Failure},
     output, source,
 };
 use crate::agent::{
     last_good,
+    reader::Reader,
     repository::{examine, examine_records},
     status::Status,
 };
-use crate::deploy::repo::Repo;
+use crate::deploy::{
+    patience::{FOR_REFERENCES, within},
+    repo::Repo,
+};
 use crate::observed::Seen;
 use crate::plan::{self, Prepared};
 use crate::{
@@ -106,7 +111,9 @@ fn read_site(arguments: &SiteArguments, state: &Path) -> Result<(source::Text, V
 
 fn check_repository(repository: &Path, state: &Path) -> Vec<Check> {
     let about = "repository";
-    let mut troubles = examine(repository, state);
+    let program = Some(PathBuf::from(THIS_PROGRAM));
+    let reader = Reader { program, repository: repository.to_owned(), state: state.to_owned() };
+    let mut troubles = examine(&reader);
     if System::real().kernel.is_root() {
         troubles.extend(examine_records(state));
     }
@@ -116,7 +123,9 @@ fn check_repository(repository: &Path, state: &Path) -> Vec<Check> {
         return checks;
     }
     checks.push(Check::ok(about, format!("{} reads, with every file of its branch", repository.display())));
-    if Repo::open(repository).is_ok_and(|repo| !repo.is_durable()) {
+    let path = repository.to_owned();
+    let is_durable = within(repository, FOR_REFERENCES, move || Repo::open(&path).map(|repo| repo.is_durable()));
+    if is_durable.is_ok_and(|is| !is) {
         let what = format!("{}: a power cut may take pushes back: core.fsync is not all", repository.display());
         checks.push(Check::warning(
             about,

@@ -9,27 +9,30 @@ use super::{
     failure::{Exit, Failure, count, print_wrong},
     output,
     plan::explain,
-    source::explain as explain_repo,
+    source::{Source, explain as explain_repo},
     status::{details, render_attempt},
 };
 use crate::agent::{
     applied,
     converge::{ConvergeError, Observer, Reconciliation, on_one_line},
     instance_lock::{self, InstanceState},
+    reader::{Depth, Reader},
     status::{Attempt, AttemptResult, Status},
 };
 use crate::deploy::{
-    CommitId,
+    Branch, CommitId,
     hook::{Concern, RefUpdate, parse_updates, weigh},
     left_locks,
+    patience::{FOR_REFERENCES, within},
     repo::Repo,
-    select::Ancestry,
+    select::{Ancestry, History},
 };
 use crate::diagnostic::Diagnostic;
-use crate::host::{System, Trial, judge_paths};
+use crate::host::{System, Trial, confine, judge_paths};
 use crate::plan::{Revision, Targets, render_text};
 use crate::site::Checked;
 use std::{
+    collections::BTreeMap,
     env,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -62,25 +65,102 @@ enum Hook {
         #[arg(long, value_name = "SECONDS", default_value_t = 120)]
         wait: u64,
     },
+    /// Look at the followed branch with little memory and time, for the agent
+    #[command(hide = true)]
+    Look {
+        #[command(flatten)]
+        state: StateArgument,
+        /// The repository
+        #[arg(long, value_name = "GITDIR")]
+        repo: PathBuf,
+        /// The commit applied last
+        #[arg(long, value_name = "COMMIT")]
+        applied: Option<CommitId>,
+        /// The commit that somebody accepted
+        #[arg(long, value_name = "COMMIT")]
+        accepted: Option<CommitId>,
+        /// Read every file of the branch's commit too
+        #[arg(long)]
+        files: bool,
+    },
 }
 
 /// Runs a hook.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let repository = env::var_os("GIT_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
-    let updates = parse_updates(&text)?;
     match &arguments.hook {
-        Hook::PreReceive { state } => before(&repository, &updates, &state.state),
-        Hook::PostReceive { state, wait } => after(&repository, &updates, &state.state, Duration::from_secs(*wait)),
+        Hook::PreReceive { state } => {
+            let (repository, updates) = pushed()?;
+            before(&repository, &updates, &state.state)
+        }
+        Hook::PostReceive { state, wait } => {
+            let (repository, updates) = pushed()?;
+            after(&repository, &updates, &state.state, Duration::from_secs(*wait))
+        }
+        Hook::Look { state, repo, applied, accepted, files } => {
+            confine()?;
+            let reader = Reader { program: None, repository: repo.clone(), state: state.state.clone() };
+            let history = History { applied: applied.clone(), accepted: accepted.clone() };
+            let depth = if *files { Depth::Files } else { Depth::References };
+            output::data(&(reader.answer(&history, depth) + "\n"))?;
+            Ok(Exit::Done)
+        }
     }
 }
 
+/// The repository in which git runs a hook, and what is pushed to it.
+fn pushed() -> Result<(PathBuf, Vec<RefUpdate>), Failure> {
+    let repository = env::var_os("GIT_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok((repository, parse_updates(&text)?))
+}
+
+/// What is to be known of a push before it is weighed, and of each commit that is to be on the followed branch.
+struct Pushed {
+    followed: Branch,
+    commits: BTreeMap<CommitId, Standing>,
+}
+
+/// A pushed commit in its repository.
+struct Standing {
+    /// Against where the branch is.
+    of_branch: Ancestry,
+    /// Against what this host has applied.
+    of_host: Ancestry,
+    /// What the host has applied last, where the branch is empty: there is nothing to pull and nothing to revert.
+    begun_anew: Option<CommitId>,
+    /// The first line of its message.
+    subject: String,
+}
+
+/// Reads what a push wants, for no longer than somebody who pushes waits.
+fn read(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Pushed, Failure> {
+    // A record that cannot be read refuses nothing: the agent looks for itself.
+    let history = applied::read(state).present().cloned().unwrap_or_default();
+    let (path, updates) = (repository.to_owned(), updates.to_vec());
+    let read = within(repository, FOR_REFERENCES, move || {
+        let repo = Repo::open_for_hook(&path)?;
+        let followed = repo.followed()?;
+        let mut commits = BTreeMap::new();
+        for update in &updates {
+            let Concern::Check(update, commit) = weigh(update, &followed) else { continue };
+            let of_branch = repo.ancestry(&commit, update.old.as_ref())?;
+            let of_host = repo.ancestry_in(&commit, &history)?;
+            let subject = repo.resolve(commit.as_str())?.subject;
+            let begun_anew = history.applied.clone().filter(|_| update.old.is_none());
+            commits.insert(commit, Standing { of_branch, of_host, begun_anew, subject });
+        }
+        Ok(Pushed { followed, commits })
+    });
+    read.map_err(explain_repo)
+}
+
 fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit, Failure> {
-    let repo = Repo::open_for_hook(repository).map_err(explain_repo)?;
-    let followed = repo.followed().map_err(explain_repo)?;
-    for lock in left_locks::remove(repository, updates, System::real().kernel.boottime()) {
-        output::note(format!("removed {}, which a power cut left", lock.display()));
+    let Pushed { followed, commits } = read(repository, updates, state)?;
+    if let Some(booted) = left_locks::Booted::look(System::real().kernel.boottime()) {
+        for lock in left_locks::remove(repository, updates, booted) {
+            output::note(format!("removed {}, which a power cut left", lock.display()));
+        }
     }
     let mut exit = Exit::Done;
     for update in updates {
@@ -90,8 +170,9 @@ fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit
                 output::note(format!("refused: {why}"));
                 exit = Exit::Error;
             }
-            Concern::Check(update, commit) => {
-                if check(repository, &update, &commit, state)? == Exit::Error {
+            Concern::Check(_, commit) => {
+                let standing = commits.get(&commit).expect("each commit to check was read");
+                if check(repository, &commit, standing, state)? == Exit::Error {
                     exit = Exit::Error;
                 }
             }
@@ -101,34 +182,28 @@ fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit
 }
 
 /// Checks a commit that is to be on the followed branch.
-fn check(repository: &Path, update: &RefUpdate, commit: &CommitId, state: &Path) -> Result<Exit, Failure> {
-    let repo = Repo::open_for_hook(repository).map_err(explain_repo)?;
-    // A record that cannot be read refuses nothing: the agent looks for itself.
-    let history = applied::read(state).present().cloned().unwrap_or_default();
-    let of_branch = repo.ancestry(commit, update.old.as_ref()).map_err(explain_repo)?;
-    let of_host = repo.ancestry_in(commit, &history).map_err(explain_repo)?;
-    for (ancestry, what) in [(of_branch, "the commit there"), (of_host, "the commit applied last")] {
+fn check(repository: &Path, commit: &CommitId, standing: &Standing, state: &Path) -> Result<Exit, Failure> {
+    for (ancestry, what) in [(standing.of_branch, "the commit there"), (standing.of_host, "the commit applied last")] {
         if ancestry == Ancestry::Diverged {
             let short = commit.short();
-            output::note(match (&update.old, &history.applied) {
-                // There is nothing to pull and nothing to revert.
-                (None, Some(last)) => format!(
+            output::note(match &standing.begun_anew {
+                Some(last) => format!(
                     "refused: this host was last at {}, which {short} does not descend from, and the branch is empty: where the \
                      repository was begun anew, say so on the server and push again: barista init --accept-history {}",
                     last.short(),
                     whole(repository).display()
                 ),
-                _ => format!("refused: {short} does not descend from {what}: pull first; to go back, git revert"),
+                None => format!("refused: {short} does not descend from {what}: pull first; to go back, git revert"),
             });
             return Ok(Exit::Error);
         }
     }
-    let subject = repo.resolve(commit.as_str()).map_err(explain_repo)?.subject;
-    let revision = Revision { id: commit.to_string(), subject };
+    let revision = Revision { id: commit.to_string(), subject: standing.subject.clone() };
     if let Err(finding) = (Trial { program: Path::new(THIS_PROGRAM), repository, revision: commit.as_str(), state }).run() {
         return Ok(refuse(&[*finding]));
     }
-    let checked = crate::site::load(&repo.tree(commit).map_err(explain_repo)?);
+    let text = Source::Commit { repo: repository.to_owned(), revision: commit.to_string() }.read_pushed()?;
+    let checked = crate::site::load(&text.tree);
     let Checked { site, findings, .. } = judge_paths(checked, state);
     let Some(site) = site else { return Ok(refuse(&findings)) };
     print_wrong(&findings);
@@ -169,7 +244,8 @@ fn refuse(findings: &[Diagnostic]) -> Exit {
 }
 
 fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Duration) -> Result<Exit, Failure> {
-    let followed = Repo::open(repository).and_then(|repo| repo.followed()).map_err(explain_repo)?;
+    let path = repository.to_owned();
+    let followed = within(repository, FOR_REFERENCES, move || Repo::open(&path)?.followed()).map_err(explain_repo)?;
     let pushed = updates.iter().find_map(|update| match weigh(update, &followed) {
         Concern::Check(_, commit) => Some(commit),
         Concern::Pass(_) | Concern::Refuse(_) => None,
@@ -188,7 +264,8 @@ fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Durat
             InstanceState::Running => AgentSeen::Another,
             InstanceState::Gone => AgentSeen::Gone,
         };
-        let head = Repo::open(repository).and_then(|repo| repo.commit_of(&followed)).ok().flatten();
+        let (path, branch) = (repository.to_owned(), followed.clone());
+        let head = within(repository, FOR_REFERENCES, move || Repo::open(&path)?.commit_of(&branch)).ok().flatten();
         let status = Status::read(state)?;
         match follow(&commit, &status, head.as_ref(), presence) {
             Following::Ended(last) => return Ok(tell(&last, &status)),

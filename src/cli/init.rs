@@ -15,6 +15,7 @@ use crate::agent::applied;
 use crate::deploy::{
     Branch, CommitId,
     init::{Hook, InitError, Initialised, init, preview},
+    patience::{FOR_FILES, FOR_REFERENCES, within},
     repo::Repo,
     select::History,
 };
@@ -73,7 +74,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.how.dry_run {
         return show(arguments, &place, &hooks);
     }
-    let found = init(&place.repository, arguments.branch.as_ref(), &hooks).map_err(explain)?;
+    let (path, branch) = (place.repository.clone(), arguments.branch.clone());
+    let made = within(&place.repository, FOR_FILES, move || init(&path, branch.as_ref(), &hooks));
+    let found = made.map_err(explain)?;
     let shown = place.repository.display();
     output::note(match found {
         Initialised::New => format!("made {shown}"),
@@ -133,7 +136,9 @@ fn refuse_others(repository: &Path) -> Result<(), Failure> {
 /// Shows what would be made or changed.
 fn show(arguments: &Arguments, place: &Place, hooks: &[Hook]) -> Result<Exit, Failure> {
     let shown = place.repository.display();
-    let preview = preview(&place.repository, arguments.branch.as_ref(), hooks).map_err(explain)?;
+    let (path, branch, hooks) = (place.repository.clone(), arguments.branch.clone(), hooks.to_vec());
+    let looked = within(&place.repository, FOR_REFERENCES, move || preview(&path, branch.as_ref(), &hooks));
+    let preview = looked.map_err(explain)?;
     output::note(match preview.found {
         Initialised::New => format!("{shown} would be made, a bare repository"),
         Initialised::Existing => format!("{shown} is there"),
@@ -174,17 +179,21 @@ fn below_root(path: &Path) -> String {
 
 /// Writes down that the branch is taken as it is: after a forced push by hand, or in a repository that was made anew.
 fn accept(repository: &Path, state: &Path, how: DryRunArgument) -> Result<Exit, Failure> {
-    let repo = Repo::open(repository).map_err(source::explain)?;
-    let branch = repo.followed().map_err(source::explain)?;
-    let Some(head) = repo.commit_of(&branch).map_err(source::explain)? else { return accept_empty(&branch, state, how) };
-    let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
+    let path = repository.to_owned();
+    let read = within(repository, FOR_REFERENCES, move || {
+        let repo = Repo::open(&path)?;
+        let branch = repo.followed()?;
+        let head = repo.commit_of(&branch)?;
+        Ok((branch, head.map(|head| repo.resolve(head.as_str())).transpose()?))
+    });
+    let (branch, commit) = read.map_err(source::explain)?;
+    let Some(commit) = commit else { return accept_empty(&branch, state, how) };
     if how.dry_run {
-        let commit = repo.resolve(head.as_str()).map_err(source::explain)?;
         output::note(format!("{branch} would be accepted at {} {:?}; nothing was written", commit.id.short(), commit.subject));
         return Ok(Exit::Done);
     }
     let known = applied::read(state).present().cloned().unwrap_or_default();
-    write(state, &History { accepted: Some(head), ..known })?;
+    write(state, &History { accepted: Some(commit.id.clone()), ..known })?;
     output::note(format!("{branch} is accepted at {} {:?}; the agent applies it", commit.id.short(), commit.subject));
     Ok(Exit::Done)
 }
@@ -220,10 +229,10 @@ fn explain(error: InitError) -> Failure {
             let hint = format!("move it away, or have it run `barista hook {}`", path.file_name().unwrap_or_default().display());
             Failure::hinted(error, hint)
         }
-        InitError::Odd { file, .. } => {
-            let hint = format!("remove {}", file.display());
+        InitError::Odd { file, what } => {
+            let hint = what.mend(file);
             Failure::hinted(error, hint)
         }
-        InitError::Write { .. } | InitError::Git { .. } => error.into(),
+        InitError::Late(_) | InitError::Write { .. } | InitError::Git { .. } => error.into(),
     }
 }

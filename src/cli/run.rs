@@ -53,24 +53,40 @@ async fn both(arguments: &Arguments) -> Result<Exit, Failure> {
     let (close, closed) = watch::channel(());
     let agent = agent::start(&arguments.agent, &stop);
     let serving = keep_serving(arguments, closed);
+    until_both_end(agent, serving, agent::told_to_stop(), || {
+        stop.stop();
+        drop(close);
+    })
+    .await
+}
+
+/// Runs both halves until one ends for good or it is told to stop; then both are told so at once, and each is waited for while the other
+/// winds up: the agent may carry a step out for minutes, and serving must neither go on meanwhile nor end unseen.
+async fn until_both_end<T>(
+    agent: impl Future<Output = Result<T, Failure>>,
+    serving: impl Future<Output = Result<T, Failure>>,
+    told: impl Future<Output = ()>,
+    stop: impl FnOnce(),
+) -> Result<T, Failure> {
     tokio::pin!(agent, serving);
-    // What ended first, and what is still to be waited for.
-    enum First {
-        Agent(Result<Exit, Failure>),
-        Serve(Result<Exit, Failure>),
+    enum First<T> {
+        Agent(Result<T, Failure>),
+        Serve(Result<T, Failure>),
         Told,
     }
     let first = tokio::select! {
         ended = &mut agent => First::Agent(ended),
         ended = &mut serving => First::Serve(ended),
-        () = agent::told_to_stop() => First::Told,
+        () = told => First::Told,
     };
-    stop.stop();
-    drop(close);
+    stop();
     match first {
         First::Agent(ended) => ended.and(serving.await),
         First::Serve(ended) => ended.and(agent.await),
-        First::Told => agent.await.and(serving.await),
+        First::Told => {
+            let (agent, serving) = tokio::join!(agent, serving);
+            agent.and(serving)
+        }
     }
 }
 
@@ -122,5 +138,48 @@ async fn stop(child: &mut Child) -> Result<Exit, Failure> {
     match ended? {
         status if status.success() => Ok(Exit::Done),
         status => Err(anyhow::anyhow!("the serving half ended badly: {}", status).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use tokio::sync::Notify;
+
+    #[test]
+    fn serving_is_stopped_and_waited_for_while_the_agent_still_winds_up() {
+        let (stopping, served, order) = (Notify::new(), Notify::new(), RefCell::new(Vec::new()));
+        let agent = async {
+            // As a step that takes minutes: it is over only when the serving half has long ended.
+            served.notified().await;
+            order.borrow_mut().push("agent");
+            Ok(())
+        };
+        let serving = async {
+            stopping.notified().await;
+            order.borrow_mut().push("serve");
+            served.notify_one();
+            Ok(())
+        };
+        let both = until_both_end(agent, serving, async {}, || stopping.notify_one());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let ended = runtime.block_on(async { timeout(Duration::from_secs(20), both).await });
+        assert!(matches!(ended, Ok(Ok(()))));
+        assert_eq!(*order.borrow(), ["serve", "agent"]);
+    }
+
+    #[test]
+    fn what_ends_first_decides_what_is_said() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let fails = async { Err::<(), Failure>(anyhow::anyhow!("the serving half ended").into()) };
+        let stopped = Notify::new();
+        let agent = async {
+            stopped.notified().await;
+            Ok(())
+        };
+        let both = until_both_end(agent, fails, std::future::pending(), || stopped.notify_one());
+        let ended = runtime.block_on(async { timeout(Duration::from_secs(20), both).await });
+        assert!(matches!(ended, Ok(Err(_))));
     }
 }

@@ -3,7 +3,7 @@
 use super::failure::{Failure, print_wrong};
 use crate::deploy::{
     directory::{self, DirectoryError},
-    patience::{FOR_FILES, within},
+    patience::{FOR_FILES, Late, within},
     repo::{Repo, RepoError},
 };
 use crate::host::judge_paths;
@@ -128,8 +128,12 @@ pub(super) fn explain(error: RepoError) -> Failure {
         }
         RepoError::NoCommit { .. } => "push a commit, or name one with --rev".to_owned(),
         RepoError::NoBranch(path) => format!("`git -C {} symbolic-ref HEAD refs/heads/main`", path.display()),
-        RepoError::Odd { file, .. } => format!("remove {}", file.display()),
-        RepoError::Late(path) => format!("look for the file: find {} ! -type f ! -type d", path.display()),
+        RepoError::Ambiguous { .. } => {
+            "name the one that is meant by all 40 digits of its id, or by its full name, such as refs/heads/main".to_owned()
+        }
+        RepoError::Relayed { mend, .. } => mend.clone(),
+        RepoError::Odd { file, what, .. } => what.mend(file),
+        RepoError::Late(Late(path)) => format!("look for the file: find {} ! -type f ! -type d", path.display()),
         RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),
         RepoError::Git { path, .. } => {
             format!(

@@ -13,7 +13,7 @@ use crate::agent::status::{Attempt, AttemptResult, Status, StatusError, describe
 use crate::boot::table::FixedTable;
 use crate::deploy::{
     patience::{FOR_REFERENCES, within},
-    repo::Repo,
+    repo::{Repo, RepoError},
 };
 use crate::diagnose::explain::unknown_machines;
 use crate::host::{chain, read_transcript};
@@ -67,7 +67,7 @@ fn unseen_head(status: &Status, presence: instance_lock::InstanceState) -> Optio
         let repo = Repo::open(&path)?;
         let branch = repo.followed()?;
         let head = repo.commit_of(&branch)?;
-        Ok((branch, head))
+        Ok::<_, RepoError>((branch, head))
     });
     let is_gone = presence == instance_lock::InstanceState::Gone;
     let serving = status.serving.as_ref().map(|serving| serving.revision.id.as_str());

@@ -74,15 +74,25 @@ fn cannot(path: &Path) -> String {
 }
 
 fn fill(text: &str, place: &Place) -> String {
-    [("@BARISTA@", &place.program), ("@REPOSITORY@", &place.repository), ("@STATE@", &place.state)]
-        .into_iter()
-        .fold(text.to_owned(), |text, (mark, path)| text.replace(mark, &word(path)))
+    let line = |line: &str| {
+        // In a command line, and nowhere else, `$` stands for a variable; the program's own path is none of its arguments, and is
+        // taken as it is (systemd.service(5), "Command lines").
+        let argument = |path| if line.starts_with("Exec") { word(path).replace('$', "$$") } else { word(path) };
+        let marks = [
+            ("@BARISTA@", word(&place.program)),
+            ("@REPOSITORY@", argument(&place.repository)),
+            ("@STATE@", argument(&place.state)),
+        ];
+        marks.into_iter().fold(line.to_owned(), |line, (mark, path)| line.replace(mark, &path))
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
-/// One word of a unit file: `%` is its own escape, and a space needs quotes (systemd.syntax(7), systemd.unit(5)).
+/// One word of a unit file: `%` is its own escape, and what separates words or quotes them needs quotes itself (systemd.syntax(7),
+/// systemd.unit(5)).
 fn word(path: &Path) -> String {
     let text = path.display().to_string().replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
-    if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
+    if text.contains(|c: char| c.is_whitespace() || c == '\'') { format!("\"{text}\"") } else { text }
 }
 
 #[cfg(test)]
@@ -91,18 +101,18 @@ mod tests {
 
     #[test]
     fn every_mark_is_filled_and_words_stay_words() {
-        let place =
-            Place {
-                program: "/opt/b%1/barista".into(), repository: "/srv/my café.git".into(), state: "/var/lib/barista".into()
-            };
+        let place = Place {
+            program: "/opt/b%1$x/barista".into(),
+            repository: "/srv/my $x café.git".into(),
+            state: "/var/lib/jo's$x".into(),
+        };
         for (path, text) in FILES {
             let filled = fill(text, &place);
             assert!(!["@BARISTA@", "@REPOSITORY@", "@STATE@"].iter().any(|mark| filled.contains(mark)), "{path}");
         }
         let agent = fill(FILES[0].1, &place);
-        assert!(
-            agent.contains("ExecStart=/opt/b%%1/barista agent --repo \"/srv/my café.git\" --state /var/lib/barista\n"),
-            "{agent}"
-        );
+        let line = "ExecStart=/opt/b%%1$x/barista agent --repo \"/srv/my $$x café.git\" --state \"/var/lib/jo's$$x\"\n";
+        assert!(agent.contains(line), "{agent}");
+        assert!(agent.contains("ReadWritePaths=\"/var/lib/jo's$x\" "), "a path is no command line: {agent}");
     }
 }

@@ -3,7 +3,7 @@
 //! Follows githooks(5): one line `<old> <new> <name>` per reference, an id of zeroes for none. **Invariant:** pure; only the
 //! followed branch is ever applied, and only forwards.
 
-use super::{Branch, CommitId};
+use super::{Branch, CommitId, resolve::reads_as_id};
 
 /// One reference that a push moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub fn weigh(update: &RefUpdate, followed: &Branch) -> Concern {
     if update.name.starts_with("refs/barista/") {
         return Concern::Refuse(format!("{} is the host's own record", update.name));
     }
+    if let Some(why) = misleads(update, followed) {
+        return Concern::Refuse(format!("{} {why}", update.name));
+    }
     if update.name != followed.reference() {
         return Concern::Pass(format!("{}: kept, not applied; this café follows {followed}", update.name));
     }
@@ -64,6 +67,23 @@ pub fn weigh(update: &RefUpdate, followed: &Branch) -> Concern {
         Some(new) => Concern::Check(update.clone(), new.clone()),
         None => Concern::Refuse(format!("{followed} is the branch this café follows and cannot be deleted")),
     }
+}
+
+/// Why a name would make another one ambiguous that an operator gives to `--rev`: `barista` refuses such a name, and git takes one of
+/// its meanings. A reference that is there already may be deleted; the followed branch is the operator's own to name.
+fn misleads(update: &RefUpdate, followed: &Branch) -> Option<&'static str> {
+    if update.new.is_none() || update.name == followed.reference() {
+        return None;
+    }
+    let short = ["refs/heads/", "refs/tags/"].into_iter().find_map(|place| update.name.strip_prefix(place))?;
+    if reads_as_id(short) {
+        return Some("reads as the id of a commit: give it another name");
+    }
+    if short == followed.as_str() || short == "HEAD" {
+        return Some("has the name of what is followed: give it another name");
+    }
+    let place = short.split_once('/').map(|(place, _)| place);
+    place.filter(|place| ["refs", "heads", "tags", "remotes"].contains(place)).map(|_| "reads as the name of another reference")
 }
 
 #[cfg(test)]
@@ -84,6 +104,36 @@ mod tests {
         assert!(matches!(&concerns[2], Concern::Pass(note) if note.contains("follows main")));
         assert!(matches!(&concerns[3], Concern::Refuse(_)));
         assert_eq!(updates[2].old, None);
+    }
+
+    // argoproj/argo-cd#25599: a branch and a tag of one name, and one of them is deployed, whichever.
+    #[test]
+    fn no_pushed_name_makes_another_name_ambiguous() {
+        let a = "a".repeat(40);
+        let weighed = |branch: &str, name: &str, new: Option<&str>| {
+            let new = new.map(|new| new.parse().expect("hex"));
+            let update = RefUpdate { old: None, new, name: name.to_owned() };
+            weigh(&update, &branch.parse().expect("legal"))
+        };
+        for name in [
+            "refs/heads/951b1ff",
+            "refs/tags/951b1ff",
+            "refs/heads/CAFE",
+            &format!("refs/heads/{a}"),
+            "refs/tags/main",
+            "refs/tags/HEAD",
+            "refs/heads/HEAD",
+            "refs/heads/heads/main",
+            "refs/heads/refs/heads/main",
+            "refs/tags/tags/v1",
+        ] {
+            assert!(matches!(weighed("main", name, Some(&a)), Concern::Refuse(why) if why.starts_with(name)), "{name}");
+            assert!(matches!(weighed("main", name, None), Concern::Pass(_)), "{name} may go again");
+        }
+        for name in ["refs/heads/idea", "refs/tags/v1.0", "refs/heads/abc", "refs/heads/feature/cafe", "refs/notes/cafe"] {
+            assert!(matches!(weighed("main", name, Some(&a)), Concern::Pass(_)), "{name}");
+        }
+        assert!(matches!(weighed("cafe", "refs/heads/cafe", Some(&a)), Concern::Check(..)), "the operator chose it");
     }
 
     #[test]

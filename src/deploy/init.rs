@@ -5,7 +5,12 @@
 //! another user's repository with that user's rights alone: libgit2 follows links when it writes, and one led it to replace a device.
 #![expect(clippy::disallowed_methods, reason = "effect room: makes a git repository with its hooks")]
 
-use super::{Branch, odd_files, repo::allow_any_owner};
+use super::{
+    Branch,
+    odd_files::{self, Oddity},
+    patience::Late,
+    repo::open_there,
+};
 use crate::host::untrusted::read_untrusted;
 use crate::observed::Seen;
 use git2::{ErrorCode, Repository, RepositoryInitOptions};
@@ -35,8 +40,11 @@ pub enum InitError {
         /// Which file.
         file: PathBuf,
         /// What it is.
-        what: &'static str,
+        what: Oddity,
     },
+    /// It was not read to its end in time.
+    #[error(transparent)]
+    Late(#[from] Late),
     /// A hook of that name is there and not ours.
     #[error("{} is there and was not written by barista", .0.display())]
     ForeignHook(PathBuf),
@@ -109,7 +117,8 @@ const FIRST_BRANCH: &str = "main";
 
 /// The bare repository that is there, if there is one.
 fn open(path: &Path) -> Result<Option<Repository>, InitError> {
-    match Repository::open(path) {
+    let root = odd_files::look(path).map_err(|(file, what)| InitError::Odd { file, what })?;
+    match open_there(&root) {
         Ok(repository) if repository.is_bare() => Ok(Some(repository)),
         Ok(_) => Err(InitError::NotBare(path.to_owned())),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
@@ -119,7 +128,6 @@ fn open(path: &Path) -> Result<Option<Repository>, InitError> {
 
 /// Looks what [`init`] would do, and changes nothing; what it would refuse is refused here too.
 pub fn preview(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Preview, InitError> {
-    allow_any_owner();
     let git = |source| InitError::Git { path: path.to_owned(), source };
     let repository = open(path)?;
     let (head, config) = match &repository {
@@ -152,11 +160,7 @@ pub fn preview(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<P
 
 /// Makes a bare repository that follows `branch` (an existing one keeps its own unless one is given) with these hooks.
 pub fn init(path: &Path, branch: Option<&Branch>, hooks: &[Hook]) -> Result<Initialised, InitError> {
-    allow_any_owner();
     let _rights = OwnersRights::take(path);
-    if let Some((file, what)) = odd_files::find(path) {
-        return Err(InitError::Odd { file, what });
-    }
     let git = |source| InitError::Git { path: path.to_owned(), source };
     let (repository, found) = match open(path)? {
         Some(repository) => (repository, Initialised::Existing),

@@ -10,11 +10,13 @@ pub mod left_locks;
 mod odd_files;
 pub mod patience;
 pub mod repo;
+pub mod resolve;
 pub mod select;
 
 mod commit;
 
 pub use commit::{Branch, Commit, CommitId};
+pub use odd_files::Oddity;
 
 use crate::site::{Entry, Tree};
 
@@ -35,6 +37,9 @@ pub const LARGEST_TREE: usize = 2 << 20;
 
 /// The largest commit object read: its message is shown by its first line.
 pub const LARGEST_COMMIT: usize = 1 << 20;
+
+/// The most commits looked through to find whether one descends from another: a push a minute for two months.
+pub const MOST_COMMITS: usize = 100_000;
 
 /// The deepest nesting of directories walked.
 pub const DEEPEST: usize = 32;
@@ -57,6 +62,9 @@ pub enum TooMuch {
     /// A directory whose object is larger than [`LARGEST_TREE`].
     #[error("has a directory of more entries than {LARGEST_TREE} bytes hold, so it is not a site")]
     Directory,
+    /// More commits than [`MOST_COMMITS`].
+    #[error("has more than {MOST_COMMITS} commits before it")]
+    History,
     /// A commit object larger than [`LARGEST_COMMIT`].
     #[error("has a message of more than {LARGEST_COMMIT} bytes")]
     Message,

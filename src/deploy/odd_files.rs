@@ -1,17 +1,20 @@
-//! Looks for what has no place in a git repository and would hold up, or fill the memory of, whoever opens it.
+//! Looks for what has no place in a git repository and would hold up whoever opens it, fill its memory, or lead it to other files.
 //!
 //! Who owns a repository may put a FIFO, a socket, a device or a link in the place of any file of it, or a file of a terabyte that takes
-//! no space. libgit2 opens what it finds, and reads it whole. **Invariant:** opens nothing; what is exchanged after the look is what
-//! [`patience`](super::patience) bounds.
+//! no space; libgit2 opens what it finds, and reads it whole. Four kinds of file have it read elsewhere too: a `.git` file, `commondir`
+//! (gitrepository-layout(5)), `objects/info/alternates`, and a configuration with `[include]`. **Invariant:** reads nothing but the
+//! configuration, and of that no more than a bound; what passes is read in the one directory that was looked at. What is exchanged after
+//! the look is bounded in time by [`patience`](super::patience), and in memory by the service's own limit alone.
 #![expect(clippy::disallowed_methods, reason = "effect room: looks at the files of a repository")]
 
+use crate::host::untrusted::read_untrusted;
 use std::{
     fs::{self, FileType},
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
-/// Entries that are looked at; what a repository has beyond is bounded by time alone.
+/// The most entries of a repository: git packs what is loose long before, by itself (git-gc(1), gc.auto).
 const MOST: usize = 100_000;
 
 /// The largest HEAD, configuration or reference; packed references of ten thousand branches are less than the second.
@@ -21,29 +24,84 @@ const LARGEST_PACKED: u64 = 16 << 20;
 /// The largest loose object: `init` has git take no larger push.
 const LARGEST_OBJECT: u64 = 64 << 20;
 
-/// Directories that libgit2 reads nothing in that we ask for.
+/// What libgit2 reads nothing in that we ask for.
 const PASSED_OVER: [&str; 6] = ["hooks", "logs", "worktrees", "modules", "lfs", "branches"];
 
-/// The first odd file of a repository, and what it is.
-pub(super) fn find(repository: &Path) -> Option<(PathBuf, &'static str)> {
+/// What has no place in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Oddity {
+    /// A FIFO.
+    #[error("is a FIFO, and blocks whoever reads it")]
+    Fifo,
+    /// A socket or a device.
+    #[error("is a socket or a device")]
+    Device,
+    /// A symbolic link.
+    #[error("is a link, and links are not followed here")]
+    Link,
+    /// A file beyond a bound.
+    #[error("is larger than git makes it")]
+    Large,
+    /// More files than are looked at.
+    #[error("holds more than {MOST} files")]
+    Many,
+    /// A file that says that the repository is in another directory.
+    #[error("says that the repository is in another directory")]
+    Elsewhere,
+    /// A list of other directories with objects.
+    #[error("has objects read from other directories")]
+    Alternates,
+    /// A configuration that has another file read.
+    #[error("has other files read, by [include] or [includeIf]")]
+    Include,
+}
+
+impl Oddity {
+    /// What to do about it, as a command or an order.
+    pub fn mend(self, file: &Path) -> String {
+        let shown = file.display();
+        match self {
+            Self::Fifo | Self::Device | Self::Large => format!("remove {shown}"),
+            Self::Link => format!("put what {shown} leads to in its place"),
+            Self::Many => format!("git -C {shown} gc"),
+            Self::Elsewhere => format!("name the repository that {shown} leads to, or remove the file"),
+            Self::Alternates => format!("make the repository whole with git repack -a -d, and remove {shown}"),
+            Self::Include => format!("take that section out of {shown}"),
+        }
+    }
+}
+
+/// The directory that libgit2 is to open, once nothing odd was found there; else the odd file.
+pub(super) fn look(repository: &Path) -> Result<PathBuf, (PathBuf, Oddity)> {
     let inner = repository.join(".git");
-    let root = if fs::symlink_metadata(&inner).is_ok_and(|metadata| metadata.is_dir()) { inner } else { repository.to_owned() };
-    let (mut open, mut seen) = (vec![(root, Part::Top)], 0);
+    let root = match fs::symlink_metadata(&inner) {
+        Ok(metadata) if metadata.is_dir() => inner,
+        Ok(metadata) if metadata.is_file() => return Err((inner, Oddity::Elsewhere)),
+        Ok(metadata) => match odd_kind(metadata.file_type()) {
+            Some(what) => return Err((inner, what)),
+            None => repository.to_owned(),
+        },
+        Err(_) => repository.to_owned(),
+    };
+    let (mut open, mut seen) = (vec![(root.clone(), Part::Top)], 0);
     while let Some((directory, part)) = open.pop() {
         // What cannot be listed, or is not there, is libgit2's to say.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             seen += 1;
             if seen > MOST {
-                return None;
+                return Err((root, Oddity::Many));
             }
             let (path, name) = (entry.path(), entry.file_name());
             let Ok(kind) = entry.file_type() else { continue };
-            if let Some(what) = odd_kind(kind, part, &path) {
-                return Some((path, what));
+            let passed = part == Part::Top && PASSED_OVER.iter().any(|passed| name == *passed);
+            if passed && (kind.is_dir() || kind.is_symlink()) {
+                continue;
+            }
+            if let Some(what) = odd_kind(kind) {
+                return Err((path, what));
             }
             if kind.is_dir() {
                 match part {
-                    Part::Top if PASSED_OVER.iter().any(|passed| name == *passed) => {}
                     Part::Top if name == "objects" => open.push((path, Part::Objects)),
                     Part::Top if name == "refs" => open.push((path, Part::References)),
                     Part::Top => {}
@@ -51,20 +109,30 @@ pub(super) fn find(repository: &Path) -> Option<(PathBuf, &'static str)> {
                 }
                 continue;
             }
-            let most = match part {
-                Part::Top if name == "packed-refs" => LARGEST_PACKED,
-                Part::Top | Part::References => LARGEST_REFERENCE,
+            let is_larger = |most: u64| entry.metadata().is_ok_and(|metadata| metadata.len() > most);
+            let odd = match (part, name.to_str()) {
+                (Part::Top, Some("commondir" | "gitdir")) => Some(Oddity::Elsewhere),
+                (Part::Objects, Some("alternates" | "http-alternates")) => Some(Oddity::Alternates),
+                // An index of a work tree grows with it, and is not read here.
+                (Part::Top, Some("index")) => None,
+                (Part::Top, Some("packed-refs")) => is_larger(LARGEST_PACKED).then_some(Oddity::Large),
+                (Part::Top | Part::References, _) if is_larger(LARGEST_REFERENCE) => Some(Oddity::Large),
+                (Part::Top, Some(name @ ("config" | "config.worktree"))) => {
+                    // What does not read here does not read for libgit2 either, which says so.
+                    let text = read_untrusted(&root, name, LARGEST_REFERENCE);
+                    text.present().is_some_and(|text| includes(text)).then_some(Oddity::Include)
+                }
+                (Part::Top | Part::References, _) => None,
                 // Packs are mapped, not read.
-                Part::Objects if path.parent().is_some_and(|parent| parent.ends_with("pack")) => continue,
-                Part::Objects => LARGEST_OBJECT,
+                (Part::Objects, _) if directory.ends_with("pack") => None,
+                (Part::Objects, _) => is_larger(LARGEST_OBJECT).then_some(Oddity::Large),
             };
-            // An index of a work tree grows with it, and is not read here.
-            if name != "index" && entry.metadata().is_ok_and(|metadata| metadata.len() > most) {
-                return Some((path, "is larger than git makes it"));
+            if let Some(what) = odd {
+                return Err((path, what));
             }
         }
     }
-    None
+    Ok(root)
 }
 
 /// Which part of a repository is walked.
@@ -75,17 +143,27 @@ enum Part {
     References,
 }
 
-fn odd_kind(kind: FileType, part: Part, path: &Path) -> Option<&'static str> {
+/// A link may lead anywhere, and what it leads to was not looked at.
+fn odd_kind(kind: FileType) -> Option<Oddity> {
     if kind.is_fifo() {
-        return Some("is a FIFO, and blocks whoever reads it");
+        return Some(Oddity::Fifo);
     }
     if kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
-        return Some("is a socket or a device");
+        return Some(Oddity::Device);
     }
-    // A repository may lie in several places, each behind a link, and git once made HEAD one; a reference is never one.
-    let leads_well =
-        || fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() || metadata.is_file() && metadata.len() < LARGEST_OBJECT);
-    (kind.is_symlink() && (part == Part::References || !leads_well())).then_some("is a link that leads to no file of git's")
+    kind.is_symlink().then_some(Oddity::Link)
+}
+
+/// Whether a configuration may have another file read. A section may begin anywhere in a line (`[core] [include]`), in any case, and
+/// what merely looks like one in a value is taken for one: nobody writes that.
+fn includes(text: &[u8]) -> bool {
+    let is_comment = |line: &[u8]| line.trim_ascii_start().first().is_some_and(|byte| b"#;".contains(byte));
+    let begins = |section: &[u8]| {
+        let name = section.trim_ascii_start();
+        name.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"include"))
+    };
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !is_comment(line));
+    lines.flat_map(|line| line.split(|byte| *byte == b'[').skip(1)).any(begins)
 }
 
 #[cfg(test)]
@@ -98,43 +176,101 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let repository = root.path().join("x.git");
         git2::Repository::init_bare(&repository).expect("made");
-        assert_eq!(find(&repository), None);
+        assert_eq!(look(&repository), Ok(repository.clone()));
         // Never a device of this host: whatever goes wrong here, it stays here. A FIFO stands for it where only root can make one.
         let device = root.path().join("device");
         nix::unistd::mkfifo(&device, nix::sys::stat::Mode::S_IRWXU).expect("made");
-        for (place, is_reference) in [
-            ("HEAD", false),
-            ("config", false),
-            ("packed-refs", false),
-            ("shallow", false),
-            ("refs/heads/main", true),
-            ("refs/x/y", true),
-            ("objects/aa/bb", false),
-            ("objects/info/alternates", false),
+        for place in [
+            "HEAD",
+            "config",
+            "packed-refs",
+            "shallow",
+            "refs/heads/main",
+            "refs/x/y",
+            "objects/aa/bb",
+            "objects/info/alternates",
         ] {
             let path = repository.join(place);
             fs::create_dir_all(path.parent().expect("has one")).expect("made");
             let before = fs::read(&path).ok();
-            let is_found = |what: &str| {
-                assert_eq!(find(&repository).map(|(path, _)| path), Some(path.clone()), "{place}: {what}");
+            let is_found = |what: Oddity| {
+                assert_eq!(look(&repository), Err((path.clone(), what)), "{place}");
                 fs::remove_file(&path).expect("removed");
             };
             drop(fs::remove_file(&path));
             nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("made");
-            is_found("a FIFO");
+            is_found(Oddity::Fifo);
             drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
-            is_found("a socket");
-            symlink(&device, &path).expect("linked");
-            is_found("a link to what is no file");
+            is_found(Oddity::Device);
+            for target in [device.as_path(), Path::new("/etc/hostname"), Path::new("refs/heads/main"), root.path()] {
+                symlink(target, &path).expect("linked");
+                is_found(Oddity::Link);
+            }
             fs::File::create_new(&path).and_then(|file| file.set_len(1 << 40)).expect("made");
-            is_found("a sparse file");
-            symlink("/etc/hostname", &path).expect("linked");
-            assert_eq!(find(&repository).is_some(), is_reference, "{place}: a link to a file");
-            fs::remove_file(&path).expect("removed");
+            is_found(if place.ends_with("alternates") { Oddity::Alternates } else { Oddity::Large });
             if let Some(before) = before {
                 fs::write(&path, before).expect("put back");
             }
         }
-        assert_eq!(find(&repository), None);
+        assert_eq!(look(&repository), Ok(repository));
+    }
+
+    // libgit2/libgit2#6400 and GitoxideLabs/gitoxide#460: whose configuration and paths of a repository count for whoever opens it.
+    // Git asks who the owner is; here it is always somebody else, so nothing that leads out of the directory counts.
+    #[test]
+    fn nothing_leads_from_a_repository_to_another_directory() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (repository, other) = (root.path().join("x.git"), root.path().join("other.git"));
+        for path in [&repository, &other] {
+            git2::Repository::init_bare(path).expect("made");
+        }
+        let to_other = other.display();
+        for (file, text, what) in [
+            (".git", format!("gitdir: {to_other}\n"), Oddity::Elsewhere),
+            ("commondir", format!("{to_other}\n"), Oddity::Elsewhere),
+            ("gitdir", format!("{to_other}\n"), Oddity::Elsewhere),
+            ("objects/info/alternates", format!("{to_other}/objects\n"), Oddity::Alternates),
+            ("objects/info/http-alternates", "https://example.org/objects\n".to_owned(), Oddity::Alternates),
+            ("config.worktree", format!("[include]\n\tpath = {to_other}/config\n"), Oddity::Include),
+        ] {
+            let path = repository.join(file);
+            fs::create_dir_all(path.parent().expect("has one")).expect("made");
+            fs::write(&path, text).expect("written");
+            assert_eq!(look(&repository), Err((path.clone(), what)), "{file}");
+            assert!(what.mend(&path).contains(file), "{file}");
+            fs::remove_file(&path).expect("removed");
+        }
+        symlink(&other, repository.join(".git")).expect("linked");
+        assert_eq!(look(&repository), Err((repository.join(".git"), Oddity::Link)));
+        fs::remove_file(repository.join(".git")).expect("removed");
+        for directory in ["objects", "refs", "objects/pack"] {
+            let path = repository.join(directory);
+            fs::rename(&path, root.path().join("away")).expect("moved");
+            symlink(root.path().join("away"), &path).expect("linked");
+            assert_eq!(look(&repository), Err((path.clone(), Oddity::Link)), "{directory}");
+            fs::remove_file(&path).expect("removed");
+            fs::rename(root.path().join("away"), &path).expect("moved back");
+        }
+        // Hooks are git's alone, and may be kept elsewhere.
+        fs::remove_dir_all(repository.join("hooks")).expect("removed");
+        symlink(&other, repository.join("hooks")).expect("linked");
+        assert_eq!(look(&repository), Ok(repository.clone()));
+    }
+
+    #[test]
+    fn a_configuration_that_includes_another_is_known_however_it_is_written() {
+        for text in [
+            "[include]\npath = /tmp/x\n",
+            "[core]\n\tbare = true\n\t[InClude] path = x",
+            "[core] [include] path = x\n",
+            "\u{feff}[includeIf \"gitdir:/\"]\n",
+            "[include.x]\n",
+            "\r[include]\r\npath = x\r\n",
+        ] {
+            assert!(includes(text.as_bytes()), "{text:?}");
+        }
+        let plain =
+            "[core]\n\tbare = true\n# [include]\n  ; [includeIf]\n[receive]\n\tinclude = x\n[remote \"a\"]\n\turl = x[1]\n";
+        assert!(!includes(plain.as_bytes()));
     }
 }

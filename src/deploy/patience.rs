@@ -4,9 +4,9 @@
 //! **Invariant:** the caller waits no longer than its patience; readers that never come back are left behind, a bounded number of them.
 #![expect(clippy::disallowed_methods, reason = "effect room: starts threads that may be left behind")]
 
-use super::{repo::RepoError, select::pause_after};
+use super::select::pause_after;
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError, mpsc::channel},
     thread,
     time::{Duration, Instant},
@@ -17,6 +17,11 @@ pub const FOR_REFERENCES: Duration = Duration::from_secs(10);
 
 /// Enough for every file of a site.
 pub const FOR_FILES: Duration = Duration::from_secs(60);
+
+/// A repository that was not read to its end in time: some file of it blocks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} blocks whoever reads it: some file of it is a FIFO, or its disk hangs", .0.display())]
+pub struct Late(pub PathBuf);
 
 /// Readers left behind before no other is started, after hours of trying: only a new process reads again.
 const MOST: usize = 64;
@@ -29,14 +34,14 @@ struct Stuck {
 
 static STUCK: Mutex<Stuck> = Mutex::new(Stuck { count: 0, since: None });
 
-/// Reads a repository in a thread of its own; [`RepoError::Late`] when that takes too long, or took too long a moment ago.
-pub fn within<T: Send + 'static>(
+/// Reads a repository in a thread of its own; [`Late`] when that takes too long, or took too long a moment ago.
+pub fn within<T: Send + 'static, E: From<Late> + Send + 'static>(
     repository: &Path,
     patience: Duration,
-    read: impl FnOnce() -> Result<T, RepoError> + Send + 'static,
-) -> Result<T, RepoError> {
+    read: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     let stuck = || STUCK.lock().unwrap_or_else(PoisonError::into_inner);
-    let late = || RepoError::Late(repository.to_owned());
+    let late = || E::from(Late(repository.to_owned()));
     {
         let stuck = stuck();
         // Somebody may have mended it, but whoever tries too often waits more than works.
@@ -70,12 +75,14 @@ pub fn within<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::repo::RepoError;
 
     #[test]
     fn whoever_waits_is_not_held_and_the_next_is_told_at_once() {
         let path = Path::new("/srv/cafe.git");
         let second = Duration::from_secs(1);
-        assert!(matches!(within(path, second * 20, || Ok(7)), Ok(7)));
+        let seven = || Ok::<_, RepoError>(7);
+        assert!(matches!(within(path, second * 20, seven), Ok(7)));
         let (release, released) = channel::<()>();
         let begun = Instant::now();
         let hangs = within(path, second / 10, move || {
@@ -83,11 +90,11 @@ mod tests {
             Ok(())
         });
         assert!(matches!(hangs, Err(RepoError::Late(_))));
-        assert!(matches!(within(path, second * 20, || Ok(7)), Err(RepoError::Late(_))));
+        assert!(matches!(within(path, second * 20, seven), Err(RepoError::Late(_))));
         assert!(begun.elapsed() < second * 10);
         drop(release);
         let deadline = Instant::now() + second * 20;
-        while within(path, second * 20, || Ok(7)).is_err() {
+        while within(path, second * 20, seven).is_err() {
             assert!(Instant::now() < deadline, "a reader that came back is not forgotten");
             thread::yield_now();
         }

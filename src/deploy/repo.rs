@@ -5,16 +5,19 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads git repositories")]
 
 use super::{
-    Branch, Commit, CommitId, DEEPEST, Gathered, LARGEST_COMMIT, LARGEST_FILE, LARGEST_TREE, LONGEST_PATH, TooMuch, join,
-    odd_files,
+    Branch, CommitId, DEEPEST, Gathered, LARGEST_COMMIT, LARGEST_FILE, LARGEST_TREE, LONGEST_PATH, MOST_COMMITS, TooMuch, join,
+    odd_files::{self, Oddity},
+    patience::Late,
     select::{Ancestry, Head, History},
     too_large,
 };
 use crate::names::clean;
 use crate::site::{Entry, Tree};
-use git2::{ConfigLevel, ErrorCode, ObjectType, Oid, Repository};
+use git2::{ConfigLevel, ErrorCode, ObjectType, Odb, Oid, Repository, RepositoryOpenFlags};
 use std::{
+    collections::BTreeSet,
     env,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::Once,
 };
@@ -44,6 +47,18 @@ pub enum RepoError {
         /// What was asked for.
         revision: String,
     },
+    /// More than one commit has this name.
+    #[error("{revision} has two meanings in {}: {one}; {other}", path.display())]
+    Ambiguous {
+        /// Which repository.
+        path: PathBuf,
+        /// What was asked for.
+        revision: String,
+        /// One meaning.
+        one: String,
+        /// Another.
+        other: String,
+    },
     /// Its HEAD does not name a branch that can be followed.
     #[error("{}: HEAD names no branch to follow", .0.display())]
     NoBranch(PathBuf),
@@ -65,11 +80,19 @@ pub enum RepoError {
         /// Which file.
         file: PathBuf,
         /// What it is.
-        what: &'static str,
+        what: Oddity,
+    },
+    /// Another process read it, and this is what it says.
+    #[error("{what}")]
+    Relayed {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        mend: String,
     },
     /// It was not read to its end in time: some file of it blocks.
-    #[error("{} blocks whoever reads it: some file of it is a FIFO, or its disk hangs", .0.display())]
-    Late(PathBuf),
+    #[error(transparent)]
+    Late(#[from] Late),
     /// Anything else.
     #[error("cannot {doing} of {}", path.display())]
     Git {
@@ -85,18 +108,18 @@ pub enum RepoError {
 
 /// An open repository.
 pub struct Repo {
-    inner: Repository,
-    path: PathBuf,
+    pub(super) inner: Repository,
+    pub(super) path: PathBuf,
 }
 
 impl Repo {
     /// Opens a repository, bare or not; it may belong to anybody.
     pub fn open(path: &Path) -> Result<Self, RepoError> {
-        allow_any_owner();
-        if let Some((file, what)) = odd_files::find(path) {
-            return Err(RepoError::Odd { path: path.to_owned(), file, what });
-        }
-        match Repository::open(path) {
+        let odd = |(file, what)| RepoError::Odd { path: path.to_owned(), file, what };
+        let root = odd_files::look(path).map_err(odd)?;
+        match open_there(&root) {
+            // Somebody has put it there since.
+            Ok(inner) if inner.path() != inner.commondir() => Err(odd((root.join("commondir"), Oddity::Elsewhere))),
             Ok(inner) => Ok(Self { inner, path: path.to_owned() }),
             Err(error) if error.code() == ErrorCode::NotFound => Err(RepoError::Missing(path.to_owned())),
             Err(error) if is_format(&error) => {
@@ -121,6 +144,15 @@ impl Repo {
         }
         drop(odb);
         Ok(repo)
+    }
+
+    /// A repository of these objects and nothing else: no reference and no configuration.
+    pub fn of_objects(objects: Odb<'_>) -> Result<Self, RepoError> {
+        let path = PathBuf::from("objects");
+        match Repository::from_odb(objects) {
+            Ok(inner) => Ok(Self { inner, path }),
+            Err(source) => Err(RepoError::Git { path, doing: "open the objects", source }),
+        }
     }
 
     /// The branch that HEAD names: the one that is followed. It need not have a commit yet.
@@ -173,11 +205,35 @@ impl Repo {
             Err(RepoError::Git { source, .. }) if source.code() == ErrorCode::NotFound => return Ok(Ancestry::Diverged),
             found => drop(found?),
         }
-        let descends = self.inner.graph_descendant_of(self.oid(commit)?, self.oid(older)?);
-        match descends.map_err(|e| self.error("compare commits", e))? {
+        match self.is_ancestor(self.oid(older)?, commit)? {
             true => Ok(Ancestry::Descends),
             false => Ok(Ancestry::Diverged),
         }
+    }
+
+    /// Whether a commit is among those before another. Each is read only when its object is no larger than a commit's is, which
+    /// libgit2's own search does not ask: the parent of a commit may unfold to gigabytes as well as the commit itself.
+    fn is_ancestor(&self, older: Oid, commit: &CommitId) -> Result<bool, RepoError> {
+        // The newest first, by what they say of themselves: the order decides how soon the answer is known, and nothing else.
+        let mut open = BTreeSet::from([(0, self.oid(commit)?)]);
+        let mut seen = BTreeSet::new();
+        while let Some((_, id)) = open.pop_last() {
+            if id == older {
+                return Ok(true);
+            }
+            if !seen.insert(id) {
+                continue;
+            }
+            if seen.len() > MOST_COMMITS {
+                let (commit, at) = (commit.short().to_owned(), "its history".to_owned());
+                return Err(RepoError::TooMuch { commit, at, reason: TooMuch::History });
+            }
+            self.bound_object(commit, id, LARGEST_COMMIT, "its history", TooMuch::Message)?;
+            let found = self.inner.find_commit(id).map_err(|e| self.error("compare commits", e))?;
+            // Ids are enough for what has none of its own yet: it is read when its turn comes.
+            open.extend(found.parent_ids().map(|parent| (found.time().seconds(), parent)));
+        }
+        Ok(false)
     }
 
     /// The commit applied last by an earlier version of this program, which kept its record in the repository.
@@ -189,23 +245,6 @@ impl Repo {
     pub fn is_durable(&self) -> bool {
         let config = self.inner.config().and_then(|mut config| config.snapshot());
         config.is_ok_and(|config| config.get_str("core.fsync").is_ok_and(|value| value == "all"))
-    }
-
-    /// The commit a revision names, in git's own notation: `main`, `HEAD~1`, `4f2c1e9`. A name that is a branch's is that branch,
-    /// though git takes a tag of the same name before it (gitrevisions(7)): whoever may push a tag must not change what an
-    /// operator means by `main`.
-    pub fn resolve(&self, revision: &str) -> Result<Commit, RepoError> {
-        let missing = || RepoError::NoCommit { path: self.path.clone(), revision: revision.to_owned() };
-        let (name, rest) = revision.split_at(revision.find(['~', '^', '@', ':']).unwrap_or(revision.len()));
-        let is_special = name == "HEAD" || name.parse::<CommitId>().is_ok();
-        let branch = name.parse::<Branch>().ok().filter(|branch| !is_special && branch.as_str() == name);
-        let branch = branch.filter(|branch| self.inner.refname_to_id(&branch.reference()).is_ok());
-        let meant = branch.map_or_else(|| revision.to_owned(), |branch| branch.reference() + rest);
-        let object = self.inner.revparse_single(&meant).map_err(|_| missing())?;
-        let commit = object.peel_to_commit().map_err(|_| missing())?;
-        let id = commit.id().to_string().parse().map_err(|_| missing())?;
-        let subject = excerpt(&String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()));
-        Ok(Commit { id, subject })
     }
 
     /// The files of a commit.
@@ -251,7 +290,7 @@ impl Repo {
     }
 
     /// A commit, unless its object is larger than a commit's is.
-    fn commit(&self, commit: &CommitId) -> Result<git2::Commit<'_>, RepoError> {
+    pub(super) fn commit(&self, commit: &CommitId) -> Result<git2::Commit<'_>, RepoError> {
         let id = self.oid(commit)?;
         self.bound_object(commit, id, LARGEST_COMMIT, "its message", TooMuch::Message)?;
         self.inner.find_commit(id).map_err(|e| self.error("read a commit", e))
@@ -303,8 +342,13 @@ impl Repo {
     }
 }
 
+/// Whether nothing in a repository would lead whoever reads it elsewhere, or hold him up.
+pub fn is_plain(repository: &Path) -> bool {
+    odd_files::look(repository).is_ok()
+}
+
 /// The beginning of a path, fit for a sentence.
-fn excerpt(path: &str) -> String {
+pub(super) fn excerpt(path: &str) -> String {
     clean(&path.chars().take(120).collect::<String>())
 }
 
@@ -312,6 +356,12 @@ fn excerpt(path: &str) -> String {
 fn is_format(error: &git2::Error) -> bool {
     let message = error.message();
     ["extension", "object format", "objectformat", "repository version", "reftable"].iter().any(|word| message.contains(word))
+}
+
+/// Opens the repository in this very directory: neither above it nor below.
+pub(super) fn open_there(root: &Path) -> Result<Repository, git2::Error> {
+    allow_any_owner();
+    Repository::open_ext(root, RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT, std::iter::empty::<&OsStr>())
 }
 
 /// Lets libgit2 open repositories of other users, and read no configuration but theirs. Git refuses them because opening one may run

@@ -5,6 +5,7 @@
 
 use super::CommitId;
 use crate::names::Mono;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What of a branch's history this host has taken.
@@ -17,7 +18,8 @@ pub struct History {
 }
 
 /// How a commit stands to the last good one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ancestry {
     /// There is no last good commit yet.
     First,

@@ -55,7 +55,7 @@ pub use site_paths::{forgo_paths, judge_paths};
 pub use state_files::{create_directory, write_atomically, write_private};
 pub use system::System;
 pub use transcript::read_transcript;
-pub use trial::{MEMORY as TRIAL_MEMORY, SECONDS as TRIAL_SECONDS, Trial};
+pub use trial::{MEMORY as TRIAL_MEMORY, SECONDS as TRIAL_SECONDS, Trial, confine};
 
 use secrets::publish_secrets;
 use state_files::write_shared;

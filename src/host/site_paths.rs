@@ -1,11 +1,13 @@
 //! Judges the paths of this host that a site names, by what root allows on it.
 //!
-//! **Invariant:** nothing is read or served at a path that is not allowed. A new commit that names one comes out as findings and not as
-//! a site; one that was applied before goes on without the path, so that what root lists takes no seat away.
+//! **Invariant:** nothing is read or served at a path that is not allowed, whyever a site is looked at. A new commit that names one
+//! comes out as findings and not as a site; one that the host was brought to before goes on without the path, so that what root lists
+//! takes no seat away, and each path it goes without is said.
 
 use super::settings::{HostSettings, Purpose, SettingsError};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::site::{Checked, HostPath, HostPathKey};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// The same site with a finding for each path that this host does not allow; `state` is the state directory.
 pub fn judge_paths(checked: Checked, state: &Path) -> Checked {
@@ -13,20 +15,40 @@ pub fn judge_paths(checked: Checked, state: &Path) -> Checked {
     checked.judge_paths(|path| allow(&settings, path).err())
 }
 
-/// The site of a commit that was applied before, without the image store that this host does not allow any more: its seats go on, and
-/// nothing is filled from there. Loaders are judged by `serve`, and secrets were root's to write.
-pub fn forgo_paths(checked: Checked, state: &Path) -> Checked {
+/// The site of a commit that the host was brought to before, without the paths that this host does not allow any more. Its seats go on:
+/// nothing is filled from such an image store and no secret is read from such a file, and what was filled and is served stays. Loaders
+/// are judged by `serve`, which serves none of them.
+pub fn forgo_paths(checked: Checked, state: &Path) -> (Checked, Vec<Diagnostic>) {
     let settings = HostSettings::of_process(state);
-    let is_refused = |path: &HostPath| path.key == HostPathKey::ImageStore && allow(&settings, path).is_err();
-    let forgoes = checked.paths.iter().any(is_refused);
-    let site = checked.site.map(|mut site| {
-        let storage = site.storage.as_mut().filter(|_| forgoes);
-        // Not the usual one: what lies there under the same name is another file.
-        let nowhere = state.join("not-allowed").display().to_string();
-        storage.into_iter().for_each(|storage| storage.image_store = Some(nowhere.clone()));
-        site
-    });
-    Checked { site, ..checked }
+    let mut forgone = Vec::new();
+    let mut site = checked.site;
+    for path in &checked.paths {
+        let Err((message, mend)) = allow(&settings, path) else { continue };
+        let storage = site.as_mut().and_then(|site| site.storage.as_mut());
+        // Not the usual place: what lies there under the same name is another file.
+        let nowhere = || nowhere(state, Path::new(&path.path)).display().to_string();
+        let comes_to = match path.key {
+            HostPathKey::Loaders => "no loader of it is served",
+            HostPathKey::ImageStore => {
+                storage.into_iter().for_each(|storage| storage.image_store = Some(nowhere()));
+                "no version is filled from it"
+            }
+            HostPathKey::ChapSecrets => {
+                let iscsi = site.as_mut().and_then(|site| site.iscsi.as_mut());
+                iscsi.into_iter().for_each(|iscsi| iscsi.chap_secrets = Some(nowhere()));
+                "no secret is read from it, and those that are served stay as they are"
+            }
+        };
+        let what = format!("{message}: {comes_to}");
+        forgone.push(Diagnostic::whole(Severity::Warning, "path-not-allowed", path.key.to_string(), what, mend));
+    }
+    (Checked { site, ..checked }, forgone)
+}
+
+/// A path where nothing is, in a directory that root alone writes, by which a message still names the one that is meant.
+fn nowhere(state: &Path, path: &Path) -> PathBuf {
+    let names = path.components().filter(|component| matches!(component, Component::Normal(_)));
+    state.join("not-allowed").join(names.collect::<PathBuf>())
 }
 
 fn allow(settings: &Result<HostSettings, SettingsError>, named: &HostPath) -> Result<(), (String, String)> {
@@ -50,4 +72,45 @@ fn allow(settings: &Result<HostSettings, SettingsError>, named: &HostPath) -> Re
         );
         (format!("{about} {refusal}"), hint)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{Entry, Tree};
+
+    #[test]
+    fn a_site_goes_on_without_each_path_that_is_not_allowed_and_each_is_said() {
+        let files = [
+            (
+                "site.toml",
+                "name = \"cat\"\n[server]\naddress = \"192.168.1.2\"\n[boot]\nloaders = \"/data/loaders\"\n[storage]\n\
+                 volume-group = \"cafe\"\nthin-pool = \"pool\"\nimage-store = \"/data/images\"\n[iscsi]\n\
+                 iqn-prefix = \"iqn.2026-01.org.example:cat\"\nchap-secrets = \"/root/chap.toml\"\n",
+            ),
+            ("network/lan.toml", "interface = \"lan0\"\nmode = \"off\"\nsubnet = \"192.168.1.0/24\"\n"),
+            ("images/local.toml", "kind = \"local\"\n"),
+            ("machines/a.toml", "[[machine]]\nname = \"pc01\"\nmac = \"88:ae:dd:05:08:01\"\nboot = [\"local\"]\n"),
+        ];
+        let entries = files.map(|(path, text)| (path.to_owned(), Entry::File(text.as_bytes().to_vec()))).into();
+        let checked = crate::site::load(&Tree { entries });
+        assert!(checked.site.is_some(), "{:?}", checked.findings);
+        let state = Path::new("/nonexistent");
+        assert!(judge_paths(checked.clone(), state).site.is_none());
+        let (Checked { site, .. }, forgone) = forgo_paths(checked, state);
+        let site = site.expect("it goes on");
+        let store = site.storage.as_ref().and_then(|storage| storage.image_store.clone());
+        assert_eq!(store.as_deref(), Some("/nonexistent/not-allowed/data/images"));
+        let secrets = site.iscsi.as_ref().and_then(|iscsi| iscsi.chap_secrets.clone());
+        assert_eq!(secrets.as_deref(), Some("/nonexistent/not-allowed/root/chap.toml"));
+        for (path, comes_to) in
+            [("/data/loaders", "no loader"), ("/data/images", "no version is filled"), ("/root/chap.toml", "no secret is read")]
+        {
+            let said = forgone.iter().find(|forgone| forgone.message.contains(path)).expect("it is said");
+            assert!(
+                said.message.contains(comes_to) && said.hint.as_deref().is_some_and(|hint| hint.contains("[allowed-paths]")),
+                "{said:?}"
+            );
+        }
+    }
 }

@@ -6,7 +6,8 @@
 
 use super::{Command, CommandError, Commands as _, Programs};
 use crate::diagnostic::{Code, Diagnostic, Place, Severity};
-use std::{ffi::OsStr, path::Path, time::Duration};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{ffi::OsStr, io, path::Path, time::Duration};
 
 /// The memory that a trial may take, twice what ten thousand machines do, and its processor time.
 pub const MEMORY: u64 = 192 << 20;
@@ -15,6 +16,18 @@ pub const SECONDS: u64 = 4;
 
 /// How long it may take in all, on a busy host.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Bounds this process, and what it starts, as a trial is.
+pub fn confine() -> io::Result<()> {
+    let lower = |resource, most| {
+        let Rlimit { maximum, .. } = getrlimit(resource);
+        let most = maximum.map_or(most, |maximum| maximum.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    };
+    lower(Resource::Data, MEMORY)?;
+    lower(Resource::Cpu, SECONDS)?;
+    Ok(lower(Resource::Core, 0)?)
+}
 
 /// What of a commit is tried.
 #[derive(Debug, Clone, Copy)]

@@ -14,6 +14,7 @@ mod emptied;
 mod exports;
 mod gate;
 mod glob;
+mod hold;
 mod model;
 mod op;
 mod order;
@@ -30,6 +31,7 @@ pub use concern::{concerning, keeps_waiting, untouched};
 pub use emptied::{KnownMachines, has_no_machine, refuse_emptied};
 pub use exports::{INQUIRY, TPG, backstore_attributes, tpg_attributes};
 pub use glob::Targets;
+pub use hold::*;
 pub use model::*;
 pub use op::{
     Discards, DiskOp, ExportOp, GroupSeen, LunPlan, Op, Pool, PortalGroup, ShownTogether, Standing, Step, TargetPlan, TargetSeen,

@@ -1,5 +1,6 @@
 //! Reading sites out of directories and out of real git repositories.
 
+use crate::cafe::Cafe;
 use crate::git::{Work, git, text};
 use barista::deploy::{
     CommitId, LARGEST_FILE, directory,
@@ -99,35 +100,130 @@ fn the_head_is_known_by_how_it_stands_to_the_applied_commit() {
     assert_eq!(repo.head(&main, &accepted).unwrap(), Head::At(third, Ancestry::Descends));
 }
 
+// argoproj/argo-cd#25599: a branch and a tag of one name, and whichever comes first is deployed. libgit2 and git take the tag.
 #[test]
-fn a_name_means_the_branch_before_a_tag_of_that_name() {
+fn a_name_with_two_meanings_is_refused_with_both_and_a_full_one_has_one() {
     let work = Work::new();
     let first = work.commit("first");
     let second = work.commit("second");
-    work.git(&["tag", "main", &first]);
-    work.git(&["tag", "only-a-tag", &first]);
-    work.git(&["update-ref", "refs/heads/topic/x", &first]);
+    let short = &first[..7];
+    for (name, at) in [
+        ("refs/tags/main", &first),
+        ("refs/tags/only-a-tag", &first),
+        ("refs/tags/same", &second),
+        ("refs/heads/same", &second),
+        ("refs/heads/topic/x", &first),
+        (&format!("refs/heads/{short}"), &second),
+        (&format!("refs/tags/{}", &first[..9]), &second),
+        (&format!("refs/heads/{}", &first[..8]), &first),
+        (&format!("refs/heads/{first}"), &second),
+        ("refs/heads/beef", &first),
+        ("refs/heads/heads/main", &first),
+        ("refs/heads/refs/heads/main", &first),
+        ("refs/tags/HEAD", &first),
+    ] {
+        work.git(&["update-ref", name, at]);
+    }
     work.git(&["tag", "-a", "-m", "a tag of another commit", "topic/x", &second]);
     let repo = Repo::open(&work.tree).unwrap();
-    let resolved = |revision: &str| repo.resolve(revision).map(|commit| commit.id.to_string()).ok();
+    let resolved = |revision: &str| repo.resolve(revision).map(|commit| commit.id.to_string());
     for (revision, expected) in [
-        ("main", &second),
-        ("main~1", &first),
-        ("main^", &first),
-        ("main@{0}", &second),
         ("HEAD", &second),
         ("HEAD~1", &first),
-        ("topic/x", &first),
+        ("@", &second),
         ("only-a-tag", &first),
+        ("same", &second),
+        ("same^", &first),
+        ("same@{0}", &second),
+        ("beef", &first),
         ("refs/tags/main", &first),
         ("tags/main", &first),
         ("refs/heads/main", &second),
-        (&first[..9], &first),
+        ("refs/heads/main~1", &first),
+        ("refs/heads/main@{0}", &second),
+        (&first[..8], &first),
+        (&first[..12], &first),
+        (&second[..7], &second),
+        (&second[..7].to_uppercase(), &second),
+        (&first, &first),
         (&second, &second),
+        (&format!("{second}~1"), &first),
     ] {
-        assert_eq!(resolved(revision).as_ref(), Some(expected), "{revision}");
+        assert_eq!(resolved(revision).as_ref().ok(), Some(expected), "{revision}");
     }
-    assert_eq!(resolved("nothing"), None);
+    for revision in ["main", "main~1", "main@{0}", "topic/x", "heads/main", short, &format!("{short}~1"), &first[..9]] {
+        let said = resolved(revision).expect_err("two commits are meant").to_string();
+        assert!(said.contains("has two meanings") && said.contains(&first) && said.contains(&second), "{revision}: {said}");
+    }
+    for revision in ["nothing", "dead", "", ":/nothing"] {
+        assert!(matches!(repo.resolve(revision), Err(RepoError::NoCommit { .. })), "{revision}");
+    }
+}
+
+// A person reads seven digits in a plan, and goes back to them at night.
+#[test]
+fn a_branch_that_is_named_like_a_shown_id_brings_nobody_another_commit() {
+    let cafe = Cafe::with_repository();
+    let good = cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0);
+    cafe.seats(2);
+    let evil = cafe.work.commit("everything else");
+    let short = &good[..7];
+    for name in [format!("HEAD:refs/heads/{short}"), format!("HEAD:refs/tags/{short}"), "HEAD:refs/tags/main".to_owned()] {
+        let (went, told) = cafe.push(&name);
+        assert!(!went && told.contains("give it another name"), "{name}: {told}");
+    }
+    // Whoever may write the repository needs no hook.
+    git(&cafe.work.tree, &["push", "-q", "cafe", "HEAD:refs/heads/idea"]);
+    git(&cafe.repository, &["update-ref", &format!("refs/heads/{short}"), &evil]);
+    let plan = cafe.barista(&["plan", "--repo", cafe.repository.to_str().unwrap(), "--rev", short]);
+    let said = text(&plan.stderr);
+    assert_eq!(plan.status.code(), Some(1), "{}", text(&plan.stdout));
+    assert!(said.contains(&good) && said.contains(&evil) && said.contains("all 40 digits"), "{said}");
+    let plan = cafe.barista(&["plan", "--repo", cafe.repository.to_str().unwrap(), "--rev", &good]);
+    assert!(text(&plan.stdout).contains("open the café"), "{}", text(&plan.stderr));
+}
+
+#[test]
+fn a_commit_whose_history_unfolds_to_gigabytes_is_compared_with_nothing() {
+    let work = Work::new();
+    let first = id(&work.commit("first"));
+    let tree = work.git(&["rev-parse", "HEAD^{tree}"]);
+    // Past the bound, and no more: a test need not fill the memory to show that nobody reads it.
+    let message = work.root.path().join("message");
+    fs::write(&message, "x".repeat(barista::deploy::LARGEST_COMMIT + 1)).unwrap();
+    let bomb = work.git(&["commit-tree", "-p", first.as_str(), "-F", message.to_str().unwrap(), &tree]);
+    let head = id(&work.git(&["commit-tree", "-p", &bomb, "-m", "harmless", &tree]));
+    let repo = Repo::open(&work.tree).unwrap();
+    let error = repo.ancestry(&head, Some(&first)).expect_err("it is not read");
+    assert!(matches!(&error, RepoError::TooMuch { .. }) && error.to_string().contains("its history"), "{error}");
+}
+
+#[test]
+fn what_merges_two_lines_descends_from_both_whatever_its_dates_say() {
+    let work = Work::new();
+    let first = id(&work.commit("first"));
+    work.git(&["checkout", "-q", "-b", "other"]);
+    let other = id(&work.commit("on another line"));
+    work.git(&["checkout", "-q", "main"]);
+    let third = id(&work.commit("third"));
+    work.git(&["merge", "-q", "--no-ff", "-m", "both", "other"]);
+    let both = id(&work.git(&["rev-parse", "HEAD"]));
+    let tree = work.git(&["rev-parse", "HEAD^{tree}"]);
+    let of_1980 = std::process::Command::new("git")
+        .current_dir(&work.tree)
+        .args(["-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-p", both.as_str(), "-m", "an odd clock", &tree])
+        .env("GIT_COMMITTER_DATE", "1980-01-01T00:00:00Z")
+        .env("GIT_AUTHOR_DATE", "1980-01-01T00:00:00Z")
+        .output()
+        .unwrap();
+    let newest = id(text(&of_1980.stdout).trim());
+    let repo = Repo::open(&work.tree).unwrap();
+    for older in [&first, &other, &third, &both] {
+        assert_eq!(repo.ancestry(&newest, Some(older)).unwrap(), Ancestry::Descends);
+        assert_eq!(repo.ancestry(older, Some(&newest)).unwrap(), Ancestry::Diverged);
+    }
+    assert_eq!(repo.ancestry(&third, Some(&other)).unwrap(), Ancestry::Diverged);
 }
 
 #[test]

@@ -30,7 +30,7 @@ enum Place {
 }
 
 /// The files. One that root comes to open must stand here.
-const FILES: [(Place, &str); 13] = [
+const FILES: [(Place, &str); 17] = [
     (Place::Serve, "transcript.json"),
     (Place::Serve, "leases"),
     (Place::Repository, "HEAD"),
@@ -39,21 +39,27 @@ const FILES: [(Place, &str); 13] = [
     (Place::Repository, "refs/heads/main"),
     (Place::Repository, "refs/heads/main.lock"),
     (Place::Repository, "hooks/pre-receive"),
+    (Place::Repository, "config.worktree"),
+    (Place::Repository, "commondir"),
+    (Place::Repository, ".git"),
     (Place::Repository, "objects/info/alternates"),
+    (Place::Repository, "objects/info/http-alternates"),
     (Place::Repository, "shallow"),
     (Place::Site, "site.toml"),
     (Place::Site, "machines/row-a.toml"),
     (Place::Site, "templates/machine.ipxe"),
 ];
 
-const KINDS: [&str; 7] = ["fifo", "link to a device", "link outward", "hard link", "sparse", "directory", "socket"];
+const KINDS: [&str; 8] =
+    ["fifo", "link to a device", "link outward", "hard link", "sparse", "directory", "socket", "text that leads elsewhere"];
 
 /// Files of the source that open what others may write, all by `host::untrusted`, and what of the list above each opens.
-const READERS: [(&str, &str); 6] = [
+const READERS: [(&str, &str); 7] = [
     ("src/agent/applied.rs", "root's own record, by the same function"),
     ("src/agent/last_good.rs", "root's own record, by the same function"),
     ("src/deploy/directory.rs", "Site"),
     ("src/deploy/init.rs", "Repository: hooks"),
+    ("src/deploy/odd_files.rs", "Repository: config"),
     ("src/host/transcript.rs", "Serve: transcript.json"),
     ("src/host/untrusted.rs", "the function itself"),
 ];
@@ -83,6 +89,8 @@ struct Hostile {
     /// A device of its own that never ends, as /dev/zero; a FIFO where this user may make none. Never one of the host: root that is
     /// led astray here would break it for everybody.
     device: PathBuf,
+    /// Another repository, whose configuration and index of packs nobody comes back from.
+    elsewhere: PathBuf,
     commit: String,
 }
 
@@ -102,7 +110,24 @@ impl Hostile {
         if mknodat(CWD, &device, kind, mode, makedev(1, 5)).is_err() {
             nix::unistd::mkfifo(&device, nix::sys::stat::Mode::S_IRWXU).unwrap();
         }
-        Self { cafe, outside, device, commit }
+        let elsewhere = cafe.work.root.path().join("elsewhere.git");
+        cafe.work.git(&["clone", "-q", "--bare", ".", elsewhere.to_str().unwrap()]);
+        fs::remove_file(elsewhere.join("config")).unwrap();
+        for blocks in ["config", "objects/pack/multi-pack-index"] {
+            nix::unistd::mkfifo(&elsewhere.join(blocks), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        Self { cafe, outside, device, elsewhere, commit }
+    }
+
+    /// What git would read in another directory, were it in this file.
+    fn leads_elsewhere(&self, path: &Path) -> String {
+        let elsewhere = self.elsewhere.display();
+        match path.file_name().unwrap().to_str().unwrap() {
+            "config" | "config.worktree" => format!("[core]\n\tbare = true\n[include]\n\tpath = {elsewhere}/config\n"),
+            ".git" => format!("gitdir: {elsewhere}\n"),
+            "alternates" | "http-alternates" => format!("{elsewhere}/objects\n"),
+            _ => format!("{elsewhere}\n"),
+        }
     }
 
     fn path(&self, place: Place, name: &str) -> PathBuf {
@@ -124,6 +149,7 @@ impl Hostile {
             "hard link" => fs::hard_link(&self.outside, path).unwrap(),
             "sparse" => fs::File::create_new(path).unwrap().set_len(1 << 40).unwrap(),
             "directory" => fs::create_dir(path).unwrap(),
+            "text that leads elsewhere" => fs::write(path, self.leads_elsewhere(path)).unwrap(),
             "socket" => drop(UnixListener::bind(path).unwrap()),
             other => panic!("{other} is no kind"),
         }
@@ -226,6 +252,51 @@ fn no_file_of_a_repository_holds_up_or_leads_out() {
     try_all(Place::Repository);
 }
 
+// libgit2/libgit2#6400, GitoxideLabs/gitoxide#460: what a repository of somebody else may have read, and in whose name.
+#[test]
+fn whatever_leads_out_of_a_repository_is_refused_with_its_name() {
+    let hostile = Hostile::new();
+    let repository = hostile.cafe.repository.to_str().unwrap().to_owned();
+    let config = fs::read(hostile.cafe.repository.join("config")).unwrap();
+    let agent = hostile.cafe.agent();
+    hostile.cafe.status_when("it is served", |status| !status["serving"].is_null());
+    assert_eq!(agent.stop(), Some(0));
+    for name in ["config", "config.worktree", "commondir", ".git", "objects/info/alternates", "objects/info/http-alternates"] {
+        let path = hostile.cafe.repository.join(name);
+        hostile.put(&path, "text that leads elsewhere");
+        let shown = path.to_str().unwrap();
+        for arguments in [
+            &["check", "--repo", &repository][..],
+            &["plan", "--repo", &repository],
+            &["apply", "--yes", "--repo", &repository],
+            &["init", &repository],
+            &["init", "--dry-run", &repository],
+            &["init", "--accept-history", &repository],
+            &["doctor", "--offline", "--repo", &repository],
+        ] {
+            let output = hostile.cafe.barista(arguments);
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert!(output.status.code() == Some(1) && said.contains(shown), "{name} {arguments:?}: {said}");
+        }
+        let hook =
+            hostile.cafe.hook(&format!("{} {} refs/heads/main\n", "0".repeat(40), hostile.commit), &hostile.cafe.repository);
+        assert!(hook.status.code() == Some(1) && text(&hook.stderr).contains(shown), "{name}: {}", text(&hook.stderr));
+        // The café has its own copy of what was applied, and goes on; its status says what to do.
+        let agent = hostile.cafe.command(&["agent", "--repo", &repository]).stderr(Stdio::null()).spawn().unwrap();
+        let agent = Agent(agent);
+        let pid = agent.0.id();
+        let told = |status: &serde_json::Value| status["agent"]["pid"] == pid && status["troubles"].to_string().contains(shown);
+        let status = hostile.cafe.status_when("it is said", told);
+        assert!(status["troubles"][0]["mend"].as_str().unwrap().contains("or make another repository with"), "{status}");
+        assert_eq!(agent.stop(), Some(0), "{name}");
+        fs::remove_file(&path).unwrap();
+        if name == "config" {
+            put_back(&path, &config);
+        }
+    }
+    assert_eq!(hostile.cafe.barista(&["check", "--repo", &repository]).status.code(), Some(0), "nothing is left of it");
+}
+
 #[test]
 fn no_file_of_a_site_holds_up_or_leads_out() {
     try_all(Place::Site);
@@ -287,7 +358,7 @@ fn root_writes_into_somebody_elses_repository_with_his_rights_alone() {
     let before = fs::symlink_metadata(target.join("config")).unwrap();
     let misled = hostile.cafe.barista(&["init", repository.to_str().unwrap()]);
     let said = text(&misled.stderr);
-    assert!(misled.status.code() == Some(1) && said.contains("ermission denied"), "{said}");
+    assert!(misled.status.code() == Some(1) && said.contains("config is a link"), "{said}");
     let after = fs::symlink_metadata(target.join("config")).unwrap();
     assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);

@@ -58,6 +58,7 @@ mod promises_seats;
 mod promises_upgrade;
 mod push;
 mod readme;
+mod roll_back;
 mod room;
 mod run_command;
 mod schemas;

@@ -3,30 +3,23 @@
 //! **Invariant:** the checksum that is returned is of the bytes that were written: one open file, its name never looked at again,
 //! unchanged from first to last. A file is read by the format its name says and never follows a backing file, a data file or a link
 //! out of the store; a volume that something holds open is never filled.
-#![expect(clippy::disallowed_methods, reason = "effect room: a thread that hashes")]
 
 mod disks;
+mod pieces;
 mod source;
 
 pub use disks::BlockDevices;
 pub(super) use source::{SourceFile, resolve_in_store};
 
-use super::{BLOCK, Command, CommandError, FillSource, Progress, System};
+use pieces::{data_of, hash_file};
+
+use super::{Command, CommandError, FillSource, Progress, System};
 use crate::names::{Bytes, LvName, Percent, VgName};
 use crate::observed::{
     DiskFileError, Hundredths, LV_FIELDS, ReportError, Writers, lvs, parse_data_percent, parse_disk_size, parse_lvs,
 };
 use crate::site::SourceFormat;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use sha2::{Digest, Sha256};
-use std::{
-    io::{self, Read},
-    ops::ControlFlow,
-    path::Path,
-    sync::{Arc, mpsc::sync_channel},
-    thread,
-    time::Duration,
-};
+use std::{io, ops::ControlFlow, path::Path, time::Duration};
 
 /// qemu-img reads a few kilobytes; the store may be a sleeping disk or a network filesystem.
 const INFO_DEADLINE: Duration = Duration::from_secs(60);
@@ -35,10 +28,6 @@ const FILL_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// Discarding and flushing a whole volume.
 const DEVICE_DEADLINE: Duration = Duration::from_secs(600);
 
-/// How much is read, hashed and written at once.
-const PIECE: usize = 1 << 20;
-/// Pieces that may wait for the hash, which on old processors is slower than the disk.
-const WAITING: usize = 16;
 /// How much is written between two looks at the pool; qemu-img tells of its progress at every per cent and is looked at then.
 const POOL_LOOK: u64 = 256 << 20;
 
@@ -436,93 +425,6 @@ impl Filling<'_> {
     }
 }
 
-/// Reads a file to the end it had when it was opened, and hashes it in a thread beside; `each` gets every piece with its place, the last
-/// one filled up with zeros to whole blocks.
-fn hash_file(
-    source: &SourceFile,
-    path: &str,
-    progress: &mut dyn Progress,
-    mut each: impl FnMut(u64, &[u8]) -> Result<(), FillError>,
-) -> Result<String, FillError> {
-    let unreadable = |source| FillError::Source { path: path.to_owned(), source };
-    let total = source.stamp.size.0;
-    let mut file = source.file();
-    // Advice; where it is not taken the page cache fills up with what nobody reads again.
-    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-    let (sender, receiver) = sync_channel::<Arc<Piece>>(WAITING);
-    thread::scope(|scope| {
-        let hasher = scope.spawn(move || {
-            let mut hasher = Sha256::new();
-            while let Ok(piece) = receiver.recv() {
-                hasher.update(piece.content());
-            }
-            hasher.finalize().iter().map(|octet| format!("{octet:02x}")).collect::<String>()
-        });
-        let mut done = 0;
-        while done < total {
-            let mut piece = Piece::new((total - done).min(PIECE as u64) as usize);
-            file.read_exact(piece.content_mut()).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => FillError::Changed { path: path.to_owned() },
-                _ => unreadable(error),
-            })?;
-            let piece = Arc::new(piece);
-            // Fails only where the hasher has panicked, which its join tells.
-            let _ = sender.send(piece.clone());
-            each(done, piece.blocks())?;
-            let _ = posix_fadvise(file, done as i64, PIECE as i64, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-            done += piece.length as u64;
-            progress.advance(done, total);
-        }
-        // What was appended meanwhile is not part of it.
-        if file.read(&mut [0]).map_err(unreadable)? != 0 {
-            return Err(FillError::Changed { path: path.to_owned() });
-        }
-        drop(sender);
-        Ok(hasher.join().expect("hashing does not panic"))
-    })
-}
-
-/// Memory at a multiple of [`BLOCK`], of whole blocks.
-struct Piece {
-    memory: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl Piece {
-    fn new(length: usize) -> Self {
-        let memory = vec![0; length.next_multiple_of(BLOCK) + BLOCK];
-        let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
-        Self { memory, start, length }
-    }
-
-    fn content(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-
-    fn content_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
-
-    /// The content, and zeros to the end of its last block.
-    fn blocks(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length.next_multiple_of(BLOCK)]
-    }
-}
-
-/// Runs of blocks that are not zero, each with its place.
-fn data_of(piece: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    const ZEROS: [u8; BLOCK] = [0; BLOCK];
-    let is_zero = |block: &[u8]| block == &ZEROS[..block.len()];
-    let blocks: Vec<(usize, bool)> = piece.chunks(BLOCK).enumerate().map(|(at, block)| (at, is_zero(block))).collect();
-    let runs: Vec<(usize, usize)> = blocks
-        .chunk_by(|(_, one), (_, next)| one == next)
-        .filter(|run| !run[0].1)
-        .map(|run| (run[0].0 * BLOCK, run.len() * BLOCK))
-        .collect();
-    runs.into_iter().map(move |(at, length)| (at, &piece[at..at + length]))
-}
-
 /// The last per cent in what `qemu-img -p` prints: `    (12.50/100%)\r`.
 fn parse_progress(text: &str) -> Option<Hundredths> {
     let (_, last) = text.rsplit_once('(')?;
@@ -540,25 +442,5 @@ mod tests {
         assert_eq!(parse_progress("    (100.00/100%)\r\n"), Some(Hundredths(10_000)));
         assert_eq!(parse_progress("    (1.0"), None);
         assert_eq!(parse_progress(""), None);
-    }
-
-    #[test]
-    fn only_blocks_with_something_in_them_are_written_and_neighbours_at_once() {
-        let mut piece = vec![0; 6 * BLOCK];
-        (piece[BLOCK], piece[3 * BLOCK - 1], piece[5 * BLOCK]) = (1, 1, 1);
-        let runs: Vec<(usize, usize)> = data_of(&piece).map(|(at, bytes)| (at, bytes.len())).collect();
-        assert_eq!(runs, [(BLOCK, 2 * BLOCK), (5 * BLOCK, BLOCK)]);
-        assert_eq!(data_of(&[0; BLOCK]).count(), 0);
-    }
-
-    #[test]
-    fn memory_is_of_whole_blocks_at_whole_blocks() {
-        for length in [1, BLOCK - 1, BLOCK, BLOCK + 1, PIECE] {
-            let mut piece = Piece::new(length);
-            piece.content_mut().fill(7);
-            assert_eq!(piece.blocks().as_ptr() as usize % BLOCK, 0);
-            assert_eq!((piece.blocks().len() % BLOCK, piece.content().len()), (0, length));
-            assert!(piece.blocks()[length..].iter().all(|byte| *byte == 0));
-        }
     }
 }
