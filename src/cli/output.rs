@@ -1,7 +1,7 @@
 //! The two output streams, and the form of the log under systemd.
 //!
 //! **Invariant:** nothing but data goes to standard output. A reader that goes away (`barista plan | head`) is no error. Whatever a
-//! machine, a pusher or a client chose, it neither steers a terminal nor makes a line of a log (tests/it/hostile_text.rs).
+//! machine, a pusher or a client chose, it neither steers a terminal nor makes a line of a log (tests/it/host/hostile_text.rs).
 #![expect(clippy::disallowed_methods, reason = "effect room: the terminal")]
 
 use crate::diagnostic::{Diagnostic, Palette, Place};

@@ -2,7 +2,7 @@
 //!
 //! Serving is a process of its own, `barista serve`, which gives root up before it reads a packet. **Invariant:** when one of the two
 //! ends for good, the other is stopped in good order and the program ends: half a café that looks like a whole one is worse than
-//! none. Serving never outlives the program, however that ends (tests/it/run_command.rs).
+//! none. Serving never outlives the program, however that ends (tests/it/cli/run_command.rs).
 #![expect(clippy::disallowed_methods, reason = "effect room: starts this program once more, and waits before it does so again")]
 
 use super::{

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** whatever applies a plan holds [`lock`], wherever its state directory is; whoever works on one seat alone holds
 //! [`seat`]. A lock lives as long as its holder *and every program that the holder started meanwhile*: an LVM command that outlives
-//! its killed parent still keeps others out (tests/it/host_lock.rs).
+//! its killed parent still keeps others out (tests/it/host/lock.rs).
 #![expect(clippy::disallowed_methods, reason = "effect room: lock files")]
 
 use super::run_dir::RunDir;

@@ -1,7 +1,7 @@
 //! Whether a site without any machine would take a café's machines away.
 //!
 //! **Invariant:** what the host knows is asked, never what else the site holds: an image that is left says nothing of the machines.
-//! Only the written consent to everything lets the last machine go. `tests/it/emptied.rs` shows it.
+//! Only the written consent to everything lets the last machine go. `tests/it/plan/emptied.rs` shows it.
 
 use super::Prepared;
 use crate::boot::table::BootTable;

@@ -16,7 +16,7 @@
     reason = "a benchmark measures and prints"
 )]
 
-#[path = "../it/git.rs"]
+#[path = "../it/push/git.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
 mod git;
 #[path = "benchkit/large.rs"]

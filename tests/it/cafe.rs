@@ -1,6 +1,6 @@
 //! A small café in a temporary directory: a site without disks, which needs no root, and the program itself.
 
-use crate::git::{Work, text};
+use crate::push::git::{Work, text};
 use barista::{agent::run::Options, host::RunDir};
 use std::{
     path::PathBuf,

@@ -1,4 +1,4 @@
-//! What every dialect must say. Whether the servers take it, tests/it/export.rs asks the servers.
+//! What every dialect must say. Whether the servers take it, tests/it/cli/export.rs asks the servers.
 
 use super::*;
 
