@@ -287,7 +287,7 @@ fn whatever_leads_out_of_a_repository_is_refused_with_its_name() {
         let pid = agent.0.id();
         let told = |status: &serde_json::Value| status["agent"]["pid"] == pid && status["troubles"].to_string().contains(shown);
         let status = hostile.cafe.status_when("it is said", told);
-        assert!(status["troubles"][0]["mend"].as_str().unwrap().contains("or make another repository with"), "{status}");
+        assert!(status["troubles"][0]["hint"].as_str().unwrap().contains("or make another repository with"), "{status}");
         assert_eq!(agent.stop(), Some(0), "{name}");
         fs::remove_file(&path).unwrap();
         if name == "config" {
