@@ -140,10 +140,11 @@ fn decide_release(case: &Case<'_>) -> Outcome {
     if case.speaks_to_us() == Some(false) {
         return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
     }
-    // It is sent from the address that is given back (RFC 2131 §4.4.4): another host gives no running machine's away.
-    let source = *case.arrival.source.ip();
-    if case.request.giaddr.is_none() && !source.is_unspecified() && source != ip {
-        return ignore(IgnoreReason::UnknownLease(ip));
+    // It is sent from the address that is given back, past a relay too (RFC 2131 §4.4.4): another host gives no running machine's
+    // away, whatever it writes in the packet. A lease that nobody gives back ends by itself.
+    let from = *case.arrival.source.ip();
+    if from != ip {
+        return ignore(IgnoreReason::ForeignRelease { ip, from });
     }
     let mac = case.request.mac;
     if case.leases.holder(ip, case.now) != Some(mac) {
@@ -151,6 +152,8 @@ fn decide_release(case: &Case<'_>) -> Outcome {
     }
     let allocation = allocation(case);
     let change = match allocation.is_of_site() && allocation.reservation() != Some(ip) {
+        // A source can be forged, and nobody could ask the machine.
+        true if !case.arrival.is_wire_of(case.network) => return (Answer::Noted(Note::ReleasedFar(ip)), None),
         // Whoever else said it, the machine answers ARP and keeps its address.
         true => LeaseChange::Quarantine { ip, by: Some(mac), until: after(case.now, RELEASED_KEPT) },
         false => LeaseChange::Release { ip },

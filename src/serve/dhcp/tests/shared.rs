@@ -20,7 +20,7 @@ fn two_networks() -> Room {
 /// Asks on the wire, on which the server has an address in each network, and lets the answer change the leases.
 fn ask(room: &mut Room, request: &Request) -> Answer {
     let addresses = [SERVER, SECOND];
-    let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+    let source = SocketAddrV4::new(request.giaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), 68);
     let arrival =
         Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
     let table = room.table.clone().into();
