@@ -105,6 +105,7 @@ fn silence(reason: &IgnoreReason) -> Silence {
         | IgnoreReason::NotBooting
         | IgnoreReason::UnknownLease(_)
         | IgnoreReason::ForeignRelease { .. }
+        | IgnoreReason::ForeignDecline { .. }
         | IgnoreReason::LateDecline(_)
         | IgnoreReason::NotReserved
         | IgnoreReason::Unclear

@@ -102,8 +102,14 @@ pub enum Note {
     #[error("gave {0} back from behind a relay; it stays this machine's until its lease ends")]
     ReleasedFar(Ipv4Addr),
     /// It found its address in use.
-    #[error("found {0} in use by another; nobody gets it for a while")]
+    #[error("found {0} in use by another; nobody gets it until it was asked after by ARP, nor while somebody answers")]
     Declined(Ipv4Addr),
+    /// It found its address in use, from behind a relay, where nobody can ask by ARP who else uses it.
+    #[error("found {0} in use by another, behind a relay; nobody else gets it for a while")]
+    DeclinedFar(Ipv4Addr),
+    /// It found yet another address in use.
+    #[error("found {0} in use by another, and is not believed any more: too many addresses are declined")]
+    DeclinedTooOften(Ipv4Addr),
     /// It found the address that is reserved for it in use.
     #[error("found {0} in use by another, though it is reserved for this machine and stays so: find the other one")]
     DeclinedReservation(Ipv4Addr),
@@ -152,6 +158,14 @@ pub enum IgnoreReason {
     /// It keeps an address we know nothing of; another server may.
     #[error("nothing is known of {0}, so another server may have given it")]
     UnknownLease(Ipv4Addr),
+    /// A client declines an address that it does not use, by broadcast (RFC 2131 §4.4.4), and this came from one.
+    #[error("{from} declines {ip}: a client declines by broadcast, for it has no address")]
+    ForeignDecline {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Where it was sent from.
+        from: Ipv4Addr,
+    },
     /// A client finds a duplicate before it uses its address, and this one has used it for a while.
     #[error("it declines {0}, which it has had for a while: a client finds a duplicate before it uses an address")]
     LateDecline(Ipv4Addr),

@@ -190,6 +190,7 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
             mac: request(MessageKind::Request, 1).mac,
             until: Timestamp::MAX,
             lasts: None,
+            since: None,
         });
         let reboot = Request { requested: Some(held), ..request(MessageKind::Request, 1) };
         let reply = ack(decide(&reboot, &arrival, offering, &leases, at).answer);
@@ -270,4 +271,28 @@ fn a_packet_that_names_a_relay_and_was_sent_by_a_client_or_another_host_of_the_w
         network.relay.insert(ip(9));
     }
     assert!(is_far(offer(room.ask_from(ip(9), &relayed)).yiaddr), "it is listed");
+}
+
+/// Nobody can ask by ARP who is behind a relay, so what is declined in a seat's name stays the seat's, and a client that did find a
+/// duplicate has another address.
+#[test]
+fn what_is_declined_behind_a_relay_in_a_seats_name_is_nobody_elses_while_its_lease_lasts() {
+    let mut room = two_rooms();
+    room.table.machines.values_mut().for_each(|machine| {
+        (machine.macs, machine.ip) = (vec![request(MessageKind::Discover, 1).mac], None);
+    });
+    let held = offer(room.ask(&relayed(MessageKind::Discover, 1))).yiaddr;
+    let take = |held| Request { requested: Some(held), server_id: Some(SERVER), ..relayed(MessageKind::Request, 1) };
+    ack(room.ask(&take(held)));
+    let decline = Request { kind: MessageKind::Decline, ..take(held) };
+    assert_eq!(room.ask(&decline), Answer::Noted(Note::DeclinedFar(held)));
+    let other = offer(room.ask(&relayed(MessageKind::Discover, 1))).yiaddr;
+    assert_ne!(other, held);
+    for minutes in [1, 15, 50] {
+        room.now = 1_000_000 + minutes * 60;
+        let wanted = Request { requested: Some(held), ..relayed(MessageKind::Discover, 2) };
+        assert_ne!(offer(room.ask(&wanted)).yiaddr, held, "after {minutes} minutes");
+    }
+    let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+    assert_eq!(ack(to_us(&mut room, &renew)).yiaddr, held, "it runs, and did not decline it");
 }
