@@ -41,7 +41,15 @@ pub(super) fn find_networks<'a>(
     let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
     let leased = leases.of(request.mac).into_iter().find(|(_, holding)| holding.until() > now && is_given(*holding));
     let place = |ip| found.iter().position(|(_, network)| network.subnet.contains(&ip));
-    let first = [asked, held, reserved, leased.map(|(ip, _)| ip)].into_iter().flatten().find_map(place).unwrap_or(0);
+    let leased = leased.map(|(ip, _)| ip);
+    // A machine that starts and asks for the address it had (INIT-REBOOT) is on the network where the site wants it now, or where it has
+    // a lease: what it asks for in another is refused there. One that runs keeps what it has.
+    let is_starting = request.kind == MessageKind::Request && request.server_id.is_none() && request.working_address().is_none();
+    let order = match is_starting {
+        true => [reserved, leased, asked, held],
+        false => [asked, held, reserved, leased],
+    };
+    let first = order.into_iter().flatten().find_map(place).unwrap_or(0);
     let first = found.remove(first);
     found.retain(|(_, network)| network.mode == NetworkMode::Server);
     Ok((first, found))
