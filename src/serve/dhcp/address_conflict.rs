@@ -163,7 +163,9 @@ impl AddressConflicts {
     /// the walk through the range takes.
     pub fn next_withheld(leases: &Leases, (first, last): (Ipv4Addr, Ipv4Addr), now: Timestamp) -> Vec<Ipv4Addr> {
         let ending = leases.ending_within(now, server::after(now, server::QUARANTINE / 2));
-        let is_withheld = |ip: &Ipv4Addr, holding| matches!(holding, Holding::Quarantined { .. }) && (first..=last).contains(ip);
+        let is_withheld = |ip: &Ipv4Addr, holding| {
+            matches!(holding, Holding::Quarantined { .. } | Holding::Declined { .. }) && (first..=last).contains(ip)
+        };
         let mut withheld: Vec<_> = ending.filter(|(ip, holding)| is_withheld(ip, *holding)).map(|(ip, _)| ip).collect();
         withheld.sort();
         // One round of them after the other, by the clock: four each second.
@@ -244,8 +246,8 @@ fn find_conflict(claim: Claim, allocation: &Allocation<'_>) -> Option<Conflict> 
         return None;
     }
     match allocation.leases.live(claim.ip, allocation.now) {
-        // Declined, or given back: who uses it shows now.
-        Some(Holding::Quarantined { by: None, .. }) => Some(Conflict::Unassigned { claim }),
+        // Declined: who uses it shows now, be it the one in whose name it was.
+        Some(Holding::Declined { .. } | Holding::Quarantined { by: None, .. }) => Some(Conflict::Unassigned { claim }),
         Some(Holding::Quarantined { by: Some(by), until }) if by == claim.mac => {
             (until <= server::after(allocation.now, server::QUARANTINE / 2)).then_some(Conflict::Lasting { claim })
         }

@@ -121,6 +121,7 @@ impl Allocation<'_> {
         match holding {
             // Whoever else uses it is in the wrong, and a machine that does not boot tells nobody.
             Holding::Quarantined { by, .. } => self.reservation() != Some(ip) && by != Some(self.mac),
+            Holding::Declined { .. } => self.reservation() != Some(ip),
             _ if holding.mac() == Some(self.mac) => false,
             // A machine that boots through another of its cards does not run with the first: its address goes along.
             _ if self.client != Client::Plain && self.reservation() == Some(ip) => !self.is_same_machine(holding.mac()),
@@ -137,6 +138,22 @@ impl Allocation<'_> {
     pub fn has_leased(&self, ip: Ipv4Addr) -> bool {
         let reserved_for_another = || self.is_reserved_for_another(ip);
         self.leases.holder(ip, self.now) == Some(self.mac) && !reserved_for_another()
+    }
+
+    /// Whether this address was declined in the client's name, and it is nobody else's: whoever renews it has not declined it.
+    pub fn has_declined(&self, ip: Ipv4Addr) -> bool {
+        let declined = matches!(self.leases.live(ip, self.now), Some(Holding::Declined { mac, .. }) if mac == self.mac);
+        declined && !self.is_reserved_for_another(ip)
+    }
+
+    /// Whether the client may keep one more address from the others by declining it: a few of each card, and part of a range of all
+    /// cards together, for a card and a name for it cost nothing.
+    pub fn may_decline(&self) -> bool {
+        let Some((first, last)) = self.network.range else { return false };
+        let size = u32::from(last).saturating_sub(u32::from(first)).saturating_add(1);
+        let declined: Vec<_> = self.leases.declined((first, last), self.now).collect();
+        let own = declined.iter().filter(|(_, mac)| *mac == self.mac).count();
+        own < DECLINED_BY_ONE && declined.len() < ((size / DECLINED_PART) as usize).max(1)
     }
 
     /// Whether the range holds this address for whoever comes.
@@ -227,6 +244,12 @@ impl Allocation<'_> {
         offered.or_else(|| silent.find(|ip| self.is_dynamic(*ip)))
     }
 }
+
+/// Addresses that one card may keep from others by declining them: a wire with four duplicates in a row is broken, and a client that
+/// declines whatever it is given is more often.
+const DECLINED_BY_ONE: usize = 4;
+/// The part of a range that all cards together may keep from others so.
+const DECLINED_PART: u32 = 4;
 
 /// The part of a range that is kept for machines of the site at the most: who plugs in where all machines are taken in later gets
 /// an address too.

@@ -91,7 +91,7 @@ pub fn event_kind(request: &Request, decision: &Decision) -> EventKind {
 
 fn silence(reason: &IgnoreReason) -> Silence {
     match reason {
-        IgnoreReason::NoNetwork | IgnoreReason::UnknownRelay(_) => Silence::NoNetwork,
+        IgnoreReason::NoNetwork | IgnoreReason::UnknownRelay(_) | IgnoreReason::NotFromRelay { .. } => Silence::NoNetwork,
         IgnoreReason::Off(_) => Silence::NetworkOff,
         IgnoreReason::OtherServer(server) => Silence::OtherServer { server: *server },
         IgnoreReason::NoBoot(NoBoot::Arch(_)) => Silence::NoLoaderForArch,
@@ -104,6 +104,8 @@ fn silence(reason: &IgnoreReason) -> Silence {
         | IgnoreReason::ProxyOnly
         | IgnoreReason::NotBooting
         | IgnoreReason::UnknownLease(_)
+        | IgnoreReason::ForeignRelease { .. }
+        | IgnoreReason::ForeignDecline { .. }
         | IgnoreReason::LateDecline(_)
         | IgnoreReason::NotReserved
         | IgnoreReason::Unclear

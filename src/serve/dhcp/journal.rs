@@ -201,7 +201,7 @@ mod tests {
 
     fn bind(last: u8) -> LeaseChange {
         let mac = format!("02:00:00:00:00:{last:02x}").parse().expect("an address");
-        LeaseChange::Bind { ip: Ipv4Addr::new(10, 0, 0, last), mac, until: Timestamp::MAX, lasts: None }
+        LeaseChange::Bind { ip: Ipv4Addr::new(10, 0, 0, last), mac, until: Timestamp::MAX, lasts: None, since: None }
     }
 
     #[test]

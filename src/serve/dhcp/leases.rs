@@ -30,6 +30,15 @@ pub enum Holding {
         until: Timestamp,
         /// How long it was when it was given last; not known of one that an older version gave.
         lasts: Option<SignedDuration>,
+        /// When the client first had it, renewals not counted; not known of one that an older version gave.
+        since: Option<Timestamp>,
+    },
+    /// Declined by the client that had it, and nobody has answered ARP there so far.
+    Declined {
+        /// The client.
+        mac: MacAddr,
+        /// Until when nobody else gets it.
+        until: Timestamp,
     },
     /// Somebody uses it who did not ask us.
     Quarantined {
@@ -44,7 +53,10 @@ impl Holding {
     /// When it ends.
     pub fn until(self) -> Timestamp {
         match self {
-            Self::Offered { until, .. } | Self::Bound { until, .. } | Self::Quarantined { until, .. } => until,
+            Self::Offered { until, .. }
+            | Self::Bound { until, .. }
+            | Self::Declined { until, .. }
+            | Self::Quarantined { until, .. } => until,
         }
     }
 
@@ -52,22 +64,24 @@ impl Holding {
     pub fn mac(self) -> Option<MacAddr> {
         match self {
             Self::Offered { mac, .. } | Self::Bound { mac, .. } => Some(mac),
-            Self::Quarantined { .. } => None,
+            Self::Declined { .. } | Self::Quarantined { .. } => None,
         }
     }
 
-    /// The client it is held for, or that uses it unasked.
+    /// The client it is held for, that declined it, or that uses it unasked.
     pub fn user(self) -> Option<MacAddr> {
         match self {
             Self::Quarantined { by, .. } => by,
+            Self::Declined { mac, .. } => Some(mac),
             Self::Offered { .. } | Self::Bound { .. } => self.mac(),
         }
     }
 
-    /// How long a leased address has been its client's since it was given last; `None` where that is not known.
-    pub fn age(self, now: Timestamp) -> Option<SignedDuration> {
+    /// Since when a leased address is its client's; `None` where that is not known.
+    pub fn since(self) -> Option<Timestamp> {
         match self {
-            Self::Bound { until, lasts: Some(lasts), .. } => Some(lasts - until.duration_since(now)),
+            Self::Bound { since: Some(since), .. } => Some(since),
+            Self::Bound { until, lasts: Some(lasts), .. } => until.checked_sub(lasts).ok(),
             _ => None,
         }
     }
@@ -97,6 +111,18 @@ pub enum LeaseChange {
         /// For how long.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lasts: Option<SignedDuration>,
+        /// Since when the client has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
+    /// A client declined its address, and it is asked after by ARP.
+    Decline {
+        /// The address.
+        ip: Ipv4Addr,
+        /// The client.
+        mac: MacAddr,
+        /// Until when nobody else gets it.
+        until: Timestamp,
     },
     /// A client took another server's offer; ours are free again.
     Withdraw {
@@ -121,7 +147,7 @@ pub enum LeaseChange {
 }
 
 impl LeaseChange {
-    /// Whether it must survive a power cut: an offer that is lost costs nothing.
+    /// Whether it must survive a power cut: an offer that is lost costs nothing, and what was declined stays its client's.
     pub fn is_durable(self) -> bool {
         matches!(self, Self::Bind { .. } | Self::Release { .. } | Self::Quarantine { .. })
     }
@@ -137,6 +163,8 @@ pub struct Leases {
     by_end: BTreeSet<(Timestamp, Ipv4Addr)>,
     /// How many addresses of each 256 something is known of, so that a full range is passed over in steps.
     in_block: BTreeMap<u32, u16>,
+    /// Those that are declined, so that they are counted without a walk.
+    declined: BTreeMap<Ipv4Addr, MacAddr>,
     /// Addresses that nobody answers ARP for though they are held, and until when that counts.
     silent: BTreeMap<Ipv4Addr, Timestamp>,
 }
@@ -227,7 +255,10 @@ impl Leases {
     pub fn apply(&mut self, change: LeaseChange) {
         match change {
             LeaseChange::Offer { ip, mac, until } => self.set(ip, Some(Holding::Offered { mac, until })),
-            LeaseChange::Bind { ip, mac, until, lasts } => self.set(ip, Some(Holding::Bound { mac, until, lasts })),
+            LeaseChange::Bind { ip, mac, until, lasts, since } => {
+                self.set(ip, Some(Holding::Bound { mac, until, lasts, since }));
+            }
+            LeaseChange::Decline { ip, mac, until } => self.set(ip, Some(Holding::Declined { mac, until })),
             LeaseChange::Quarantine { ip, by, until } => self.set(ip, Some(Holding::Quarantined { by, until })),
             LeaseChange::Release { ip } => self.set(ip, None),
             LeaseChange::Withdraw { mac } => {
@@ -243,8 +274,9 @@ impl Leases {
     pub fn shorten(&mut self, now: Timestamp, quarantine: SignedDuration) {
         let end = |lasts: SignedDuration| now.checked_add(lasts).unwrap_or(Timestamp::MAX);
         let shorter = |(ip, holding): (&Ipv4Addr, &Holding)| match *holding {
-            Holding::Bound { mac, until, lasts: Some(lasts) } if until > end(lasts) => {
-                Some(LeaseChange::Bind { ip: *ip, mac, until: end(lasts), lasts: Some(lasts) })
+            Holding::Bound { mac, until, lasts: Some(lasts), since } if until > end(lasts) => {
+                let since = since.map(|since| since.min(now));
+                Some(LeaseChange::Bind { ip: *ip, mac, until: end(lasts), lasts: Some(lasts), since })
             }
             Holding::Quarantined { by, until } if until > end(quarantine) => {
                 Some(LeaseChange::Quarantine { ip: *ip, by, until: end(quarantine) })
@@ -258,15 +290,21 @@ impl Leases {
     /// The changes that make these leases from nothing: what a compacted journal holds.
     pub fn changes(&self) -> impl Iterator<Item = LeaseChange> {
         self.by_address.iter().filter_map(|(ip, holding)| match *holding {
-            Holding::Bound { mac, until, lasts } => Some(LeaseChange::Bind { ip: *ip, mac, until, lasts }),
+            Holding::Bound { mac, until, lasts, since } => Some(LeaseChange::Bind { ip: *ip, mac, until, lasts, since }),
             Holding::Quarantined { by, until } => Some(LeaseChange::Quarantine { ip: *ip, by, until }),
-            Holding::Offered { .. } => None,
+            Holding::Offered { .. } | Holding::Declined { .. } => None,
         })
+    }
+
+    /// Which addresses of a range are declined now, and by whom.
+    pub fn declined(&self, (first, last): (Ipv4Addr, Ipv4Addr), now: Timestamp) -> impl Iterator<Item = (Ipv4Addr, MacAddr)> {
+        self.declined.range(first..=last).map(|(ip, mac)| (*ip, *mac)).filter(move |(ip, _)| self.live(*ip, now).is_some())
     }
 
     fn set(&mut self, ip: Ipv4Addr, holding: Option<Holding>) {
         let before = self.by_address.remove(&ip);
         self.silent.remove(&ip);
+        self.declined.remove(&ip);
         if let Some(before) = before {
             self.by_end.remove(&(before.until(), ip));
             if let Some(known) = block(ip).and_then(|block| self.in_block.get_mut(&block)) {
@@ -282,6 +320,9 @@ impl Leases {
             }
         }
         let Some(holding) = holding else { return };
+        if let Holding::Declined { mac, .. } = holding {
+            self.declined.insert(ip, mac);
+        }
         self.by_address.insert(ip, holding);
         self.by_end.insert((holding.until(), ip));
         if let Some(block) = block(ip) {
@@ -310,8 +351,8 @@ mod tests {
     #[test]
     fn an_address_never_has_two_holders() {
         let mut leases = Leases::default();
-        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(1), until: at(100), lasts: None });
-        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(2), until: at(200), lasts: None });
+        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(1), until: at(100), lasts: None, since: None });
+        leases.apply(LeaseChange::Bind { ip: IP, mac: mac(2), until: at(200), lasts: None, since: None });
         assert_eq!(leases.holder(IP, at(50)), Some(mac(2)));
         assert!(leases.of(mac(1)).is_empty());
         assert_eq!(leases.holder(IP, at(200)), None, "a lease ends at its end");
@@ -322,7 +363,7 @@ mod tests {
         let mut leases = Leases::default();
         for last in 1..20 {
             let ip = Ipv4Addr::new(10, 0, 0, last);
-            leases.apply(LeaseChange::Bind { ip, mac: mac(last), until: at(i64::from(last)), lasts: None });
+            leases.apply(LeaseChange::Bind { ip, mac: mac(last), until: at(i64::from(last)), lasts: None, since: None });
         }
         leases.apply(LeaseChange::Release { ip: Ipv4Addr::new(10, 0, 0, 3) });
         leases.apply(LeaseChange::Quarantine { ip: Ipv4Addr::new(10, 0, 0, 4), by: None, until: at(9) });
@@ -341,7 +382,7 @@ mod tests {
         let ip = |last| Ipv4Addr::new(10, 0, 0, last);
         // Given in the year 2100, and a moment ago.
         for (last, until) in [(1, at(4_102_444_800)), (2, at(3000))] {
-            leases.apply(LeaseChange::Bind { ip: ip(last), mac: mac(last), until, lasts: Some(hour) });
+            leases.apply(LeaseChange::Bind { ip: ip(last), mac: mac(last), until, lasts: Some(hour), since: None });
             leases.apply(LeaseChange::Quarantine { ip: ip(last + 10), by: Some(mac(last)), until });
         }
         leases.shorten(at(1000), minute);

@@ -59,6 +59,11 @@ impl Arrival<'_> {
     pub fn is_to_us(&self) -> bool {
         self.addresses.contains(&self.destination)
     }
+
+    /// Whether the machines of a network are on this wire, where ARP reaches them; those behind a relay are not.
+    pub fn is_wire_of(&self, network: &Network) -> bool {
+        self.addresses.iter().any(|ip| network.subnet.contains(ip))
+    }
 }
 
 /// What a client is told.
@@ -93,9 +98,18 @@ pub enum Note {
     /// It gave its address back.
     #[error("gave {0} back")]
     Released(Ipv4Addr),
+    /// Its address was given back in its name from behind a relay, where nobody can ask by ARP whether it still runs.
+    #[error("gave {0} back from behind a relay; it stays this machine's until its lease ends")]
+    ReleasedFar(Ipv4Addr),
     /// It found its address in use.
-    #[error("found {0} in use by another; nobody gets it for a while")]
+    #[error("found {0} in use by another; nobody gets it until it was asked after by ARP, nor while somebody answers")]
     Declined(Ipv4Addr),
+    /// It found its address in use, from behind a relay, where nobody can ask by ARP who else uses it.
+    #[error("found {0} in use by another, behind a relay; nobody else gets it for a while")]
+    DeclinedFar(Ipv4Addr),
+    /// It found yet another address in use.
+    #[error("found {0} in use by another, and is not believed any more: too many addresses are declined")]
+    DeclinedTooOften(Ipv4Addr),
     /// It found the address that is reserved for it in use.
     #[error("found {0} in use by another, though it is reserved for this machine and stays so: find the other one")]
     DeclinedReservation(Ipv4Addr),
@@ -110,6 +124,14 @@ pub enum IgnoreReason {
     /// No network knows this relay agent.
     #[error("relay {0} belongs to no network of the site")]
     UnknownRelay(Ipv4Addr),
+    /// It names a relay agent, and a host that is none sent it.
+    #[error("it names relay {giaddr}, and {from} sent it: if that is the relay's, list it under relay of its network")]
+    NotFromRelay {
+        /// The relay it names.
+        giaddr: Ipv4Addr,
+        /// Where it was sent from.
+        from: Ipv4Addr,
+    },
     /// The network is off.
     #[error("DHCP is off on network {0}")]
     Off(NetworkName),
@@ -125,9 +147,25 @@ pub enum IgnoreReason {
     /// There is nothing for it to boot.
     #[error(transparent)]
     NoBoot(#[from] NoBoot),
+    /// An address is given back from the address itself (RFC 2131 §4.4.4).
+    #[error("{from} gives {ip} back, and only {ip} itself may")]
+    ForeignRelease {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Where it was sent from.
+        from: Ipv4Addr,
+    },
     /// It keeps an address we know nothing of; another server may.
     #[error("nothing is known of {0}, so another server may have given it")]
     UnknownLease(Ipv4Addr),
+    /// A client declines an address that it does not use, by broadcast (RFC 2131 §4.4.4), and this came from one.
+    #[error("{from} declines {ip}: a client declines by broadcast, for it has no address")]
+    ForeignDecline {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Where it was sent from.
+        from: Ipv4Addr,
+    },
     /// A client finds a duplicate before it uses its address, and this one has used it for a while.
     #[error("it declines {0}, which it has had for a while: a client finds a duplicate before it uses an address")]
     LateDecline(Ipv4Addr),

@@ -20,13 +20,17 @@ use std::{
 
 /// How long an offer is kept: a PXE ROM repeats its DISCOVER for a minute (C9).
 pub(super) const OFFER_KEPT: Duration = Duration::from_secs(60);
-/// How long a declined address is given to nobody; dnsmasq's figure.
+/// How long an address that somebody uses unasked is given to nobody else, and one that was declined where nobody can ask who uses it;
+/// dnsmasq's figure.
 pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 /// The first lease of a stranger: a system renews at the half of it and gets a whole one, and what only took an address for itself
 /// and left gives it back soon.
 const FIRST_LEASE: Duration = Duration::from_secs(600);
 /// A client finds a duplicate before it uses its address (RFC 2131 §3.1): within seconds. Later, it is not the client that declines.
 const DECLINED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+/// How long a declined address is given to nobody while it is asked after by ARP, several times. Who uses it answers within milliseconds
+/// and is then withheld; an address that nobody answers for is as good as any other.
+const DECLINE_ASKED: Duration = Duration::from_secs(10);
 /// How long a machine's address is kept for it after it gave it back: long enough to ask by ARP whether it did.
 const RELEASED_KEPT: Duration = Duration::from_secs(60);
 
@@ -85,7 +89,7 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         (None, Some(ip)) if !allocation.is_known() => decide_unknown(case, ip),
         (None, Some(ip)) if request.ciaddr.is_some() => {
             let may_have = || allocation.has_had(ip) && allocation.may_hold(ip) && !allocation.holds_another(ip);
-            match allocation.has_leased(ip) || may_have() {
+            match allocation.has_leased(ip) || allocation.has_declined(ip) || may_have() {
                 true => bind(case, ip),
                 false => nak(case, NakReason::NotFree(ip)),
             }
@@ -116,22 +120,39 @@ fn decide_decline(case: &Case<'_>) -> Outcome {
     if case.speaks_to_us() == Some(false) {
         return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
     }
-    let is_holder = case.leases.holder(ip, case.now) == Some(case.request.mac);
-    let age = case.leases.live(ip, case.now).and_then(|holding| holding.age(case.now));
-    if is_holder && age.is_some_and(|age| age > DECLINED_WITHIN) {
-        return ignore(IgnoreReason::LateDecline(ip));
-    }
-    if allocation(case).reservation() == Some(ip) {
-        // It stays the machine's: there is no better one to give it, and the site says that whoever else has it is wrong.
-        return (Answer::Noted(Note::DeclinedReservation(ip)), is_holder.then_some(LeaseChange::Release { ip }));
+    // It comes by broadcast from a client that has no address, or by a relay that was looked at.
+    let from = *case.arrival.source.ip();
+    if case.request.giaddr.is_none() && !from.is_unspecified() {
+        return ignore(IgnoreReason::ForeignDecline { ip, from });
     }
     // Only the holder may: else one client could empty the range.
-    match is_holder {
-        true => (
-            Answer::Noted(Note::Declined(ip)),
-            Some(LeaseChange::Quarantine { ip, by: None, until: after(case.now, QUARANTINE) }),
-        ),
-        false => ignore(IgnoreReason::UnknownLease(ip)),
+    let mac = case.request.mac;
+    let held = case.leases.live(ip, case.now).filter(|holding| holding.mac() == Some(mac));
+    // From when it first had the address: whoever writes in its name can have any lease renewed.
+    if let Some(bound @ Holding::Bound { .. }) = held
+        && bound.since().is_none_or(|since| case.now.duration_since(since) > DECLINED_WITHIN)
+    {
+        return ignore(IgnoreReason::LateDecline(ip));
+    }
+    let allocation = allocation(case);
+    if allocation.reservation() == Some(ip) {
+        // It stays the machine's: there is no better one to give it, and the site says that whoever else has it is wrong.
+        return (Answer::Noted(Note::DeclinedReservation(ip)), held.map(|_| LeaseChange::Release { ip }));
+    }
+    let Some(held) = held else { return ignore(IgnoreReason::UnknownLease(ip)) };
+    let is_far = !case.arrival.is_wire_of(case.network);
+    let until = match is_far {
+        // Whether somebody is there shows at once, or nobody is.
+        false => after(case.now, DECLINE_ASKED),
+        // A machine at work in whose name it was declined finds its address free when it renews.
+        true if allocation.is_of_site() => held.until(),
+        true => after(case.now, QUARANTINE),
+    };
+    match (allocation.may_decline(), is_far) {
+        (true, false) => (Answer::Noted(Note::Declined(ip)), Some(LeaseChange::Decline { ip, mac, until })),
+        (true, true) => (Answer::Noted(Note::DeclinedFar(ip)), Some(LeaseChange::Decline { ip, mac, until })),
+        (false, true) if allocation.is_of_site() => (Answer::Noted(Note::DeclinedTooOften(ip)), None),
+        (false, _) => (Answer::Noted(Note::DeclinedTooOften(ip)), Some(LeaseChange::Release { ip })),
     }
 }
 
@@ -140,10 +161,11 @@ fn decide_release(case: &Case<'_>) -> Outcome {
     if case.speaks_to_us() == Some(false) {
         return ignore(IgnoreReason::OtherServer(case.request.server_id.unwrap_or(Ipv4Addr::UNSPECIFIED)));
     }
-    // It is sent from the address that is given back (RFC 2131 §4.4.4): another host gives no running machine's away.
-    let source = *case.arrival.source.ip();
-    if case.request.giaddr.is_none() && !source.is_unspecified() && source != ip {
-        return ignore(IgnoreReason::UnknownLease(ip));
+    // It is sent from the address that is given back, past a relay too (RFC 2131 §4.4.4): another host gives no running machine's
+    // away, whatever it writes in the packet. A lease that nobody gives back ends by itself.
+    let from = *case.arrival.source.ip();
+    if from != ip {
+        return ignore(IgnoreReason::ForeignRelease { ip, from });
     }
     let mac = case.request.mac;
     if case.leases.holder(ip, case.now) != Some(mac) {
@@ -151,6 +173,8 @@ fn decide_release(case: &Case<'_>) -> Outcome {
     }
     let allocation = allocation(case);
     let change = match allocation.is_of_site() && allocation.reservation() != Some(ip) {
+        // A source can be forged, and nobody could ask the machine.
+        true if !case.arrival.is_wire_of(case.network) => return (Answer::Noted(Note::ReleasedFar(ip)), None),
         // Whoever else said it, the machine answers ARP and keeps its address.
         true => LeaseChange::Quarantine { ip, by: Some(mac), until: after(case.now, RELEASED_KEPT) },
         false => LeaseChange::Release { ip },
@@ -192,7 +216,13 @@ fn decide_bootp(case: &Case<'_>) -> Outcome {
 fn bind(case: &Case<'_>, ip: Ipv4Addr) -> Outcome {
     let lasts = lease_time(case, ip);
     let until = after(case.now, lasts);
-    let change = LeaseChange::Bind { ip, mac: case.request.mac, until, lasts: SignedDuration::try_from(lasts).ok() };
+    let since = match case.leases.live(ip, case.now) {
+        // Of a lease that an older version gave it is not known, but that it was given before.
+        Some(held @ Holding::Bound { mac, .. }) if mac == case.request.mac => held.since().unwrap_or(Timestamp::UNIX_EPOCH),
+        _ => case.now,
+    };
+    let lasts = SignedDuration::try_from(lasts).ok();
+    let change = LeaseChange::Bind { ip, mac: case.request.mac, until, lasts, since: Some(since) };
     (Answer::Ack(lease_reply(case, ReplyKind::Ack, ip)), Some(change))
 }
 
@@ -204,7 +234,7 @@ fn lease_time(case: &Case<'_>, ip: Ipv4Addr) -> Duration {
         |until: Timestamp| until.duration_since(case.now) <= SignedDuration::try_from(first * 3 / 4).unwrap_or_default();
     match case.leases.live(ip, case.now) {
         _ if allocation(case).is_of_site() => whole,
-        Some(Holding::Bound { mac, until, lasts }) if mac == case.request.mac => {
+        Some(Holding::Bound { mac, until, lasts, .. }) if mac == case.request.mac => {
             let is_first = lasts.is_some_and(|lasts| lasts.unsigned_abs() <= first);
             if is_first && !has_lasted(until) { first } else { whole }
         }

@@ -117,7 +117,9 @@ impl DhcpService {
         }
         let probe = match (&decision.answer, decision.change, decision.client, request.giaddr) {
             // Whether its machine did give it back, or decline it: who uses it answers.
-            (Answer::Noted(_), Some(LeaseChange::Quarantine { ip, .. }), _, None) => Some(ip),
+            (Answer::Noted(_), Some(LeaseChange::Quarantine { ip, .. } | LeaseChange::Decline { ip, .. }), _, None) => Some(ip),
+            // Two machines may use it: the operator is told of the other.
+            (Answer::Ignore(IgnoreReason::LateDecline(ip)), _, _, None) => Some(*ip),
             // Beside the offer, of an address that is new to a client which is in no hurry; a boot relies on what the walk
             // through the range has shown.
             (Answer::Offer(reply), Some(LeaseChange::Offer { .. }), Client::Plain, None) => {

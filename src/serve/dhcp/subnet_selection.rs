@@ -1,7 +1,8 @@
 //! Which network a client is on, and by which of our addresses it knows us.
 //!
 //! **Invariant:** a request that came through a relay is on a network of that relay, one that was heard directly is on a network
-//! of that wire, and neither ever gets an address of the other. Follows RFC 2131 §4.3.1, RFC 3011 and RFC 3527.
+//! of that wire, and neither ever gets an address of the other. That a relay sent it shows by where it came from and not by what
+//! stands in it alone. Follows RFC 2131 §4.3.1, RFC 3011 and RFC 3527.
 
 use super::{
     leases::{Holding, Leases},
@@ -29,7 +30,10 @@ pub(super) fn find_networks<'a>(
 ) -> Result<(Found<'a>, Vec<Found<'a>>), IgnoreReason> {
     let here: Vec<_> = table.networks.iter().filter(|(_, network)| network.interface == arrival.interface).collect();
     let mut found = match request.giaddr {
-        Some(giaddr) => relayed(giaddr, request, &here)?,
+        Some(giaddr) => {
+            check_relay(giaddr, arrival, table, leases, now, &here)?;
+            relayed(giaddr, request, &here)?
+        }
         None => direct(request, arrival, &here)?,
     };
     // The client's own word goes first, and only when it asks to keep an address; then what is known of it.
@@ -37,7 +41,15 @@ pub(super) fn find_networks<'a>(
     let reserved = table.machine(request.mac).and_then(|(_, machine)| machine.ip);
     let leased = leases.of(request.mac).into_iter().find(|(_, holding)| holding.until() > now && is_given(*holding));
     let place = |ip| found.iter().position(|(_, network)| network.subnet.contains(&ip));
-    let first = [asked, held, reserved, leased.map(|(ip, _)| ip)].into_iter().flatten().find_map(place).unwrap_or(0);
+    let leased = leased.map(|(ip, _)| ip);
+    // A machine that starts and asks for the address it had (INIT-REBOOT) is on the network where the site wants it now, or where it has
+    // a lease: what it asks for in another is refused there. One that runs keeps what it has.
+    let is_starting = request.kind == MessageKind::Request && request.server_id.is_none() && request.working_address().is_none();
+    let order = match is_starting {
+        true => [reserved, leased, asked, held],
+        false => [asked, held, reserved, leased],
+    };
+    let first = order.into_iter().flatten().find_map(place).unwrap_or(0);
     let first = found.remove(first);
     found.retain(|(_, network)| network.mode == NetworkMode::Server);
     Ok((first, found))
@@ -45,6 +57,35 @@ pub(super) fn find_networks<'a>(
 
 fn is_given(holding: Holding) -> bool {
     holding.mac().is_some()
+}
+
+/// Refuses a packet that names a relay and was sent by a host that is none: one that has no address, one that is a client here, or one
+/// of this wire that is neither the relay, nor listed, nor the router through which a relay's packets come.
+///
+/// Many relays send from the address of the interface that leads here and not from giaddr, so whoever comes from beyond this wire may
+/// be one.
+fn check_relay(
+    giaddr: Ipv4Addr,
+    arrival: &Arrival<'_>,
+    table: &FixedTable,
+    leases: &Leases,
+    now: Timestamp,
+    here: &[Found<'_>],
+) -> Result<(), IgnoreReason> {
+    let from = *arrival.source.ip();
+    let is_named =
+        from == giaddr || here.iter().any(|(_, network)| network.relay.contains(&from) || network.router == Some(from));
+    let is_client = || from.is_unspecified() || table.is_reserved(from) || leases.holder(from, now).is_some();
+    let is_beside_giaddr = || here.iter().any(|(_, network)| network.subnet.contains(&giaddr) && network.subnet.contains(&from));
+    // Where no router is known, the relay may be any host of the wire.
+    let is_host_of_wire = || {
+        let mut wire = here.iter().filter(|(_, network)| arrival.is_wire_of(network) && network.subnet.contains(&from));
+        wire.any(|(_, network)| network.router.is_some())
+    };
+    match is_named || !is_client() && (is_beside_giaddr() || !is_host_of_wire()) {
+        true => Ok(()),
+        false => Err(IgnoreReason::NotFromRelay { giaddr, from }),
+    }
 }
 
 /// A relay is believed when the network lists it; a network that lists none believes those in the subnets of this interface.
@@ -72,8 +113,7 @@ fn direct<'a>(request: &Request, arrival: &Arrival<'_>, here: &[Found<'a>]) -> R
     {
         return Ok(vec![found]);
     }
-    let has_address = |network: &Network| arrival.addresses.iter().any(|ip| network.subnet.contains(ip));
-    let mut wire: Vec<_> = here.iter().filter(|(_, network)| has_address(network)).copied().collect();
+    let mut wire: Vec<_> = here.iter().filter(|(_, network)| arrival.is_wire_of(network)).copied().collect();
     if wire.is_empty() {
         wire = here.iter().filter(|(_, network)| network.relay.is_empty()).copied().collect();
     }

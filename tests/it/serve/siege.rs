@@ -126,7 +126,7 @@ fn fill_range(wires: &Wires) {
     for (n, ip) in (first..=last).map(Ipv4Addr::from).enumerate() {
         let [a, b, c, d] = (n as u32).to_be_bytes();
         let mac = barista::names::MacAddr::from_octets([6, 0, a, b, c, d]).expect("a unicast address");
-        text += &serde_json::to_string(&LeaseChange::Bind { ip, mac, until, lasts: None }).expect("it serialises");
+        text += &serde_json::to_string(&LeaseChange::Bind { ip, mac, until, lasts: None, since: None }).expect("it serialises");
         text.push('\n');
     }
     let directory = wires.file("serve");

@@ -223,9 +223,69 @@ fn a_decline_long_after_the_address_was_taken_is_not_the_clients_own() {
     room.now += 61;
     let decline = Request { requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Decline, 1) };
     assert_eq!(room.ask(&decline), Answer::Ignore(IgnoreReason::LateDecline(held)));
+    // Whoever declines in its name can have its lease renewed, and its address given to it once more.
     let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
     assert_eq!(ack(room.ask(&renew)).yiaddr, held);
-    assert_eq!(room.ask(&decline), Answer::Noted(Note::Declined(held)), "it has just been given anew");
+    assert_eq!(room.ask(&decline), Answer::Ignore(IgnoreReason::LateDecline(held)));
+    assert_eq!(room.join(1), Some(held));
+    assert_eq!(room.ask(&decline), Answer::Ignore(IgnoreReason::LateDecline(held)));
+    assert_eq!(ack(room.ask(&renew)).yiaddr, held);
+    // Of a lease that an older version gave it is not known when it was given.
+    for lasts in [None, Some(jiff::SignedDuration::from_secs(600))] {
+        let until = Timestamp::from_second(room.now + 500).expect("a time");
+        room.leases.apply(LeaseChange::Bind { ip: held, mac: mac(1), until, lasts, since: None });
+        assert_eq!(room.ask(&decline), Answer::Ignore(IgnoreReason::LateDecline(held)), "{lasts:?}");
+        assert_eq!(ack(room.ask(&renew)).yiaddr, held);
+        assert_eq!(room.ask(&decline), Answer::Ignore(IgnoreReason::LateDecline(held)), "{lasts:?}");
+    }
+}
+
+#[test]
+fn a_decline_that_has_a_source_is_another_hosts() {
+    let mut room = Room::with(NetworkMode::Server);
+    let held = room.join(1).expect("an address");
+    let decline = Request { requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Decline, 1) };
+    for from in [ip(9), held] {
+        assert_eq!(room.ask_from(from, &decline), Answer::Ignore(IgnoreReason::ForeignDecline { ip: held, from }));
+    }
+    assert_eq!(room.join(1), Some(held));
+}
+
+/// opnsense/core#10285: a client that declined whatever it was given used up 91 addresses, and others found the pool empty.
+#[test]
+fn a_client_that_declines_all_it_is_given_keeps_four_addresses_from_others_and_for_seconds() {
+    let mut room = Room::with(NetworkMode::Server);
+    room.network().range = Some((ip(200), ip(239)));
+    let decline = |held, card| Request { requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Decline, card) };
+    for _ in 0..60 {
+        let held = room.join(1).expect("an address is always free");
+        assert!(matches!(room.ask(&decline(held, 1)), Answer::Noted(Note::Declined(_) | Note::DeclinedTooOften(_))));
+    }
+    let now = |room: &Room| Timestamp::from_second(room.now).expect("a time");
+    let withheld = |room: &Room| (200..=239).filter(|last| room.leases.live(ip(*last), now(room)).is_some()).count();
+    assert_eq!(withheld(&room), 4);
+    // And many cards a quarter of the range.
+    for card in 2..=60 {
+        let held = room.join(card).expect("an address is always free");
+        room.ask(&decline(held, card));
+    }
+    assert_eq!(withheld(&room), 10);
+    assert!((100..130).all(|card| room.join(card).is_some()), "thirty are left");
+    room.now += 11;
+    assert!((130..140).all(|card| room.join(card).is_some()), "nobody answered for the others");
+}
+
+#[test]
+fn a_declined_address_that_somebody_answers_for_is_withheld_on() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    let held = room.join(1).expect("an address");
+    room.ask(&Request { requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Decline, 1) });
+    let now = Timestamp::from_second(room.now).expect("a time");
+    assert_eq!(AddressConflicts::next_withheld(&room.leases, (ip(200), ip(203)), now), [held], "it is asked after");
+    assert!(matches!(room.claim(&mut conflicts, held, mac(90)), Some(Conflict::Unassigned { .. })));
+    room.now += 60;
+    let got: Vec<_> = (1..=4).filter_map(|card| room.join(card)).collect();
+    assert!(got.len() == 3 && !got.contains(&held), "{got:?}");
 }
 
 #[test]

@@ -94,9 +94,15 @@ impl Room {
         decide(request, &arrival, offering, &self.leases, Timestamp::from_second(self.now).expect("a time"))
     }
 
-    /// Asks on port 67 and lets the answer change the leases.
+    /// Asks on port 67, from where such a packet comes, and lets the answer change the leases.
     fn ask(&mut self, request: &Request) -> Answer {
-        let decision = self.at(Port::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
+        let released = request.ciaddr.filter(|_| request.kind == MessageKind::Release);
+        self.ask_from(request.giaddr.or(released).unwrap_or(Ipv4Addr::UNSPECIFIED), request)
+    }
+
+    /// Asks on port 67 from this address, and lets the answer change the leases.
+    fn ask_from(&mut self, source: Ipv4Addr, request: &Request) -> Answer {
+        let decision = self.at(Port::Dhcp, SocketAddrV4::new(source, 68), request);
         decision.change.into_iter().for_each(|change| self.leases.apply(change));
         if let Answer::Offer(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) = &decision.answer {
             self.chainload_loops.note(request.mac, request.xid, Timestamp::from_second(self.now).expect("a time"));

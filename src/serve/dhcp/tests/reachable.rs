@@ -171,7 +171,7 @@ fn a_full_range_of_65536_costs_a_stranger_little_and_an_ended_lease_is_found() {
     let (first, last) = (u32::from(Ipv4Addr::new(10, 88, 0, 2)), u32::from(Ipv4Addr::new(10, 88, 255, 254)));
     let mac = |n: u32| MacAddr::from_octets([6, 0, 0, 0, (n >> 8) as u8, n as u8]).expect("a unicast address");
     for (n, ip) in (first..=last).map(Ipv4Addr::from).enumerate().filter(|(_, ip)| !matches!(ip.octets()[3], 0 | 255)) {
-        room.leases.apply(LeaseChange::Bind { ip, mac: mac(n as u32), until: Timestamp::MAX, lasts: None });
+        room.leases.apply(LeaseChange::Bind { ip, mac: mac(n as u32), until: Timestamp::MAX, lasts: None, since: None });
     }
     let stranger = request(MessageKind::Discover, 9);
     assert!(matches!(room.ask(&stranger), Answer::Ignore(IgnoreReason::NoAddress(_))));
@@ -180,11 +180,11 @@ fn a_full_range_of_65536_costs_a_stranger_little_and_an_ended_lease_is_found() {
     // Reserved ones of its neighbours that a range never gives, and that a machine has.
     for last in [0, 255] {
         let ip = Ipv4Addr::new(10, 88, 131, last);
-        room.leases.apply(LeaseChange::Bind { ip, mac: mac(u32::from(last)), until: Timestamp::MAX, lasts: None });
+        room.leases.apply(LeaseChange::Bind { ip, mac: mac(u32::from(last)), until: Timestamp::MAX, lasts: None, since: None });
     }
     assert_eq!(offer(room.ask(&stranger)).yiaddr, freed, "never had before");
     let ended = Ipv4Addr::new(10, 88, 200, 3);
     let until = Timestamp::from_second(room.now - 1).expect("a time");
-    room.leases.apply(LeaseChange::Bind { ip: ended, mac: mac(1), until, lasts: None });
+    room.leases.apply(LeaseChange::Bind { ip: ended, mac: mac(1), until, lasts: None, since: None });
     assert_eq!(offer(room.ask(&request(MessageKind::Discover, 10))).yiaddr, ended);
 }

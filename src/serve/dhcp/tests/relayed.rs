@@ -30,7 +30,8 @@ fn is_far(ip: Ipv4Addr) -> bool {
 
 /// A request sent to our address, not to everybody.
 fn to_us(room: &mut Room, request: &Request) -> Answer {
-    let (addresses, source) = ([SERVER], SocketAddrV4::new(request.ciaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), 68));
+    let from = request.giaddr.or(request.ciaddr).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let (addresses, source) = ([SERVER], SocketAddrV4::new(from, 68));
     let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, port: Port::Dhcp };
     let table = room.table.clone().into();
     let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
@@ -189,6 +190,7 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
             mac: request(MessageKind::Request, 1).mac,
             until: Timestamp::MAX,
             lasts: None,
+            since: None,
         });
         let reboot = Request { requested: Some(held), ..request(MessageKind::Request, 1) };
         let reply = ack(decide(&reboot, &arrival, offering, &leases, at).answer);
@@ -201,7 +203,8 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
 #[test]
 fn an_offer_to_firmware_or_ipxe_is_a_sign_of_a_boot_also_through_a_relay_and_one_to_a_system_is_none() {
     let sign = |room: &Room, request: &Request| {
-        let decision = room.at(Port::Dhcp, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), request);
+        let source = request.giaddr.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let decision = room.at(Port::Dhcp, SocketAddrV4::new(source, 68), request);
         offer_to_a_boot(request, &decision).map(|offer| offer.yiaddr)
     };
     let room = two_rooms();
@@ -217,4 +220,79 @@ fn an_offer_to_firmware_or_ipxe_is_a_sign_of_a_boot_also_through_a_relay_and_one
     let beside = Room::with(NetworkMode::Proxy);
     assert_eq!(sign(&beside, &ipxe), Some(Ipv4Addr::UNSPECIFIED), "the address is another server's");
     assert_eq!(sign(&Room::with(NetworkMode::Off), &ipxe), None);
+}
+
+/// An attacker on the server's wire, from its own address or from none, gives the address of a seat behind the relay back and has it
+/// given to another (RELEASE has no answer, so one packet was enough).
+#[test]
+fn nobody_gives_an_address_back_but_from_that_address_whatever_relay_the_packet_names() {
+    let mut room = two_rooms();
+    room.table.machines.values_mut().for_each(|machine| {
+        (machine.macs, machine.ip) = (vec![request(MessageKind::Discover, 1).mac], None);
+    });
+    let take = |room: &mut Room, giaddr: Option<Ipv4Addr>, card| {
+        let held = offer(room.ask(&Request { giaddr, ..request(MessageKind::Discover, card) })).yiaddr;
+        let wanted = Request { giaddr, requested: Some(held), server_id: Some(SERVER), ..request(MessageKind::Request, card) };
+        ack(room.ask(&wanted)).yiaddr
+    };
+    let (seat, stranger) = (take(&mut room, Some(RELAY), 1), take(&mut room, None, 2));
+    let before = room.leases.clone();
+    for (card, held) in [(1, seat), (2, stranger)] {
+        for giaddr in [None, Some(RELAY), Some(ip(9)), Some(held)] {
+            for source in [ip(9), RELAY, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 90, 0, 7)] {
+                let forged = Request { giaddr, ciaddr: Some(held), ..request(MessageKind::Release, card) };
+                let answer = room.ask_from(source, &forged);
+                assert!(matches!(answer, Answer::Ignore(_)), "{held} by {giaddr:?} from {source}: {answer:?}");
+            }
+        }
+    }
+    assert_eq!(room.leases, before);
+    // From the address itself, which a forger can write too: of a seat that nobody can ask by ARP it frees nothing before its end.
+    let release = Request { ciaddr: Some(seat), server_id: Some(SERVER), ..request(MessageKind::Release, 1) };
+    assert_eq!(to_us(&mut room, &release), Answer::Noted(Note::ReleasedFar(seat)));
+    assert_eq!(room.leases, before);
+    let renew = Request { ciaddr: Some(seat), ..request(MessageKind::Request, 1) };
+    assert_eq!(ack(to_us(&mut room, &renew)).yiaddr, seat);
+}
+
+#[test]
+fn a_packet_that_names_a_relay_and_was_sent_by_a_client_or_another_host_of_the_wire_is_no_relays() {
+    let mut room = two_rooms();
+    let held = room.join(7).expect("an address");
+    let relayed = relayed(MessageKind::Discover, 1);
+    for from in [ip(9), held, PC01_IP, Ipv4Addr::UNSPECIFIED] {
+        assert_eq!(room.ask_from(from, &relayed), Answer::Ignore(IgnoreReason::NotFromRelay { giaddr: RELAY, from }));
+    }
+    // The relay itself, the router it stands behind, another of its own addresses, and one that is beyond this wire.
+    for from in [RELAY, ip(254), Ipv4Addr::new(10, 89, 0, 254), Ipv4Addr::new(172, 16, 0, 1)] {
+        assert!(is_far(offer(room.ask_from(from, &relayed)).yiaddr), "{from}");
+    }
+    for network in room.table.networks.values_mut() {
+        network.relay.insert(ip(9));
+    }
+    assert!(is_far(offer(room.ask_from(ip(9), &relayed)).yiaddr), "it is listed");
+}
+
+/// Nobody can ask by ARP who is behind a relay, so what is declined in a seat's name stays the seat's, and a client that did find a
+/// duplicate has another address.
+#[test]
+fn what_is_declined_behind_a_relay_in_a_seats_name_is_nobody_elses_while_its_lease_lasts() {
+    let mut room = two_rooms();
+    room.table.machines.values_mut().for_each(|machine| {
+        (machine.macs, machine.ip) = (vec![request(MessageKind::Discover, 1).mac], None);
+    });
+    let held = offer(room.ask(&relayed(MessageKind::Discover, 1))).yiaddr;
+    let take = |held| Request { requested: Some(held), server_id: Some(SERVER), ..relayed(MessageKind::Request, 1) };
+    ack(room.ask(&take(held)));
+    let decline = Request { kind: MessageKind::Decline, ..take(held) };
+    assert_eq!(room.ask(&decline), Answer::Noted(Note::DeclinedFar(held)));
+    let other = offer(room.ask(&relayed(MessageKind::Discover, 1))).yiaddr;
+    assert_ne!(other, held);
+    for minutes in [1, 15, 50] {
+        room.now = 1_000_000 + minutes * 60;
+        let wanted = Request { requested: Some(held), ..relayed(MessageKind::Discover, 2) };
+        assert_ne!(offer(room.ask(&wanted)).yiaddr, held, "after {minutes} minutes");
+    }
+    let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
+    assert_eq!(ack(to_us(&mut room, &renew)).yiaddr, held, "it runs, and did not decline it");
 }

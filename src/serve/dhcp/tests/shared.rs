@@ -20,7 +20,7 @@ fn two_networks() -> Room {
 /// Asks on the wire, on which the server has an address in each network, and lets the answer change the leases.
 fn ask(room: &mut Room, request: &Request) -> Answer {
     let addresses = [SERVER, SECOND];
-    let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+    let source = SocketAddrV4::new(request.giaddr.unwrap_or(Ipv4Addr::UNSPECIFIED), 68);
     let arrival =
         Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
     let table = room.table.clone().into();
@@ -91,4 +91,29 @@ fn behind_a_relay_the_next_network_is_one_that_lists_the_relay_and_no_other() {
     let mut room = two_networks();
     room.network().relay = [ip(9)].into();
     assert_eq!((1..=9).filter_map(|mac| join(&mut room, mac, relay)).filter(is_second).count(), 0);
+}
+
+/// opnsense/core#7431: a client that asked for its old address at its start kept it for ever, whatever was reserved for it since.
+#[test]
+fn a_machine_that_the_site_moves_to_another_network_of_its_wire_is_refused_its_old_address_when_it_starts() {
+    let mut room = two_networks();
+    room.table.machines.values_mut().for_each(|machine| {
+        (machine.macs, machine.ip) = (vec![request(MessageKind::Discover, 1).mac], None);
+    });
+    let old = join(&mut room, 1, None).expect("an address").yiaddr;
+    let new = Ipv4Addr::new(10, 89, 0, 11);
+    room.table.machines.values_mut().for_each(|machine| machine.ip = Some(new));
+    let renew = Request { ciaddr: Some(old), ..request(MessageKind::Request, 1) };
+    assert_eq!(ack(ask(&mut room, &renew)).yiaddr, old, "one that runs keeps it");
+    let reboot = |wanted| Request { requested: Some(wanted), ..request(MessageKind::Request, 1) };
+    for _ in 0..2 {
+        assert!(matches!(ask(&mut room, &reboot(old)), Answer::Nak(_, NakReason::OtherNetwork(_))));
+        assert_eq!(join(&mut room, 1, None).expect("an address").yiaddr, new);
+    }
+    assert_eq!(ack(ask(&mut room, &reboot(new))).yiaddr, new);
+    // Nor does a card have one address in each network of its wire.
+    let held = join(&mut room, 5, None).expect("an address").yiaddr;
+    let other = Request { requested: Some(Ipv4Addr::new(10, 89, 0, 61)), ..request(MessageKind::Request, 5) };
+    assert!(matches!(ask(&mut room, &other), Answer::Nak(_, NakReason::OtherNetwork(_))));
+    assert_eq!(join(&mut room, 5, None).map(|reply| reply.yiaddr), Some(held));
 }
