@@ -1,6 +1,7 @@
 //! One attempt at a commit whose text has been read: check, plan, apply, prove.
 //!
-//! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent.
+//! **Invariant:** whatever goes wrong comes back as a value: an attempt never ends the agent. Nothing is done of a commit of which it
+//! cannot be written down that it is begun.
 
 use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
 use super::{notify, wakeup::Wakeup};
@@ -29,6 +30,10 @@ pub(super) enum Ended {
     },
     /// The commit has findings.
     Refused(Vec<Diagnostic>),
+    /// The state of this host is against it, which may be another at the next look; nothing was done.
+    Postponed(Vec<Diagnostic>),
+    /// It could not be written down that it is begun, and why; nothing was done.
+    Unrecorded(String),
     /// Some of it was carried out and failed, or none of it could be.
     Failed {
         /// How many changes were done.
@@ -78,9 +83,12 @@ pub(super) struct Means<'a> {
     pub is_awaited: bool,
 }
 
-/// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change. Beside what
-/// became of it, what the site goes on without.
-pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> (Ended, Vec<Diagnostic>) {
+/// Writes down that the host is about to be changed; why not, where that cannot be written.
+pub(super) type Begin<'a> = &'a mut dyn FnMut() -> Result<(), String>;
+
+/// Brings the host to a commit of which this is the text; `begin` is told when the host is this attempt's to change, and may refuse.
+/// Beside what became of it, what the site goes on without.
+pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: Begin<'_>) -> (Ended, Vec<Diagnostic>) {
     let checked = crate::site::load(tree);
     let (checked, forgone) = match means.standing {
         Standing::New => (judge_paths(checked, means.state), Vec::new()),
@@ -93,7 +101,7 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
     (ended, forgone)
 }
 
-fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn FnMut()) -> Ended {
+fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: Begin<'_>) -> Ended {
     let targets = Targets::default();
     let Means { system, state, run_dir, wakeup, observer, standing: _, is_awaited } = *means;
     let reconciliation =
@@ -117,7 +125,9 @@ fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: &mut dyn Fn
         Ok(locked) => locked,
         Err(error) => return give_up(error),
     };
-    begin();
+    if let Err(why) = begin() {
+        return Ended::Unrecorded(why);
+    }
     let mut changed = 0;
     for round in 1.. {
         notify::alive();
@@ -175,6 +185,7 @@ impl Progress for UntilStopped<'_> {
 fn give_up(error: ConvergeError) -> Ended {
     match error {
         ConvergeError::Findings(findings) if findings.iter().any(|f| f.severity == Severity::Error) => Ended::Refused(findings),
+        ConvergeError::Unsafe(findings) => Ended::Postponed(findings),
         ConvergeError::Lock(crate::host::LockError::Held { .. }) => Ended::Locked,
         other => failed(&chain(&other)),
     }
@@ -247,7 +258,15 @@ mod tests {
             is_awaited: false,
         };
         let revision = Revision { id: "a".repeat(40), subject: String::new() };
-        match attempt(&Tree { entries }, &revision, &means, &mut || begun += 1).0 {
+        let tree = Tree { entries };
+        let why = || Err("no space left".to_owned());
+        assert!(matches!(attempt(&tree, &revision, &means, &mut { why }).0, Ended::Unrecorded(why) if why == "no space left"));
+        assert!(!root.path().join("boot").exists(), "nothing is done that is not written down");
+        let mut begin = || {
+            begun += 1;
+            Ok(())
+        };
+        match attempt(&tree, &revision, &means, &mut begin).0 {
             Ended::Unfinished { done, rest } => assert!(done > 0 && rest[0].contains("is still to do"), "{done} {rest:?}"),
             other => panic!("{other:?}"),
         }

@@ -3,6 +3,7 @@
 //! **Invariant:** the proof is the planner itself, run on a fresh look at the host; nothing is applied without the host's lock.
 #![expect(clippy::disallowed_methods, reason = "effect room: waits for the host's lock")]
 
+use super::applied;
 use super::assign::Assigner;
 use super::backoff::Backoff;
 use super::occupancy::{self, OccupancyMemory};
@@ -123,9 +124,12 @@ pub struct Applied {
 /// Why a reconciliation came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvergeError {
-    /// The site's names or templates do not work out, or it would take every machine away without consent.
+    /// The site's names or templates do not work out.
     #[error("the site has findings")]
     Findings(Vec<Diagnostic>),
+    /// On this host, as it is now, the site would take every machine away without consent, or nobody can tell.
+    #[error("the site has findings on this host")]
+    Unsafe(Vec<Diagnostic>),
     /// The site has disks, and only root can look at them.
     #[error("the site has disks, and only root can look at volumes and targets")]
     NotRoot,
@@ -150,18 +154,30 @@ impl Reconciliation<'_> {
         let may_look = self.site.storage.is_none() || self.system.kernel.is_root();
         if plan::has_no_machine(&prepared) {
             // Before anything learns of this site: a machine that boots meanwhile is answered by the former one.
-            let known = KnownMachines::of_table(&host::observe_published(self.state)).unwrap_or_else(|| match may_look {
+            let of_disks = || match may_look {
                 true => KnownMachines::of_disks(&prepared, &host::observe(self.system, &Scope::of(&prepared, self.state))),
                 false => KnownMachines::Named(BTreeSet::new()),
-            });
+            };
+            let known = match KnownMachines::of_table(&host::observe_published(self.state)) {
+                None => of_disks(),
+                // A site that was applied here without machines put none into the table that does not read now.
+                Some(KnownMachines::Unreadable(_)) if self.is_recorded() => of_disks(),
+                Some(known) => known,
+            };
             if let Some(finding) = plan::refuse_emptied(&known) {
-                return Err(ConvergeError::Findings(vec![finding]));
+                return Err(ConvergeError::Unsafe(vec![finding]));
             }
         }
         if !may_look {
             return Err(ConvergeError::NotRoot);
         }
         Ok(self.look(Arc::new(prepared), reading))
+    }
+
+    /// Whether this commit is the one that was applied here last, by the host's own record.
+    fn is_recorded(&self) -> bool {
+        let recorded = applied::read(self.state).present().and_then(|history| history.applied.clone());
+        recorded.is_some_and(|recorded| recorded.as_str() == self.revision.id)
     }
 
     /// What of this host stands in the way of carrying the plan out; nothing when the plan leaves volumes and targets alone.

@@ -1,12 +1,13 @@
 //! What the agent knows of what was applied: the host's record, and the text of the commits that matter.
 //!
-//! **Invariant:** the text of a good commit is on disk before the record names it, and that of any other before anything of it is done;
-//! what was read of a commit once is never asked of
-//! the repository again.
+//! **Invariant:** the text of a good commit is on disk before the record names it, and that of any other before anything of it is done:
+//! where it cannot be written, nothing is. A copy that does not read is never taken for one that is not there: where both records of
+//! what was begun are damaged, nobody knows what it was. What was read of a commit once is never asked of the repository again.
 
 use super::{
     applied,
     last_good::{self, SiteText},
+    step::LeftAt,
 };
 use crate::deploy::{
     CommitId,
@@ -31,6 +32,8 @@ pub(super) struct Memory<'a> {
     /// The commits whose texts lie in the state directory as one and as the other.
     kept: Option<CommitId>,
     kept_current: Option<CommitId>,
+    /// Where the host is left, by the records; by this process once it has brought the host anywhere.
+    left: LeftAt,
 }
 
 /// Whether something was written.
@@ -45,12 +48,13 @@ pub(super) enum Recorded {
 impl<'a> Memory<'a> {
     /// What earlier agents left.
     pub fn new(repository: &'a Path, state: &'a Path) -> Self {
-        let [good, current] = [last_good::PATH, last_good::BROUGHT_TO]
-            .map(|place| last_good::read_copy(state, place).present().cloned().map(Rc::new));
+        let [good, current] = [last_good::PATH, last_good::BROUGHT_TO].map(|place| last_good::read_copy(state, place));
+        let left = left_at(&current, applied::read_begun(state));
+        let [good, current] = [good, current].map(|copy| copy.present().cloned().map(Rc::new));
         let id = |text: &Rc<SiteText>| text.commit.id.clone();
         let (kept, kept_current) = (good.as_ref().map(id), current.as_ref().map(id));
-        let history = known_history(repository, state, kept.as_ref());
-        Self { repository, state, history, good, current, kept, kept_current }
+        let history = known_history(repository, state, kept.as_ref(), &left);
+        Self { repository, state, history, good, current, kept, kept_current, left }
     }
 
     /// The record.
@@ -58,9 +62,9 @@ impl<'a> Memory<'a> {
         &self.history
     }
 
-    /// Whether the last good commit's text is there.
+    /// Whether the text of a commit is there that the host can be brought to without its repository.
     pub fn has_text(&self) -> bool {
-        self.good.is_some()
+        self.good.is_some() || self.current.is_some()
     }
 
     /// Takes in what a person has written into the record since.
@@ -76,9 +80,12 @@ impl<'a> Memory<'a> {
 
     /// Looks which text the state directory still has: somebody may have removed or damaged it.
     pub fn look_what_is_kept(&mut self) {
-        let [kept, kept_current] = [last_good::PATH, last_good::BROUGHT_TO]
-            .map(|place| last_good::read_copy(self.state, place).present().map(|text| text.commit.id.clone()));
-        (self.kept, self.kept_current) = (kept, kept_current);
+        let [good, current] = [last_good::PATH, last_good::BROUGHT_TO].map(|place| last_good::read_copy(self.state, place));
+        // Until this process has brought the host anywhere, a person may say where it is by removing records.
+        if self.current.is_none() {
+            self.left = left_at(&current, applied::read_begun(self.state));
+        }
+        [self.kept, self.kept_current] = [good, current].map(|copy| copy.present().map(|text| text.commit.id.clone()));
     }
 
     /// Whether a commit's text is at hand.
@@ -101,25 +108,46 @@ impl<'a> Memory<'a> {
         read.map(Rc::new).map_err(|error| chain(&error))
     }
 
-    /// The commit that the host was brought to last, by this process or an earlier one, or is being brought to.
-    pub fn brought_to(&self) -> Option<&CommitId> {
-        self.current.as_ref().map(|text| &text.commit.id)
+    /// The commit that the host was brought to last, by this process or an earlier one, or is being brought to, as far as that is
+    /// known.
+    pub fn left(&self) -> &LeftAt {
+        &self.left
     }
 
-    /// The host is being brought to this.
-    pub fn bring_to(&mut self, text: Rc<SiteText>) -> io::Result<()> {
-        let text = self.current.insert(text);
-        if self.kept_current.as_ref() != Some(&text.commit.id) {
-            last_good::write(self.state, last_good::BROUGHT_TO, text)?;
-            self.kept_current = Some(text.commit.id.clone());
+    /// Whether the host is at a commit already, or on the way to it, so that not writing so changes nothing.
+    pub fn is_at(&self, commit: &CommitId) -> bool {
+        match &self.left {
+            LeftAt::Commit(at) => at == commit,
+            LeftAt::LastGood => self.history.applied.as_ref() == Some(commit),
+            LeftAt::Unreadable => false,
         }
+    }
+
+    /// Writes that the host is being brought to this; where that cannot be written, it is not.
+    pub fn bring_to(&mut self, text: Rc<SiteText>) -> io::Result<()> {
+        let id = &text.commit.id;
+        if self.is_at(id) {
+            // Written or not, its text is what the host is at.
+            self.current = Some(Rc::clone(&text));
+        }
+        if self.kept_current.as_ref() != Some(id) {
+            // A write that fails may have replaced the file all the same.
+            self.kept_current = None;
+            last_good::write(self.state, last_good::BROUGHT_TO, &text)?;
+            self.kept_current = Some(id.clone());
+        }
+        let history = applied::read(self.state).present().cloned().unwrap_or_else(|| self.history.clone());
+        applied::write_begun(self.state, &history, id)?;
+        self.left = LeftAt::Commit(id.clone());
+        self.current = Some(text);
         Ok(())
     }
 
     /// Records the commit that the host is at, and keeps its text; the text first.
     pub fn record(&mut self, commit: &CommitId) -> io::Result<Recorded> {
         let mut recorded = Recorded::Already;
-        if let Some(text) = self.current.clone().filter(|text| text.commit.id == *commit) {
+        let text = [&self.current, &self.good].into_iter().flatten().find(|text| text.commit.id == *commit).cloned();
+        if let Some(text) = text {
             if self.kept.as_ref() != Some(commit) {
                 last_good::write(self.state, last_good::PATH, &text)?;
                 self.kept = Some(commit.clone());
@@ -136,9 +164,21 @@ impl<'a> Memory<'a> {
     }
 }
 
+/// Where the host is left, by the copy of what was begun and by the record that names it too. The copy is written first: where both
+/// read and differ, the power went between them, before anything was done.
+fn left_at(copy: &Seen<SiteText>, begun: Seen<CommitId>) -> LeftAt {
+    match (copy, begun) {
+        (Seen::Present(text), _) => LeftAt::Commit(text.commit.id.clone()),
+        (_, Seen::Present(begun)) => LeftAt::Commit(begun),
+        // Where an earlier version of this program wrote neither.
+        (Seen::Absent, Seen::Absent) => LeftAt::LastGood,
+        (Seen::Unreadable(_), _) | (_, Seen::Unreadable(_)) => LeftAt::Unreadable,
+    }
+}
+
 /// What this host has applied: the commit whose text it keeps, which is written before the record; without it, what the record says.
 /// Where there is no record, an earlier version of this program may have left one in the repository.
-fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>) -> History {
+fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>, left: &LeftAt) -> History {
     let record = applied::read(state);
     if let Seen::Unreadable(why) = &record {
         tracing::warn!("{why}; the copy of the last good commit stands for it");
@@ -158,7 +198,9 @@ fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>) -> Hi
         (None, _) => known.applied.clone(),
     };
     let history = History { applied, ..known };
+    // A record that may have named what was begun is not replaced by one that does not.
     if kept.is_some()
+        && *left != LeftAt::Unreadable
         && let Err(error) = applied::write(state, &history)
     {
         tracing::warn!("{} cannot be written: {error}", state.join(applied::PATH).display());
@@ -171,6 +213,7 @@ fn known_history(repository: &Path, state: &Path, kept: Option<&CommitId>) -> Hi
 mod tests {
     use super::*;
     use crate::{deploy::Commit, site::Tree};
+    use std::fs;
 
     fn text(digit: char) -> SiteText {
         let commit = Commit { id: digit.to_string().repeat(40).parse().expect("hex"), subject: String::new() };
@@ -218,8 +261,62 @@ mod tests {
         memory.record(&ids[0]).expect("written");
         memory.bring_to(Rc::new(begun.clone())).expect("written");
         let after = Memory::new(Path::new("/nonexistent"), root.path());
-        assert_eq!((after.brought_to(), &after.history().applied), (Some(&ids[1]), &Some(ids[0].clone())));
+        assert_eq!((after.left(), &after.history().applied), (&LeftAt::Commit(ids[1].clone()), &Some(ids[0].clone())));
         assert_eq!(*after.read(&ids[1]).expect("is kept"), begun);
         assert!(after.knows(&ids[0]) && after.knows(&ids[1]));
+    }
+
+    #[test]
+    fn a_damaged_copy_of_what_was_begun_never_leads_to_the_last_good_commit() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [good, begun] = ['a', 'b'].map(text);
+        let ids = [good.commit.id.clone(), begun.commit.id.clone()];
+        let mut memory = Memory::new(Path::new("/nonexistent"), root.path());
+        memory.bring_to(Rc::new(good)).expect("written");
+        memory.record(&ids[0]).expect("written");
+        memory.bring_to(Rc::new(begun)).expect("written");
+        let left = || Memory::new(Path::new("/nonexistent"), root.path()).left().clone();
+        let (copy, record) = (root.path().join(last_good::BROUGHT_TO), root.path().join(applied::PATH));
+        let whole = fs::read(&copy).expect("reads");
+        for at in [0, whole.len() / 2, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&copy, changed).expect("written");
+            assert_eq!(left(), LeftAt::Commit(ids[1].clone()), "byte {at}: the record names it too");
+        }
+        let named = fs::read(&record).expect("reads");
+        fs::write(&record, "").expect("written");
+        assert_eq!(left(), LeftAt::Unreadable);
+        let mut memory = Memory::new(Path::new("/nonexistent"), root.path());
+        assert!(!memory.is_at(&ids[0]) && !memory.is_at(&ids[1]));
+        fs::write(&record, &named).expect("written");
+        fs::remove_file(&copy).expect("removed");
+        assert_eq!(left(), LeftAt::Commit(ids[1].clone()), "one that is gone is no permission either");
+        // A person removes both, and is understood without a restart.
+        fs::remove_file(&record).expect("removed");
+        memory.look_what_is_kept();
+        assert_eq!(memory.left(), &LeftAt::LastGood);
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_is_not_begun() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [old, new] = ['a', 'b'].map(text);
+        let ids = [old.commit.id.clone(), new.commit.id.clone()];
+        let mut memory = Memory::new(Path::new("/nonexistent"), root.path());
+        memory.bring_to(Rc::new(old.clone())).expect("written");
+        memory.record(&ids[0]).expect("written");
+        // Neither root nor anybody else writes a file into a file.
+        fs::rename(root.path().join("last-good"), root.path().join("away")).expect("moved");
+        fs::write(root.path().join("last-good"), "").expect("written");
+        memory.look_what_is_kept();
+        assert!(memory.bring_to(Rc::new(new.clone())).is_err());
+        assert!(memory.bring_to(Rc::new(old)).is_err() && memory.is_at(&ids[0]) && !memory.is_at(&ids[1]));
+        assert!(memory.record(&ids[0]).is_err(), "nor is it recorded without its text");
+        fs::remove_file(root.path().join("last-good")).expect("removed");
+        memory.bring_to(Rc::new(new)).expect("there is room again");
+        assert!(memory.is_at(&ids[1]));
+        memory.record(&ids[1]).expect("written");
+        assert_eq!(applied::read(root.path()).present().and_then(|history| history.applied.clone()), Some(ids[1].clone()));
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! A few kilobytes of a repository unfold to gigabytes: an object may be the difference to one of any size, and whoever owns the
 //! repository may exchange a file between the look at its size and its opening. libgit2 reads whole what it reads. **Invariant:** the
-//! agent reads no object itself but those of a commit that a trial in such a process has read before, or this one.
+//! agent reads no object itself but those of a commit that a trial in such a process has read before, or this one. What is wrong has the
+//! same code and the same words whichever process found it.
 
-use super::repository::trouble_of;
+use super::repository::{about, trouble_of};
 use crate::deploy::{
     Branch, CommitId,
     patience::{FOR_FILES, FOR_REFERENCES, Late, within},
     repo::{Repo, RepoError},
     select::{Ancestry, Head, History},
 };
+use crate::diagnostic::Diagnostic;
 use crate::host::{Command, CommandError, Commands as _, Programs, TRIAL_MEMORY, TRIAL_SECONDS, chain};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -55,64 +57,73 @@ pub struct Reader {
 #[serde(rename_all = "kebab-case")]
 enum Answer {
     Looked { branch: String, head: Option<(CommitId, Ancestry)> },
-    Failed { what: String, mend: String },
+    Failed(Box<Diagnostic>),
 }
 
 impl Reader {
     /// Looks where the branch is, and how that stands to what was applied.
-    pub fn look(&self, history: &History, depth: Depth) -> Result<Looked, RepoError> {
+    pub fn look(&self, history: &History, depth: Depth) -> Result<Looked, Box<Diagnostic>> {
         let (reader, history) = (self.clone(), history.clone());
         let patience = match depth {
             Depth::References => FOR_REFERENCES,
             Depth::Files => FOR_FILES,
         };
-        within(&self.repository, patience, move || match &reader.program {
-            None => look(&reader.repository, &history, depth),
-            Some(program) => reader.ask(program, &history, depth, patience + AFTERMATH),
-        })
+        let looked = within(&self.repository, patience, move || {
+            Ok::<_, Late>(match &reader.program {
+                None => reader.look_here(&history, depth),
+                Some(program) => reader.ask(program, &history, depth, patience + AFTERMATH),
+            })
+        });
+        looked.unwrap_or_else(|late| Err(self.trouble(&late.into())))
     }
 
-    fn ask(&self, program: &Path, history: &History, depth: Depth, deadline: Duration) -> Result<Looked, RepoError> {
+    fn look_here(&self, history: &History, depth: Depth) -> Result<Looked, Box<Diagnostic>> {
+        look(&self.repository, history, depth).map_err(|error| self.trouble(&error))
+    }
+
+    fn trouble(&self, error: &RepoError) -> Box<Diagnostic> {
+        Box::new(trouble_of(error, &self.repository, &self.state))
+    }
+
+    fn ask(&self, program: &Path, history: &History, depth: Depth, deadline: Duration) -> Result<Looked, Box<Diagnostic>> {
         let path = |path: &Path| path.to_str().map(str::to_owned);
         let words = [path(program), path(&self.repository), path(&self.state)];
         let [Some(program), Some(repository), Some(state)] = words else {
-            return look(&self.repository, history, depth);
+            return self.look_here(history, depth);
         };
         let mut words = vec![program, "hook".into(), "look".into(), "--repo".into(), repository, "--state".into(), state];
         for (flag, commit) in [("--applied", &history.applied), ("--accepted", &history.accepted)] {
             words.extend(commit.iter().flat_map(|commit| [flag.to_owned(), commit.to_string()]));
         }
         words.extend((depth == Depth::Files).then(|| "--files".to_owned()));
-        let relayed = |what: String, mend: &str| RepoError::Relayed { what, mend: mend.to_owned() };
+        let unreadable =
+            |what: String, mend: &str| Box::new(about(&self.repository, "repository-unreadable", what, mend.to_owned()));
         let output = Programs.run(&Command::new(words, deadline)).map_err(|error| match error {
-            CommandError::Deadline { .. } => RepoError::Late(Late(self.repository.clone())),
-            error => relayed(format!("{}: {}", self.repository.display(), chain(&error)), "none is needed: it is tried again"),
+            CommandError::Deadline { .. } => self.trouble(&RepoError::Late(Late(self.repository.clone()))),
+            error => unreadable(format!("{}: {}", self.repository.display(), chain(&error)), "none is needed: it is tried again"),
         })?;
         match serde_json::from_str(output.stdout.trim()) {
             Ok(Answer::Looked { branch, head }) => {
-                let branch = branch.parse().map_err(|_| RepoError::NoBranch(self.repository.clone()))?;
+                let branch = branch.parse().map_err(|_| self.trouble(&RepoError::NoBranch(self.repository.clone())))?;
                 Ok(Looked { branch, head: head.map_or(Head::Absent, |(commit, ancestry)| Head::At(commit, ancestry)) })
             }
-            Ok(Answer::Failed { what, mend }) => Err(RepoError::Relayed { what, mend }),
+            Ok(Answer::Failed(trouble)) => Err(trouble),
             Err(_) => {
                 let bound = format!("{} MiB of memory or {TRIAL_SECONDS} s", TRIAL_MEMORY >> 20);
                 let what = format!("reading {} takes more than {bound}", self.repository.display());
-                Err(relayed(what, "move it away, make another with barista init, and push again what a person has looked at"))
+                Err(unreadable(what, "move it away, make another with barista init, and push again what a person has looked at"))
             }
         }
     }
 
     /// What such a process answers: one line of JSON.
     pub fn answer(&self, history: &History, depth: Depth) -> String {
-        let answer = match look(&self.repository, history, depth) {
+        let answer = match self.look_here(history, depth) {
             Ok(Looked { branch, head }) => {
                 let head = if let Head::At(commit, ancestry) = head { Some((commit, ancestry)) } else { None };
                 Answer::Looked { branch: branch.to_string(), head }
             }
-            Err(error) => {
-                let trouble = trouble_of(&error, &self.repository, &self.state);
-                Answer::Failed { what: trouble.message, mend: trouble.hint.unwrap_or_default() }
-            }
+            Err(trouble) => Answer::Failed(trouble),
         };
         serde_json::to_string(&answer).expect("a document of strings always serialises")
     }
@@ -145,10 +156,7 @@ mod tests {
     #[test]
     fn a_look_that_takes_too_much_ends_that_process_alone_and_is_said() {
         let root = tempfile::tempdir().expect("a directory");
-        let said = |script: &str| {
-            let error = reader(root.path(), script).look(&History::default(), Depth::References).expect_err("no look");
-            trouble_of(&error, Path::new("x.git"), Path::new("state"))
-        };
+        let said = |script: &str| reader(root.path(), script).look(&History::default(), Depth::References).expect_err("no look");
         for script in ["kill -9 $$", "exit 101", "echo '{'"] {
             let trouble = said(script);
             assert!(trouble.message.contains("takes more than 192 MiB of memory or 4 s"), "{script}: {trouble:?}");
@@ -166,10 +174,12 @@ mod tests {
         let own = Reader { program: None, repository: repository.clone(), state: root.path().join("state") };
         let relayed = || {
             let answer = own.answer(&History::default(), Depth::Files);
-            reader(root.path(), &format!("echo '{answer}'")).look(&History::default(), Depth::Files)
+            fs::write(root.path().join("answer"), answer).expect("written");
+            let script = format!("cat {}", root.path().join("answer").display());
+            reader(root.path(), &script).look(&History::default(), Depth::Files)
         };
-        let missing = relayed().expect_err("there is none");
-        let trouble = trouble_of(&missing, &repository, &own.state);
+        let trouble = relayed().expect_err("there is none");
+        assert_eq!(trouble.code.as_str(), "repository-missing");
         assert!(
             trouble.message.contains("is not a git repository")
                 && trouble.hint.as_deref().is_some_and(|hint| hint.contains("barista init")),
@@ -185,5 +195,25 @@ mod tests {
         let id = made.commit(Some("refs/heads/main"), &person, &person, "first", &tree, &[]).expect("made");
         let head = Head::At(id.to_string().parse().expect("hex"), Ancestry::First);
         assert_eq!(relayed().expect("reads"), Looked { branch: main, head });
+
+        // Each fault has its own code, and the process that finds it changes nothing of it.
+        let (head, config) = (repository.join("HEAD"), repository.join("config"));
+        let faults: [(&Path, &str, &str); 4] = [
+            (&head, "0123456789012345678901234567890123456789\n", "no-branch"),
+            (&config, "[core]\n\tbare = true\n\trepositoryformatversion = 9\n", "repository-format"),
+            (&repository.join("commondir"), "..\n", "odd-file"),
+            (&repository.join("refs/heads/main"), "\0\0\n", "repository-damaged"),
+        ];
+        for (file, text, code) in faults {
+            let before = fs::read(file).ok();
+            fs::write(file, text).expect("written");
+            let trouble = relayed().expect_err(code);
+            assert_eq!(trouble.code.as_str(), code, "{trouble:?}");
+            assert_eq!(own.look(&History::default(), Depth::Files), Err(trouble));
+            match before {
+                Some(before) => fs::write(file, before).expect("put back"),
+                None => fs::remove_file(file).expect("removed"),
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::chain;
 use crate::names::clean;
 use crate::observed::Seen;
-use std::path::Path;
+use std::{io, path::Path};
 
 /// The hooks that `init` writes.
 const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
@@ -25,18 +25,61 @@ pub fn examine(reader: &Reader) -> Vec<Diagnostic> {
     let Reader { repository, state, .. } = reader;
     let mut troubles = Vec::new();
     let read = reader.look(&History::default(), Depth::Files);
-    troubles.extend(read.err().map(|error| trouble_of(&error, repository, state)));
+    troubles.extend(read.err().map(|trouble| *trouble));
     troubles.extend(examine_hooks(repository, state));
     troubles
 }
 
 /// Everything that is wrong with this host's own records of what was applied, which only root reads.
 pub fn examine_records(state: &Path) -> Vec<Diagnostic> {
-    let copies = [last_good::PATH, last_good::BROUGHT_TO].map(|place| unreadable(last_good::read_copy(state, place)));
-    let unreadable = std::iter::once(unreadable(applied::read(state))).chain(copies);
-    let mend = "none is needed: it is written anew as soon as a commit is applied";
-    let record = |what: String| Diagnostic::whole(Severity::Error, "record-unreadable", state.display().to_string(), what, mend);
-    unreadable.flatten().map(record).collect()
+    let anew = "none is needed: it is written anew as soon as a commit is applied".to_owned();
+    let [begun, applied] = [last_good::BROUGHT_TO, applied::PATH].map(|place| state.join(place).display().to_string());
+    let towards = format!(
+        "none is needed while the branch can be read: it is written anew as soon as a commit of it is applied. Where the repository \
+         is unreadable too, mend that; to go back to the commit that was applied last instead, remove {begun} and {applied}"
+    );
+    let records = [
+        (unreadable(applied::read(state)), anew.clone()),
+        (unreadable(last_good::read_copy(state, last_good::PATH)), anew),
+        (unreadable(last_good::read_copy(state, last_good::BROUGHT_TO)), towards),
+    ];
+    let record = |(what, mend): (Option<String>, String)| {
+        Some(Diagnostic::whole(Severity::Error, "record-unreadable", state.display().to_string(), what?, mend))
+    };
+    records.into_iter().filter_map(record).collect()
+}
+
+/// A record of this host's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Record {
+    /// Which commit is begun, and its text.
+    Begun,
+    /// Which commit is applied, and its text.
+    Applied,
+}
+
+/// What to do about a record that cannot be written.
+pub fn unwritable(state: &Path, record: Record, error: &io::Error) -> Diagnostic {
+    let (about, place) = match record {
+        Record::Begun => ("which commit is begun", last_good::BROUGHT_TO),
+        Record::Applied => ("which commit is applied", last_good::PATH),
+    };
+    let shown = state.display();
+    let what = format!("{about} cannot be written to {} and {}: {error}", state.join(place).display(), applied::PATH);
+    let mend = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("make room on the file system of {shown} (`df -h {shown}`); it is tried again by itself")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "the file system of {shown} is read-only: `dmesg` says why; mount it writable, and it is tried again by itself"
+            )
+        }
+        _ => {
+            format!("see that {shown} and what is in it are root's and writable (`ls -lR {shown}`); it is tried again by itself")
+        }
+    };
+    Diagnostic::whole(Severity::Error, "record-unwritable", shown.to_string(), what, mend)
 }
 
 /// What to do about a repository that cannot be read.
@@ -59,7 +102,6 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Diagnos
         RepoError::TooMuch { .. } => {
             ("repository-too-large", "keep images and other large files out of the site's repository".to_owned())
         }
-        RepoError::Relayed { mend, .. } => ("repository-unreadable", mend.clone()),
         RepoError::NoCommit { .. } | RepoError::Ambiguous { .. } | RepoError::Git { .. } => {
             ("repository-damaged", format!("move it away (mv {shown} {shown}.damaged), make it anew with `{init}`, and {again}"))
         }
@@ -67,7 +109,7 @@ pub fn trouble_of(error: &RepoError, repository: &Path, state: &Path) -> Diagnos
     about(repository, code, clean(&chain(error)), mend)
 }
 
-fn about(repository: &Path, code: &'static str, what: String, mend: String) -> Diagnostic {
+pub(super) fn about(repository: &Path, code: &'static str, what: String, mend: String) -> Diagnostic {
     Diagnostic::whole(Severity::Error, code, repository.display().to_string(), what, mend)
 }
 

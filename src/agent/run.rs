@@ -8,15 +8,15 @@ use super::{
     attempt::{Ended, Means, Standing, attempt},
     converge::{Knowledge, Observer},
     instance_lock,
-    last_good::{self, SiteText},
+    last_good::SiteText,
     memory::{Memory, Recorded},
     notify,
     occupancy::OccupancyMemory,
     reader::{Depth, Looked, Reader},
     renew_socket,
-    repository::{examine, examine_records, trouble_of},
+    repository::{Record, examine, examine_records, unwritable},
     status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
-    step::{Action, Outcome, State, Why},
+    step::{Action, LeftAt, Outcome, State, Why},
     wakeup::{Wakeup, Woken},
     watch::Watch,
 };
@@ -137,6 +137,8 @@ struct Loop<'a> {
     /// What is wrong with the repository and the records, and what the site goes on without.
     broken: Vec<Diagnostic>,
     forgone: Vec<Diagnostic>,
+    /// Records that could not be written.
+    unwritten: BTreeMap<Record, Diagnostic>,
     written: Option<Status>,
     /// Whether somebody waits for the next look at the host.
     is_awaited: bool,
@@ -169,7 +171,7 @@ impl<'a> Loop<'a> {
         Self {
             options,
             system,
-            state: State::new(memory.history().applied.clone(), memory.brought_to().cloned()),
+            state: State::new(memory.history().applied.clone(), memory.left().clone()),
             memory,
             reader,
             examine: Mono::BOOT,
@@ -179,6 +181,7 @@ impl<'a> Loop<'a> {
             status,
             broken: Vec::new(),
             forgone: Vec::new(),
+            unwritten: BTreeMap::new(),
             written: None,
             is_awaited: false,
             knowledge: Rc::new(Knowledge::new(occupancy, fills, assigner)),
@@ -194,6 +197,9 @@ impl<'a> Loop<'a> {
             self.state.forget_refusals();
         }
         self.state.last_good.clone_from(&self.memory.history().applied);
+        if self.state.brought_to.is_none() {
+            self.state.left_at.clone_from(self.memory.left());
+        }
         let now = Mono::from(self.system.kernel.boottime());
         let looked = self.reader.look(self.memory.history(), Depth::References).map(|Looked { branch, head }| {
             self.status.branch = Some(branch.to_string());
@@ -203,19 +209,16 @@ impl<'a> Loop<'a> {
         // Damage, and its mend, show themselves at once.
         if self.examine <= now || reading != self.reading {
             (self.examine, self.reading) = (now + BETWEEN_EXAMINATIONS, reading);
-            self.examine_repository(looked.as_ref().err());
+            self.examine_repository(looked.as_ref().err().map(|trouble| &**trouble));
         }
-        looked.unwrap_or_else(|error| Head::Unreadable(chain(&error)))
+        looked.unwrap_or_else(|trouble| Head::Unreadable(trouble.message))
     }
 
-    fn examine_repository(&mut self, error: Option<&RepoError>) {
-        let Options { repo, state, .. } = self.options;
+    fn examine_repository(&mut self, trouble: Option<&Diagnostic>) {
         let mut troubles = examine(&self.reader);
-        let records = examine_records(state);
+        let records = examine_records(&self.options.state);
         // The branch is compared with commits further back than the examination reads.
-        if let Some(error) = error.filter(|_| troubles.is_empty()) {
-            troubles.push(trouble_of(error, repo, state));
-        }
+        troubles.extend(trouble.filter(|_| troubles.is_empty()).cloned().into_iter().collect::<Vec<_>>());
         troubles.extend(records);
         self.broken = troubles;
         self.tell_troubles();
@@ -223,7 +226,7 @@ impl<'a> Loop<'a> {
     }
 
     fn tell_troubles(&mut self) {
-        let troubles: Vec<Diagnostic> = self.broken.iter().chain(&self.forgone).cloned().collect();
+        let troubles: Vec<Diagnostic> = self.broken.iter().chain(&self.forgone).chain(self.unwritten.values()).cloned().collect();
         for trouble in troubles.iter().filter(|trouble| !self.status.troubles.contains(trouble)) {
             tracing::warn!("{}", trouble.on_one_line());
         }
@@ -252,16 +255,14 @@ impl<'a> Loop<'a> {
         let unread = || Revision { id: commit.to_string(), subject: String::new() };
         let revision = read.as_ref().map_or_else(|_| unread(), |text| text.revision());
         let running = Attempt { revision: revision.clone(), began, ended: None, result: AttemptResult::Running };
-        let is_waiting = self
-            .status
-            .last
-            .as_ref()
-            .is_some_and(|last| (last.result == AttemptResult::Waiting, &last.revision) == (true, &revision));
-        if why != Why::Look && read.is_ok() && !is_waiting {
-            tracing::info!("applying {}", describe(&revision));
-            notify::status(&format!("applying {}", describe(&revision)));
-            self.set_last(why, running.clone());
-            self.publish();
+        // Of one that came to nothing before, it is told that it is being applied once something is done.
+        let is_again = self.status.last.as_ref().is_some_and(|last| {
+            let is_open =
+                matches!(last.result, AttemptResult::Waiting | AttemptResult::Refused { .. } | AttemptResult::Failed { .. });
+            is_open && last.revision == revision
+        });
+        if why != Why::Look && read.is_ok() && !is_again {
+            self.tell_begun(why, &running);
         }
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
@@ -273,17 +274,23 @@ impl<'a> Loop<'a> {
                 let standing = self.standing(commit);
                 let means = Means { system: self.system, state, run_dir, wakeup, observer, standing, is_awaited };
                 let (ended, forgone) = attempt(&text.tree, &revision, &means, &mut || {
-                    self.bring_to(&text);
-                    if is_waiting && why != Why::Look {
-                        self.set_last(why, running.clone());
-                        self.publish();
+                    self.bring_to(&text)?;
+                    if is_again && why != Why::Look {
+                        self.tell_begun(why, &running);
                     }
+                    Ok(())
                 });
-                if !matches!(ended, Ended::Refused(_) | Ended::Locked) {
-                    self.bring_to(&text);
-                    self.forgone = forgone;
-                    self.tell_troubles();
-                }
+                let ended = match ended {
+                    Ended::Refused(_) | Ended::Postponed(_) | Ended::Unrecorded(_) | Ended::Locked => ended,
+                    ended => match self.bring_to(&text) {
+                        Ok(()) => {
+                            self.forgone = forgone;
+                            self.tell_troubles();
+                            ended
+                        }
+                        Err(why) => Ended::Unrecorded(why),
+                    },
+                };
                 self.knowledge.occupancy.publish(&self.options.state);
                 ended
             }
@@ -292,18 +299,60 @@ impl<'a> Loop<'a> {
     }
 
     fn standing(&self, commit: &CommitId) -> Standing {
-        let is = |known: Option<&CommitId>| known == Some(commit);
-        if is(self.memory.brought_to()) || is(self.memory.history().applied.as_ref()) { Standing::Before } else { Standing::New }
+        let is_left = matches!(self.memory.left(), LeftAt::Commit(left) if left == commit);
+        let is_applied = self.memory.history().applied.as_ref() == Some(commit);
+        if is_left || is_applied { Standing::Before } else { Standing::New }
     }
 
-    /// Keeps the text of a commit of which something is about to be done.
-    fn bring_to(&mut self, text: &Rc<SiteText>) {
-        if let Err(error) = self.memory.bring_to(Rc::clone(text)) {
-            tracing::warn!("{} cannot be written: {error}", self.options.state.join(last_good::BROUGHT_TO).display());
+    fn tell_begun(&mut self, why: Why, running: &Attempt) {
+        let name = describe(&running.revision);
+        tracing::info!("applying {name}");
+        notify::status(&format!("applying {name}"));
+        self.set_last(why, running.clone());
+        self.publish();
+    }
+
+    /// Keeps the text of a commit of which something is about to be done; why that cannot be, where a start would lead to another.
+    fn bring_to(&mut self, text: &Rc<SiteText>) -> Result<(), String> {
+        let written = self.memory.bring_to(Rc::clone(text));
+        let trouble = self.take_in_write(Record::Begun, written);
+        match trouble {
+            Some(trouble) if !self.memory.is_at(&text.commit.id) => Err(format!("nothing of it is done: {trouble}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps among the troubles that a record cannot be written, for as long as that is so.
+    fn take_in_write<T>(&mut self, record: Record, written: std::io::Result<T>) -> Option<String> {
+        match written {
+            Ok(_) => drop(self.unwritten.remove(&record)),
+            Err(error) => drop(self.unwritten.insert(record, unwritable(&self.options.state, record, &error))),
+        }
+        self.tell_troubles();
+        self.unwritten.get(&record).map(|trouble| trouble.message.clone())
+    }
+
+    /// Records a commit that the host matches; one that cannot be recorded has failed, and is looked at again.
+    fn record(&mut self, commit: &CommitId, running: &Attempt, ended: Ended) -> Ended {
+        let Ended::Matches { done, after } = ended else { return ended };
+        let recorded = self.memory.record(commit);
+        if matches!(recorded, Ok(Recorded::Anew)) {
+            self.examine = Mono::BOOT;
+        }
+        self.status.waiting = None;
+        let before = self.status.serving.take().filter(|serving| serving.revision == running.revision);
+        self.status.serving = before.or_else(|| Some(Serving { revision: running.revision.clone(), since: Timestamp::now() }));
+        match self.take_in_write(Record::Applied, recorded) {
+            None => Ended::Matches { done, after },
+            Some(trouble) => {
+                let failures = vec![format!("the host matches it, and that cannot be recorded: {trouble}")];
+                Ended::Failed { done, failures, after: Some(after) }
+            }
         }
     }
 
     fn end(&mut self, commit: &CommitId, why: Why, running: Attempt, ended: Ended) {
+        let ended = self.record(commit, &running, ended);
         let now = Mono::from(self.system.kernel.boottime());
         self.state = std::mem::take(&mut self.state).record(commit, outcome(&ended), now);
         self.take_in(commit, why, running, ended);
@@ -332,18 +381,7 @@ impl<'a> Loop<'a> {
                 return;
             }
             Ended::Matches { done, after } => {
-                match self.memory.record(commit) {
-                    Ok(recorded) => {
-                        self.said.remove(commit);
-                        if recorded == Recorded::Anew {
-                            self.examine = Mono::BOOT;
-                        }
-                    }
-                    Err(error) => self.say(commit, vec![format!("is applied and cannot be recorded: {error}")]),
-                }
-                self.status.waiting = None;
-                let before = self.status.serving.take().filter(|serving| serving.revision == running.revision);
-                self.status.serving = before.or_else(|| Some(Serving { revision: running.revision.clone(), since: now }));
+                self.said.remove(commit);
                 self.status.held = status::held(&after, &self.status.held, now);
                 let held = self.status.held.len();
                 if why != Why::Look || done > 0 {
@@ -356,7 +394,7 @@ impl<'a> Loop<'a> {
                 }
                 AttemptResult::Applied { done }
             }
-            Ended::Refused(findings) => {
+            Ended::Refused(findings) | Ended::Postponed(findings) => {
                 let told = findings.iter().map(ToString::to_string);
                 self.say(commit, std::iter::once("is refused".to_owned()).chain(told).collect());
                 AttemptResult::Refused { findings }
@@ -367,6 +405,10 @@ impl<'a> Loop<'a> {
                 }
                 self.say(commit, failures.clone());
                 AttemptResult::Failed { done, failures }
+            }
+            Ended::Unrecorded(failure) => {
+                self.say(commit, vec![failure.clone()]);
+                AttemptResult::Failed { done: 0, failures: vec![failure] }
             }
             Ended::Unfinished { done, rest } => {
                 tracing::info!("{name}: {done} changes done, {} still to do", rest.len());
@@ -421,6 +463,7 @@ fn outcome(ended: &Ended) -> Outcome {
     match ended {
         Ended::Matches { .. } => Outcome::Good,
         Ended::Refused(_) => Outcome::Refused,
+        Ended::Postponed(_) | Ended::Unrecorded(_) => Outcome::Postponed,
         Ended::Failed { .. } | Ended::Unfinished { .. } => Outcome::Failed,
         Ended::Unreadable(_) => Outcome::Unreadable,
         Ended::Locked => Outcome::Locked,

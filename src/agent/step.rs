@@ -3,18 +3,18 @@
 //! **Invariant:** pure; an attempt is made once for each new commit, once at start, after a pause when a commit could not be read,
 //! and every ten seconds at the commit that the host is at or is being brought to, whatever failed of it: looks are slowed by
 //! nothing, and no clock that can be set is asked. What the host was brought to is never left for an older commit, refused or not, but
-//! by a person.
+//! by a person; where it cannot be read what that was, nothing is done until the branch can.
 
 use crate::deploy::{
     CommitId,
-    select::{Ancestry, Head, Keep, Selection, Tried, Verdict, pause_after, select},
+    select::{Ancestry, BETWEEN_JUDGEMENTS, Head, Keep, Selection, Tried, Verdict, pause_after, select},
 };
 use crate::names::Mono;
 use std::{collections::BTreeMap, time::Duration};
 
 /// How often the host is looked at: a seat that came free should be renewed before its next customer has switched it on, and
 /// drift should be put right before anybody notices.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = BETWEEN_JUDGEMENTS;
 
 /// How soon an attempt that found the host locked is made again.
 const WHILE_LOCKED: Duration = Duration::from_secs(3);
@@ -25,6 +25,18 @@ const BETWEEN_CALLS: Duration = Duration::from_millis(250);
 /// How often the branch is looked at when nothing else is due; that reads two references.
 const BETWEEN_HEADS: Duration = Duration::from_secs(5);
 
+/// Where the process that ended last left the host, and this one once it has brought it anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LeftAt {
+    /// No other commit was begun than the one that was applied last.
+    #[default]
+    LastGood,
+    /// At this commit, or on the way to it.
+    Commit(CommitId),
+    /// It was written down, and does not read any more: it may be newer than the commit that was applied last.
+    Unreadable,
+}
+
 /// What the agent knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
@@ -32,8 +44,8 @@ pub struct State {
     pub last_good: Option<CommitId>,
     /// The commit this process has brought the host to, or as far as its failures let it.
     pub brought_to: Option<CommitId>,
-    /// The same of the process that ended last, and of this one once it has done so.
-    pub left_at: Option<CommitId>,
+    /// Where the host is left.
+    pub left_at: LeftAt,
     /// The last attempt at each commit that matters now.
     tried: BTreeMap<CommitId, Tried>,
     /// When the host is looked at again.
@@ -75,19 +87,25 @@ pub enum Outcome {
     Unreadable,
     /// The commit has findings.
     Refused,
+    /// Nothing of it was done because of the state of the host.
+    Postponed,
     /// Somebody else is applying.
     Locked,
 }
 
 impl State {
     /// What is known at start.
-    pub fn new(last_good: Option<CommitId>, left_at: Option<CommitId>) -> Self {
+    pub fn new(last_good: Option<CommitId>, left_at: LeftAt) -> Self {
         Self { last_good, left_at, ..Self::default() }
     }
 
     /// The commit that the host stays at while a head is not taken.
     fn stays_at(&self) -> Option<&CommitId> {
-        self.left_at.as_ref().or(self.last_good.as_ref())
+        match &self.left_at {
+            LeftAt::Commit(commit) => Some(commit),
+            LeftAt::LastGood => self.last_good.as_ref(),
+            LeftAt::Unreadable => None,
+        }
     }
 
     /// Says what to do next.
@@ -103,7 +121,7 @@ impl State {
                 return Action::Attempt(commit, Why::Start);
             }
             Selection::Settled(_) => (Mono::NEVER, None),
-            Selection::Wait(commit, until) => (until, Some(Keep::Damaged(commit))),
+            Selection::Wait(keep, until) => (until, Some(keep)),
             Selection::Keep(keep) => (Mono::NEVER, Some(keep)),
         };
         if let Some(commit) = &self.brought_to {
@@ -116,7 +134,7 @@ impl State {
             }
             wake = wake.min(look);
         } else if let Some(left) = self.stays_at() {
-            // Refused or unreadable at start: another attempt only after its pause; a refused one never, nor an older one instead.
+            // Refused, postponed or unreadable at start: another attempt only after its pause; a refused one never, nor an older one instead.
             match select(&Head::At(left.clone(), Ancestry::Same), tried(left), now) {
                 Selection::Take(commit) | Selection::Settled(commit) => return Action::Attempt(commit, Why::Start),
                 Selection::Wait(_, until) => wake = wake.min(until),
@@ -147,9 +165,10 @@ impl State {
             Outcome::Failed => Verdict::Unfinished,
             Outcome::Unreadable => Verdict::Unreadable,
             Outcome::Refused => Verdict::Refused,
+            Outcome::Postponed => Verdict::Postponed,
         };
         // A new head makes older ones forgotten; an attempt at what the host is or was at does not, or a refused head would be new.
-        let ours = [&self.last_good, &self.left_at].map(Clone::clone);
+        let ours = [self.last_good.clone(), self.stays_at().cloned()];
         let is_ours = |commit: &CommitId| ours.iter().flatten().any(|ours| ours == commit);
         if !is_ours(commit) {
             self.tried.retain(|tried, _| tried == commit || is_ours(tried));
@@ -164,12 +183,15 @@ impl State {
             }
             // Most of it may stand by now: going back by ourselves would only add to the disorder.
             Verdict::Unfinished => self.brought_to = Some(commit.clone()),
-            Verdict::Unreadable | Verdict::Refused => {}
+            Verdict::Unreadable | Verdict::Refused | Verdict::Postponed => {}
         }
-        if self.brought_to.is_some() {
-            self.left_at.clone_from(&self.brought_to);
+        if let Some(commit) = &self.brought_to {
+            self.left_at = LeftAt::Commit(commit.clone());
         }
-        self.look = now + BETWEEN_LOOKS;
+        // An attempt that did nothing, made as often as a look, must not put off the looks at where the host is.
+        if verdict != Verdict::Postponed || self.brought_to.as_ref().is_none_or(|at| at == commit) {
+            self.look = now + BETWEEN_LOOKS;
+        }
         self
     }
 }
@@ -196,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_new_commit_is_attempted_once_and_then_only_looked_after() {
-        let state = State::new(None, None);
+        let state = State::new(None, LeftAt::LastGood);
         assert_eq!(state.next(&Head::Absent, at(0)), Action::Rest(at(5), Some(Keep::NoCommit)));
         assert_eq!(state.next(&head('a', Ancestry::First), at(5)), attempt('a', Why::Commit));
         let state = state.record(&commit('a'), Outcome::Good, at(6));
@@ -209,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_start_rebuilds_what_the_kernel_forgot() {
-        let state = State::new(Some(commit('a')), Some(commit('a')));
+        let state = State::new(Some(commit('a')), LeftAt::Commit(commit('a')));
         assert_eq!(state.next(&head('a', Ancestry::Same), at(0)), attempt('a', Why::Start));
         assert_eq!(
             state.next(&Head::Unreadable("torn".into()), at(0)),
@@ -221,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_refused_commit_leaves_the_last_good_one_and_is_not_tried_again() {
-        let state = State::new(Some(commit('a')), Some(commit('a')));
+        let state = State::new(Some(commit('a')), LeftAt::Commit(commit('a')));
         let b = head('b', Ancestry::Descends);
         assert_eq!(state.next(&b, at(0)), attempt('b', Why::Commit));
         let state = state.record(&commit('b'), Outcome::Refused, at(1));
@@ -239,9 +261,49 @@ mod tests {
 
     #[test]
     fn a_last_good_commit_that_is_refused_now_is_left_alone() {
-        let state = State::new(Some(commit('a')), Some(commit('a'))).record(&commit('a'), Outcome::Refused, at(0));
+        let state = State::new(Some(commit('a')), LeftAt::Commit(commit('a'))).record(&commit('a'), Outcome::Refused, at(0));
         assert!(matches!(state.next(&head('a', Ancestry::Same), at(99_999)), Action::Rest(_, Some(Keep::Refused(_)))));
         assert!(matches!(state.next(&Head::Absent, at(99_999)), Action::Rest(_, Some(Keep::NoCommit))));
+    }
+
+    #[test]
+    fn what_the_state_of_the_host_is_against_is_judged_anew_at_each_look_and_the_host_is_looked_after_meanwhile() {
+        let state = State::new(Some(commit('a')), LeftAt::LastGood).record(&commit('a'), Outcome::Good, at(0));
+        let mut state = state.record(&commit('b'), Outcome::Postponed, at(0));
+        let b = head('b', Ancestry::Descends);
+        assert_eq!(state.next(&b, at(1)), Action::Rest(at(6), Some(Keep::Postponed(commit('b')))));
+        let (mut tries, mut looks) = (0, 0);
+        for second in 1..=600 {
+            while let Action::Attempt(tried, why) = state.next(&b, at(second)) {
+                let outcome = if why == Why::Look { Outcome::Good } else { Outcome::Postponed };
+                *(if why == Why::Look { &mut looks } else { &mut tries }) += 1;
+                state = state.record(&tried, outcome, at(second));
+            }
+        }
+        assert!(tries == 60 && looks >= 59, "{tries} {looks}");
+        assert_eq!(state.record(&commit('b'), Outcome::Good, at(601)).brought_to, Some(commit('b')));
+        // The same of the commit that the host is at since before this process.
+        let own = State::new(Some(commit('a')), LeftAt::LastGood).record(&commit('a'), Outcome::Postponed, at(0));
+        for head in [Head::Unreadable("torn".into()), head('a', Ancestry::Same)] {
+            assert!(matches!(own.next(&head, at(9)), Action::Rest(until, Some(_)) if until == at(10)), "{head:?}");
+            assert!(matches!(own.next(&head, at(10)), Action::Attempt(..)), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_to_the_last_good_commit_where_it_cannot_be_read_what_was_begun() {
+        let state = State::new(Some(commit('a')), LeftAt::Unreadable);
+        for broken in [Head::Unreadable("torn".into()), Head::Absent, head('d', Ancestry::Diverged)] {
+            assert!(matches!(state.next(&broken, at(0)), Action::Rest(_, Some(_))), "{broken:?}");
+        }
+        let b = head('b', Ancestry::Descends);
+        let refused = state.clone().record(&commit('b'), Outcome::Refused, at(0));
+        assert!(matches!(refused.next(&b, at(0)), Action::Rest(_, Some(Keep::Refused(_)))));
+        // The branch says where to go, once it reads.
+        assert_eq!(state.next(&b, at(0)), attempt('b', Why::Commit));
+        assert_eq!(state.next(&head('a', Ancestry::Same), at(0)), attempt('a', Why::Start));
+        let good = state.record(&commit('b'), Outcome::Good, at(1));
+        assert_eq!(good.left_at, LeftAt::Commit(commit('b')));
     }
 
     /// The seconds between attempts, all of which end so.
@@ -259,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_change_that_fails_slows_no_look() {
-        let good = State::new(None, None).record(&commit('a'), Outcome::Good, at(0));
+        let good = State::new(None, LeftAt::LastGood).record(&commit('a'), Outcome::Good, at(0));
         let of_good = gaps(good.clone(), &head('a', Ancestry::Same), Outcome::Failed, 7200);
         assert!(of_good.len() > 700 && of_good.iter().all(|gap| *gap == 10), "{of_good:?}");
         let of_head = gaps(good, &head('b', Ancestry::Descends), Outcome::Failed, 7200);
@@ -269,7 +331,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_back_by_itself_after_a_failure() {
-        let state = State::new(Some(commit('a')), Some(commit('a'))).record(&commit('b'), Outcome::Failed, at(0));
+        let state = State::new(Some(commit('a')), LeftAt::Commit(commit('a'))).record(&commit('b'), Outcome::Failed, at(0));
         let b = head('b', Ancestry::Descends);
         assert_eq!(state.next(&b, at(0)), Action::Rest(at(5), None));
         assert_eq!(state.next(&b, at(10)), attempt('b', Why::Look));
@@ -285,7 +347,7 @@ mod tests {
     fn nothing_goes_back_by_itself_after_a_restart_or_a_refusal() {
         let b = head('b', Ancestry::Descends);
         // A was good, and B had begun when the agent ended.
-        let state = State::new(Some(commit('a')), Some(commit('b')));
+        let state = State::new(Some(commit('a')), LeftAt::Commit(commit('b')));
         assert_eq!(state.next(&b, at(0)), attempt('b', Why::Commit));
         let c = head('c', Ancestry::Descends);
         let refused = state.clone().record(&commit('c'), Outcome::Refused, at(0));
@@ -309,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_refused_head_is_not_tried_again_beside_one_that_keeps_failing() {
-        let state = State::new(Some(commit('a')), None).record(&commit('b'), Outcome::Failed, at(0));
+        let state = State::new(Some(commit('a')), LeftAt::LastGood).record(&commit('b'), Outcome::Failed, at(0));
         let mut state = state.record(&commit('c'), Outcome::Refused, at(1));
         let c = head('c', Ancestry::Descends);
         for second in 2..600 {
@@ -322,8 +384,11 @@ mod tests {
 
     #[test]
     fn a_commit_that_cannot_be_read_is_tried_at_growing_pauses_while_looks_go_on() {
-        let state =
-            State::new(None, None).record(&commit('a'), Outcome::Good, at(0)).record(&commit('b'), Outcome::Unreadable, at(0));
+        let state = State::new(None, LeftAt::LastGood).record(&commit('a'), Outcome::Good, at(0)).record(
+            &commit('b'),
+            Outcome::Unreadable,
+            at(0),
+        );
         let b = head('b', Ancestry::Descends);
         assert_eq!(state.next(&b, at(1)), Action::Rest(at(6), Some(Keep::Damaged(commit('b')))));
         assert_eq!(state.next(&b, at(10)), attempt('a', Why::Look));
@@ -350,9 +415,10 @@ mod tests {
 
     #[test]
     fn a_last_good_commit_that_cannot_be_read_any_more_is_tried_at_growing_pauses_too() {
-        let unreadable = State::new(Some(commit('a')), Some(commit('a'))).record(&commit('a'), Outcome::Unreadable, at(0));
+        let unreadable =
+            State::new(Some(commit('a')), LeftAt::Commit(commit('a'))).record(&commit('a'), Outcome::Unreadable, at(0));
         let a = head('a', Ancestry::Same);
-        for state in [unreadable, State::new(None, None).record(&commit('a'), Outcome::Good, at(0))] {
+        for state in [unreadable, State::new(None, LeftAt::LastGood).record(&commit('a'), Outcome::Good, at(0))] {
             let gaps = gaps(state, &a, Outcome::Unreadable, 7200);
             assert!(gaps.len() < 20, "{gaps:?}");
         }
@@ -360,7 +426,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_looked_after_at_once_and_not_without_end() {
-        let mut state = State::new(None, None).record(&commit('a'), Outcome::Good, at(0));
+        let mut state = State::new(None, LeftAt::LastGood).record(&commit('a'), Outcome::Good, at(0));
         let a = head('a', Ancestry::Same);
         state.look_soon(at(3));
         assert_eq!(state.next(&a, at(3)), attempt('a', Why::Look));
@@ -374,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_locked_host_is_tried_again_soon_and_counts_as_no_attempt() {
-        let state = State::new(None, None).record(&commit('a'), Outcome::Locked, at(0));
+        let state = State::new(None, LeftAt::LastGood).record(&commit('a'), Outcome::Locked, at(0));
         assert_eq!(state.next(&head('a', Ancestry::First), at(1)), Action::Rest(at(3), None));
         assert_eq!(state.next(&head('a', Ancestry::First), at(3)), attempt('a', Why::Commit));
     }

@@ -223,7 +223,7 @@ fn check(repository: &Path, commit: &CommitId, standing: &Standing, state: &Path
         Err(ConvergeError::NotRoot) => {
             output::note("no findings; the plan is not shown: only root can look at volumes and targets")
         }
-        Err(ConvergeError::Findings(findings)) => {
+        Err(ConvergeError::Findings(findings) | ConvergeError::Unsafe(findings)) => {
             return Ok(refuse(&findings));
         }
         Err(error) => return Err(explain(error)),

@@ -132,7 +132,7 @@ pub(super) fn parse_targets(globs: &[String]) -> Result<Targets, Failure> {
 pub(super) fn explain(error: converge::ConvergeError) -> Failure {
     use converge::ConvergeError;
     match error {
-        ConvergeError::Findings(findings) => Failure::Findings(findings),
+        ConvergeError::Findings(findings) | ConvergeError::Unsafe(findings) => Failure::Findings(findings),
         ConvergeError::NotRoot => Failure::hinted(error, "run it as root, or look at the site alone with `barista check`"),
         ConvergeError::Lock(LockError::Held { .. }) => {
             Failure::hinted(error, "another apply is going on; `barista status` shows what the agent does")

@@ -131,7 +131,6 @@ pub(super) fn explain(error: RepoError) -> Failure {
         RepoError::Ambiguous { .. } => {
             "name the one that is meant by all 40 digits of its id, or by its full name, such as refs/heads/main".to_owned()
         }
-        RepoError::Relayed { mend, .. } => mend.clone(),
         RepoError::Odd { file, what, .. } => what.mend(file),
         RepoError::Late(Late(path)) => format!("look for the file: find {} ! -type f ! -type d", path.display()),
         RepoError::TooMuch { .. } => "keep images and other large files out of the site's repository".to_owned(),

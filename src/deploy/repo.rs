@@ -82,14 +82,6 @@ pub enum RepoError {
         /// What it is.
         what: Oddity,
     },
-    /// Another process read it, and this is what it says.
-    #[error("{what}")]
-    Relayed {
-        /// What is wrong.
-        what: String,
-        /// What to do about it.
-        mend: String,
-    },
     /// It was not read to its end in time: some file of it blocks.
     #[error(transparent)]
     Late(#[from] Late),

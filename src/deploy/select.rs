@@ -53,6 +53,8 @@ pub enum Verdict {
     Unfinished,
     /// It could not be read; it may be the next time.
     Unreadable,
+    /// Nothing of it was done because of the state of the host, which may be another soon.
+    Postponed,
 }
 
 /// The last attempt at a commit, and how many there were in a row.
@@ -73,8 +75,8 @@ pub enum Selection {
     Take(CommitId),
     /// It is what the host is at, or is being brought to.
     Settled(CommitId),
-    /// It could not be read and gets another attempt then.
-    Wait(CommitId, Mono),
+    /// It gets another attempt then, and why not now.
+    Wait(Keep, Mono),
     /// The last good commit stays, and why.
     Keep(Keep),
 }
@@ -101,6 +103,9 @@ pub enum Keep {
     /// The head cannot be read and is tried again now and then.
     #[error("{} cannot be read from the repository; it is tried again now and then", .0.short())]
     Damaged(CommitId),
+    /// Something of the host is against it, which is judged again and again.
+    #[error("{} is not applied because of the state of this host, and is tried again every 10 s", .0.short())]
+    Postponed(CommitId),
 }
 
 /// The pause after the first failure: long enough for a device to settle, short enough for somebody who watches.
@@ -108,6 +113,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The longest pause: an operator who mended the host should not have to restart anything.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// The pause after an attempt that the state of the host stood against: as between looks at it (`agent::step`).
+pub const BETWEEN_JUDGEMENTS: Duration = Duration::from_secs(10);
 
 /// Decides what to do about the head; `tried` is the last attempt at that very commit.
 pub fn select(head: &Head, tried: Option<&Tried>, now: Mono) -> Selection {
@@ -122,13 +130,19 @@ pub fn select(head: &Head, tried: Option<&Tried>, now: Mono) -> Selection {
     match tried {
         Some(Tried { verdict: Verdict::Refused, .. }) => Selection::Keep(Keep::Refused(commit)),
         Some(Tried { verdict: Verdict::Unreadable, failures, at }) => {
-            let again = *at + pause_after(*failures);
-            if again <= now { Selection::Take(commit) } else { Selection::Wait(commit, again) }
+            take_or_wait(commit, *at + pause_after(*failures), now, Keep::Damaged)
+        }
+        Some(Tried { verdict: Verdict::Postponed, at, .. }) => {
+            take_or_wait(commit, *at + BETWEEN_JUDGEMENTS, now, Keep::Postponed)
         }
         Some(Tried { verdict: Verdict::Good | Verdict::Unfinished, .. }) => Selection::Settled(commit),
         None if *ancestry == Ancestry::Same => Selection::Settled(commit),
         None => Selection::Take(commit),
     }
+}
+
+fn take_or_wait(commit: CommitId, again: Mono, now: Mono, why: fn(CommitId) -> Keep) -> Selection {
+    if again <= now { Selection::Take(commit) } else { Selection::Wait(why(commit), again) }
 }
 
 /// How long after so many failures in a row, one at least, something is tried again: 15 s, doubled each time, ten minutes at most.
@@ -159,7 +173,7 @@ mod tests {
         let take = Selection::Take(a.clone());
         let settled = Selection::Settled(a.clone());
         let refused = Selection::Keep(Keep::Refused(a.clone()));
-        let wait = |seconds| Selection::Wait(a.clone(), at(seconds));
+        let wait = |seconds| Selection::Wait(Keep::Damaged(a.clone()), at(seconds));
         for (ancestry, tried, now, expected) in [
             (First, None, 0, take.clone()),
             (Descends, None, 0, take.clone()),
@@ -174,7 +188,9 @@ mod tests {
             (Descends, Some(tried(Verdict::Unreadable, 1)), 15, take.clone()),
             (Descends, Some(tried(Verdict::Unreadable, 3)), 15, wait(60)),
             (Same, Some(tried(Verdict::Unreadable, 4000)), 15, wait(600)),
-            (Same, Some(tried(Verdict::Unreadable, 4000)), 600, take),
+            (Same, Some(tried(Verdict::Unreadable, 4000)), 600, take.clone()),
+            (Descends, Some(tried(Verdict::Postponed, 0)), 9, Selection::Wait(Keep::Postponed(a.clone()), at(10))),
+            (Same, Some(tried(Verdict::Postponed, 0)), 10, take),
         ] {
             let head = Head::At(a.clone(), ancestry);
             assert_eq!(select(&head, tried.as_ref(), at(now)), expected, "{ancestry:?} {tried:?} at {now}");

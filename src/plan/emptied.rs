@@ -1,7 +1,8 @@
 //! Whether a site without any machine would take a café's machines away.
 //!
 //! **Invariant:** what the host knows is asked, never what else the site holds: an image that is left says nothing of the machines.
-//! Only the written consent to everything lets the last machine go. `tests/it/plan/emptied.rs` shows it.
+//! Only the written consent to everything lets the last machine go, and disks that cannot be looked at are not absent. It is a verdict
+//! on the host as it is now, which the next look may not share. `tests/it/plan/emptied.rs` shows it.
 
 use super::Prepared;
 use crate::boot::table::BootTable;
@@ -40,6 +41,9 @@ impl KnownMachines {
     /// Those that have disks.
     #[must_use]
     pub fn of_disks(prepared: &Prepared, observation: &Observation) -> Self {
+        if let (Some(_), Seen::Unreadable(why)) = (&prepared.desired.storage, &observation.vg) {
+            return Self::Unreadable(format!("the disks cannot be looked at: {why}"));
+        }
         let stock = super::stock_of(&prepared.desired, observation);
         let disks = stock.iter().flat_map(|stock| stock.disks.keys());
         Self::Named(
@@ -58,7 +62,8 @@ pub fn has_no_machine(prepared: &Prepared) -> bool {
 /// The finding that refuses a site which [`has_no_machine`] on a host that knows some.
 #[must_use]
 pub fn refuse_emptied(known: &KnownMachines) -> Option<Diagnostic> {
-    let message = match known {
+    const CONSENT: &str = "To take all machines away, say so in site.toml: below [policy], may-destroy = [\"*\"]";
+    let (code, message, hint) = match known {
         KnownMachines::Named(names) if names.is_empty() => return None,
         KnownMachines::Named(names) => {
             let mut shown: Vec<String> = names.iter().take(NAMED).map(ToString::to_string).collect();
@@ -67,18 +72,28 @@ pub fn refuse_emptied(known: &KnownMachines) -> Option<Diagnostic> {
             }
             let last = shown.pop().unwrap_or_default();
             let list = if shown.is_empty() { last } else { format!("{} and {last}", shown.join(", ")) };
-            format!("the site has no machine any more, and this host serves {list}")
+            (
+                "no-machine-left",
+                format!("the site has no machine any more, and this host serves {list}"),
+                "put the files of machines/ back; in git: git checkout HEAD~1 -- machines".to_owned(),
+            )
         }
-        KnownMachines::Unreadable(why) => format!("the site has no machine, and nobody can tell which this host serves: {why}"),
+        KnownMachines::Unreadable(why) => (
+            "machines-unknown",
+            format!("the site has no machine, and nobody can tell which this host serves: {why}"),
+            format!(
+                "where {} of the state directory is damaged, remove it on the server: then the disks say which machines there are; \
+                 what cannot be read for another reason, make readable; it is judged again at each look",
+                crate::boot::table::PATH
+            ),
+        ),
     };
-    let hint = "put the files of machines/ back; in git: git checkout HEAD~1 -- machines. To take all machines away, say so in \
-                site.toml: below [policy], may-destroy = [\"*\"]";
     Some(Diagnostic {
         place: Place::whole("machines"),
         severity: Severity::Error,
-        code: Code::new("no-machine-left"),
+        code: Code::new(code),
         message,
-        hint: Some(hint.to_owned()),
+        hint: Some(format!("{hint}. {CONSENT}")),
         also: Vec::new(),
     })
 }

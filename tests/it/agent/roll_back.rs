@@ -78,3 +78,74 @@ fn a_host_that_is_half_way_to_a_commit_stays_with_it_while_a_newer_one_is_refuse
     assert!(status["troubles"].to_string().contains("is not a git repository"), "{status}");
     assert_eq!(agent.stop(), Some(0));
 }
+
+#[test]
+fn a_commit_that_cannot_be_written_down_is_not_begun_and_is_taken_once_it_can_be() {
+    let cafe = Cafe::with_repository();
+    let agent = cafe.agent();
+    let first = cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0);
+    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    // Nobody writes a file into a file, root neither.
+    let (records, away) = (cafe.state.join("last-good"), cafe.state.join("away"));
+    fs::rename(&records, &away).unwrap();
+    fs::write(&records, "").unwrap();
+    cafe.seats(2);
+    let second = cafe.work.commit("add pc02");
+    let (_, told) = cafe.push("HEAD:main");
+    assert!(told.contains("nothing of it is done") && told.contains("brought-to"), "{told}");
+    let status = cafe.status_when("the head waits", |status| !status["waiting"].is_null());
+    assert_eq!(
+        (&status["last"]["revision"]["id"], &status["last"]["result"]["failed"]["done"]),
+        (&second.as_str().into(), &0.into())
+    );
+    assert_eq!(status["serving"]["revision"]["id"], first.as_str(), "{status}");
+    assert!(status["waiting"].as_str().unwrap().contains("the state of this host"), "{status}");
+    assert!(status["troubles"].to_string().contains("\"record-unwritable\""), "{status}");
+    let table = || fs::read_to_string(cafe.state.join("boot/table.json")).unwrap();
+    assert!(!table().contains("pc02"), "nothing is done that a restart would not know of");
+    // What the host is at is looked after meanwhile.
+    fs::remove_file(cafe.state.join("boot/table.json")).unwrap();
+    cafe.until("the table is back", || cafe.state.join("boot/table.json").exists());
+    assert!(!table().contains("pc02"));
+    fs::remove_file(&records).unwrap();
+    fs::rename(&away, &records).unwrap();
+    cafe.status_when("it is taken", |status| status["serving"]["revision"]["id"] == second.as_str());
+    assert!(table().contains("pc02"));
+    cafe.status_when("nothing is wrong any more", |status| status["troubles"] == serde_json::json!([]));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_damaged_record_of_what_was_begun_leads_to_no_older_commit() {
+    let (cafe, second, table) = left_half_way();
+    let (begun, applied) = (cafe.state.join("last-good/brought-to"), cafe.state.join("applied.json"));
+    let mut bytes = fs::read(&begun).unwrap();
+    bytes[80] ^= 1;
+    fs::write(&begun, bytes).unwrap();
+    fs::rename(&cafe.repository, cafe.repository.with_extension("away")).unwrap();
+    fs::remove_file(&table).unwrap();
+    let agent = cafe.agent();
+    let since = |status: &serde_json::Value, agent: &Agent| status["agent"]["pid"] == agent.0.id();
+    cafe.status_when("the begun commit is tried", |status| {
+        let last = &status["last"];
+        since(status, &agent) && last["revision"]["id"] == second.as_str() && !last["result"]["unreadable"].is_null()
+    });
+    assert!(!table.exists(), "the café is not brought to the older commit");
+    assert_eq!(agent.stop(), Some(0));
+
+    // The other record of it is damaged too: nobody knows what was begun, and it is said what to do.
+    fs::write(&applied, "").unwrap();
+    let agent = cafe.agent();
+    let status = cafe.status_when("it is said", |status| since(status, &agent) && !status["waiting"].is_null());
+    assert!(!table.exists(), "{status}");
+    let hint = format!("remove {} and {}", begun.display(), applied.display());
+    assert!(status["troubles"].to_string().contains(&hint), "{status}");
+    assert_eq!(agent.stop(), Some(0));
+
+    // The repository is back, and with it the commit.
+    fs::rename(cafe.repository.with_extension("away"), &cafe.repository).unwrap();
+    let (agent, _) = comes_to(&cafe, &second);
+    assert!(fs::read_to_string(&table).unwrap().contains("pc02"));
+    assert_eq!(agent.stop(), Some(0));
+}

@@ -126,9 +126,36 @@ fn disks_speak_for_machines_where_no_table_is_published() {
         is_awaited: false,
     };
     match reconciliation.propose() {
-        Err(ConvergeError::Findings(findings)) => {
+        Err(ConvergeError::Unsafe(findings)) => {
             assert_eq!(findings[0].message, "the site has no machine any more, and this host serves pc01 and pc02");
         }
         other => panic!("{:?}", other.map(|proposal| proposal.plan)),
     }
+}
+
+#[test]
+fn a_cafe_without_machines_gets_its_damaged_table_back_and_takes_the_next_commit() {
+    let cafe = Cafe::with_repository();
+    let agent = cafe.agent();
+    fs::remove_dir_all(cafe.work.tree.join("machines")).unwrap();
+    let first = cafe.work.commit("machines come later");
+    assert!(cafe.push("HEAD:main").0);
+    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    assert_eq!(agent.stop(), Some(0));
+    let table = cafe.state.join("boot/table.json");
+    fs::write(&table, "").unwrap();
+    // A visitor is told what the host lacks, and what to do about it there.
+    cafe.work.write("images/local.toml", "kind = \"local\"\ntitle = \"Local disk\"\n");
+    let second = cafe.work.commit("a title");
+    let (went, said) = cafe.push("HEAD:main");
+    let said = told(&said);
+    assert!(!went && said.contains("error[machines-unknown]: ") && said.contains("boot/table.json"), "{said}");
+    assert!(!said.contains("git checkout"), "there never was a machine to put back: {said}");
+    fs::write(cafe.repository.join("hooks/pre-receive"), "").unwrap();
+    assert!(cafe.push("HEAD:main").0);
+    // The commit that was applied is no less good for what the host lost; the next is judged again once the table reads.
+    let agent = cafe.agent();
+    cafe.until("the table is back", || !fs::read_to_string(&table).unwrap_or_default().is_empty());
+    cafe.status_when("the next commit is taken", |status| status["serving"]["revision"]["id"] == second.as_str());
+    assert_eq!(agent.stop(), Some(0));
 }
