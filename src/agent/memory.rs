@@ -48,7 +48,7 @@ pub(super) enum Recorded {
 impl<'a> Memory<'a> {
     /// What earlier agents left.
     pub fn new(repository: &'a Path, state: &'a Path) -> Self {
-        let [good, current] = [last_good::PATH, last_good::BROUGHT_TO].map(|place| last_good::read_copy(state, place));
+        let [good, current] = copies(state);
         let left = left_at(&current, applied::read_begun(state));
         let [good, current] = [good, current].map(|copy| copy.present().cloned().map(Rc::new));
         let id = |text: &Rc<SiteText>| text.commit.id.clone();
@@ -80,7 +80,7 @@ impl<'a> Memory<'a> {
 
     /// Looks which text the state directory still has: somebody may have removed or damaged it.
     pub fn look_what_is_kept(&mut self) {
-        let [good, current] = [last_good::PATH, last_good::BROUGHT_TO].map(|place| last_good::read_copy(self.state, place));
+        let [good, current] = copies(self.state);
         // Until this process has brought the host anywhere, a person may say where it is by removing records.
         if self.current.is_none() {
             self.left = left_at(&current, applied::read_begun(self.state));
@@ -90,13 +90,16 @@ impl<'a> Memory<'a> {
 
     /// Whether a commit's text is at hand.
     pub fn knows(&self, commit: &CommitId) -> bool {
-        [&self.good, &self.current].into_iter().flatten().any(|text| text.commit.id == *commit)
+        self.known(commit).is_some()
+    }
+
+    fn known(&self, commit: &CommitId) -> Option<&Rc<SiteText>> {
+        [&self.current, &self.good].into_iter().flatten().find(|text| text.commit.id == *commit)
     }
 
     /// The text of a commit.
     pub fn read(&self, commit: &CommitId) -> Result<Rc<SiteText>, String> {
-        let known = [&self.good, &self.current].into_iter().flatten().find(|text| text.commit.id == *commit);
-        if let Some(text) = known {
+        if let Some(text) = self.known(commit) {
             return Ok(Rc::clone(text));
         }
         let (path, id) = (self.repository.to_owned(), commit.clone());
@@ -146,8 +149,7 @@ impl<'a> Memory<'a> {
     /// Records the commit that the host is at, and keeps its text; the text first.
     pub fn record(&mut self, commit: &CommitId) -> io::Result<Recorded> {
         let mut recorded = Recorded::Already;
-        let text = [&self.current, &self.good].into_iter().flatten().find(|text| text.commit.id == *commit).cloned();
-        if let Some(text) = text {
+        if let Some(text) = self.known(commit).cloned() {
             if self.kept.as_ref() != Some(commit) {
                 last_good::write(self.state, last_good::PATH, &text)?;
                 self.kept = Some(commit.clone());
@@ -162,6 +164,11 @@ impl<'a> Memory<'a> {
         }
         Ok(recorded)
     }
+}
+
+/// The kept text of the last good commit, and of the one that was begun.
+fn copies(state: &Path) -> [Seen<SiteText>; 2] {
+    [last_good::PATH, last_good::BROUGHT_TO].map(|place| last_good::read_copy(state, place))
 }
 
 /// Where the host is left, by the copy of what was begun and by the record that names it too. The copy is written first: where both
@@ -251,6 +258,7 @@ mod tests {
         memory.record(&new_id).expect("written");
         assert_eq!(applied::read(root.path()).present(), Some(&History { applied: Some(new_id), accepted: None }));
     }
+
     #[test]
     fn what_was_begun_is_known_after_a_restart_with_its_text() {
         let root = tempfile::tempdir().expect("a directory");
