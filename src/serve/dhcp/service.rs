@@ -14,6 +14,7 @@ use super::{
     leases::{Holding, LeaseChange, Leases},
     model::{Answer, Arrival, BootInfo, Decision, IgnoreReason, Note, Offering, Port, Reply},
     packet::{MessageKind, Request, parse},
+    promises::Promise,
     router_advertisement::AwaitingRouter,
     server_reply::ServerReply,
     silence::{self, Silences},
@@ -42,6 +43,8 @@ pub(super) struct Response {
     pub reply: Option<Reply>,
     /// What changes in the leases.
     pub change: Option<LeaseChange>,
+    /// What the reply promises.
+    pub promise: Promise,
     /// An address to ask after, once the reply has left.
     pub probe: Option<Ipv4Addr>,
 }
@@ -87,7 +90,7 @@ impl DhcpService {
             Ok(request) => request,
             Err(error) => {
                 tracing::debug!(interface = socket.interface, source = %datagram.source, %error, "no DHCP request");
-                return Response { reply: None, change: None, probe: None };
+                return Response { reply: None, change: None, promise: Promise::New, probe: None };
             }
         };
         let addresses = socket.addresses();
@@ -101,6 +104,7 @@ impl DhcpService {
         let offering = Offering { table: &served.table, loaders: &served.loaders, chainload_loops: &self.chainload_loops };
         let now = self.clock.now();
         let decision = decide(&request, &arrival, offering, &self.leases, now);
+        let promise = self.promise(decision.change, now);
         if let Some(change) = decision.change {
             self.leases.apply(change);
         }
@@ -139,7 +143,16 @@ impl DhcpService {
             }
             _ => {}
         }
-        Response { reply, change: decision.change, probe }
+        Response { reply, change: decision.change, promise, probe }
+    }
+
+    /// What a change promises its client beyond what it has.
+    fn promise(&self, change: Option<LeaseChange>, now: Timestamp) -> Promise {
+        let Some(LeaseChange::Bind { ip, mac, .. }) = change else { return Promise::New };
+        match self.leases.live(ip, now) {
+            Some(Holding::Bound { mac: holder, .. }) if holder == mac => Promise::Renewal,
+            _ => Promise::New,
+        }
     }
 
     fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &FixedTable) {
