@@ -66,6 +66,7 @@ pub(super) struct DhcpService {
 impl DhcpService {
     /// A service with these leases, and nothing heard yet.
     pub fn new(leases: Leases, clock: LeaseClock, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
+        leases.changes().for_each(|change| boots.note_lease(change));
         Self {
             leases,
             clock,
@@ -106,7 +107,7 @@ impl DhcpService {
         let decision = decide(&request, &arrival, offering, &self.leases, now);
         let promise = self.promise(decision.change, now);
         if let Some(change) = decision.change {
-            self.leases.apply(change);
+            self.change(change);
         }
         self.record(&request, &decision, socket, &served.table);
         if let Some(offer) = offer_to_a_boot(&request, &decision) {
@@ -153,6 +154,12 @@ impl DhcpService {
             Some(Holding::Bound { mac: holder, .. }) if holder == mac => Promise::Renewal,
             _ => Promise::New,
         }
+    }
+
+    /// Makes one change, and lets the other services know whose address it is.
+    fn change(&mut self, change: LeaseChange) {
+        self.leases.apply(change);
+        self.boots.note_lease(change);
     }
 
     fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &FixedTable) {
@@ -210,7 +217,7 @@ impl DhcpService {
             }
         }
         let change = Conflict::change(conflict, now)?;
-        self.leases.apply(change);
+        self.change(change);
         Some(change)
     }
 
