@@ -288,8 +288,7 @@ impl DhcpService {
             );
             asked.extend(AddressConflicts::next_withheld(&self.leases, (first, last), now));
             let is_strangers = |ip: &Ipv4Addr| {
-                let leased =
-                    matches!(self.leases.live(*ip, now), Some(Holding::Bound { mac, .. }) if served.table.machine(mac).is_none());
+                let leased = matches!(self.leases.live(*ip, now), Some(Holding::Bound { mac, .. }) if allocation.can_spare(mac));
                 leased && allocation.is_dynamic(*ip)
             };
             let strangers = |behind| self.leases.behind(behind, last).map(|(ip, _)| ip).filter(is_strangers);
