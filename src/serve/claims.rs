@@ -58,8 +58,25 @@ impl Heard {
     }
 
     /// Takes note of a DISCOVER that was answered.
-    pub fn note_discover(&mut self, table: &FixedTable, machine: &MachineName, discover: Discover) {
-        push(&mut self.of(table, machine).discovers, discover);
+    ///
+    /// Whoever writes in the machine's name has other addresses offered to it: what makes room for them is what was said again since, and
+    /// never the last word of an address that the machine leases.
+    pub fn note_discover(
+        &mut self,
+        table: &FixedTable,
+        machine: &MachineName,
+        discover: Discover,
+        is_its_own: impl Fn(Ipv4Addr) -> bool,
+    ) {
+        let heard = &mut self.of(table, machine).discovers;
+        if heard.len() >= CLAIMS_KEPT {
+            let is_said_again =
+                |n: usize| heard.iter().skip(n + 1).chain([&discover]).any(|later| later.address == heard[n].address);
+            let is_kept = |n: usize| heard[n].address.is_some_and(&is_its_own);
+            let oldest = (0..heard.len()).min_by_key(|n| (!is_said_again(*n), is_kept(*n), *n));
+            oldest.map(|n| heard.remove(n));
+        }
+        heard.push_back(discover);
     }
 
     /// Takes note of a fetch of a machine's script with a boot that is known.
@@ -198,7 +215,8 @@ mod tests {
         let mut heard = Heard::default();
         heard.issue(nonce(7), fetch(5, 1));
         for at in 0..20 {
-            heard.note_discover(&table, &name("pc01"), Discover { at: Stamp(at), address: Some(Ipv4Addr::new(10, 0, 0, 1)) });
+            let discover = Discover { at: Stamp(at), address: Some(Ipv4Addr::new(10, 0, 0, 1)) };
+            heard.note_discover(&table, &name("pc01"), discover, |_| false);
             heard.note_fetch(&table, &name("pc01"), fetch(at, 1));
             heard.note_fetch(&table, &name("pc02"), fetch(at, 1));
         }
@@ -218,13 +236,34 @@ mod tests {
         let mut heard = Heard::default();
         heard.issue(nonce(7), fetch(5, 1));
         heard.note_fetch(&table, &name("pc01"), fetch(6, 1));
-        heard.note_discover(&table, &name("pc01"), Discover { at: Stamp(1), address: Some(Ipv4Addr::new(10, 0, 1, 1)) });
+        let discover = Discover { at: Stamp(1), address: Some(Ipv4Addr::new(10, 0, 1, 1)) };
+        heard.note_discover(&table, &name("pc01"), discover, |_| false);
         heard.note_fetch(&table, &name("pc01"), fetch(6, 257));
         (2..200).for_each(|n| heard.note_fetch(&table, &name("pc01"), fetch(u64::from(n) + 10, n)));
         let leased = heard.claims(&name("pc01"), nonce(7), peer(257), "x", Stamp(1000)).expect("a boot that is known");
         assert_eq!(leased.fetches, [fetch(6, 257)]);
         let claims = heard.claims(&name("pc01"), nonce(7), peer(1), "x", Stamp(1000)).expect("a boot that is known");
         assert_eq!((claims.fetches, heard.machines[&name("pc01")].fetches.len()), (vec![fetch(6, 1)], MOST_PEERS));
+    }
+
+    #[test]
+    fn addresses_that_others_have_offered_to_a_machine_do_not_push_out_the_one_it_leases() {
+        let table = table(&["pc01"]);
+        let mut heard = Heard::default();
+        heard.issue(nonce(7), fetch(5, 1));
+        let [own, other] = [238, 239].map(|last| Ipv4Addr::new(10, 0, 0, last));
+        let mut note = |at, address| {
+            let discover = Discover { at: Stamp(at), address: Some(address) };
+            heard.note_discover(&table, &name("pc01"), discover, |ip| ip == own);
+        };
+        note(1, own);
+        (2..4).for_each(|at| note(at, other));
+        (10..30).for_each(|at| note(u64::from(at), Ipv4Addr::new(10, 0, 0, at)));
+        note(40, own);
+        (50..70).for_each(|at| note(u64::from(at), Ipv4Addr::new(10, 0, 0, at)));
+        let claims = heard.claims(&name("pc01"), nonce(7), peer(1), "x", Stamp(100)).expect("a boot that is known");
+        let said: Vec<_> = claims.discovers.iter().map(|discover| discover.at).collect();
+        assert_eq!(said, [40, 63, 64, 65, 66, 67, 68, 69].map(Stamp), "in their order");
     }
 
     #[test]

@@ -139,7 +139,8 @@ impl ListenerSet {
         };
         let at = socket.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve_tftp(socket, self.shared.served.clone(), self.shared.recorder.clone(), stopped));
+        let known = (self.shared.recorder.clone(), self.shared.boots.clone());
+        let task = tokio::spawn(serve_tftp(socket, self.shared.served.clone(), known, stopped));
         tracing::info!(%at, "listening for TFTP");
         Ok(Running { wanted, at, stop, task })
     }

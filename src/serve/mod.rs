@@ -24,7 +24,7 @@ pub use source::Served;
 
 use self::{listeners::ListenerSet, source::TableSource};
 use crate::serve::{
-    dhcp::journal::Journal,
+    dhcp::journal::{Journal, why},
     http::{assets::Assets, serve::Shared},
 };
 use std::{
@@ -177,7 +177,11 @@ impl ServeError {
                  Linux before 5.7 needs CAP_NET_RAW to bind to an interface at all",
             ),
             Self::Socket { .. } => None,
-            Self::State { .. } => Some("--state must be a directory this user can write"),
+            Self::State { source, .. } => Some(match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "no space is left on its disk: make some (df, du)",
+                io::ErrorKind::ReadOnlyFilesystem => "its file system is read-only, as after an error of the disk: see dmesg",
+                _ => "--state must be a directory this user can write",
+            }),
         }
     }
 
@@ -202,6 +206,9 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     let opened = Journal::open(&directory).map_err(failed)?;
     if let Some(damage) = &opened.damaged {
         tracing::warn!("{damage}; reserved addresses are not concerned");
+    }
+    if let Some(trouble) = &opened.trouble {
+        tracing::error!("the lease journal cannot be written: {}; only reserved addresses are given anew", why(trouble));
     }
     let recorder = Arc::new(Recorder::open(&state).map_err(failed)?);
     let boots = Arc::new(Boots::open());

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own; and
 //! nobody who is not of the site keeps a machine of the site from booting, however many addresses are asked for in however many
-//! names: part of a range is not given to strangers, and what they do not use is taken from them.
+//! names: part of a range is not given to strangers, and what they do not use is taken from them. Nor does anybody who writes in the
+//! names of machines that have a reservation: such a machine needs no address of a range.
 //! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); what ARP shows beside the offers and
 //! what clients decline is in the leases (C19).
 
@@ -47,11 +48,7 @@ impl Allocation<'_> {
 
     /// Whether the client is a machine of the site.
     pub fn is_of_site(&self) -> bool {
-        self.is_a_machine(self.mac)
-    }
-
-    fn is_a_machine(&self, mac: MacAddr) -> bool {
-        self.table.machine(mac).is_some()
+        self.table.machine(self.mac).is_some()
     }
 
     /// The address for a new offer: its reservation, else the one it has or had, else the one it asks for, else a free one, else, for
@@ -72,15 +69,32 @@ impl Allocation<'_> {
     }
 
     /// Whether the client was told that it may have this address: an offer, or a lease that lasts. A machine of the site needs no
-    /// offer that a restart of this service forgot; a stranger does, or it would take a range without a single question.
+    /// offer of its own or, where it has none, of any address, for a restart of this service forgets them; others do, or they would take a
+    /// range without a single question.
     pub fn is_promised(&self, ip: Ipv4Addr) -> bool {
-        self.is_of_site() || self.leases.holder(ip, self.now) == Some(self.mac)
+        self.needs(ip) || self.leases.holder(ip, self.now) == Some(self.mac)
     }
 
-    /// Whether the client had this address, for all that is known; of a machine of the site it is taken for granted, for its lease may
-    /// have been lost.
+    /// Whether the client had this address, for all that is known; of a machine of the site that needs it it is taken for granted, for
+    /// its lease may have been lost.
     pub fn has_had(&self, ip: Ipv4Addr) -> bool {
-        self.is_of_site() || self.leases.holding(ip).and_then(Holding::user) == Some(self.mac)
+        self.needs(ip) || self.leases.holding(ip).and_then(Holding::user) == Some(self.mac)
+    }
+
+    /// Whether the client is a machine of the site that has this address or none.
+    fn needs(&self, ip: Ipv4Addr) -> bool {
+        self.table.machine(self.mac).is_some_and(|(_, machine)| machine.ip.is_none_or(|own| own == ip))
+    }
+
+    /// Whether another address than this is reserved for the client here, and is free.
+    pub fn has_a_better(&self, ip: Ipv4Addr) -> bool {
+        self.reservation().is_some_and(|own| own != ip && !self.is_taken(own))
+    }
+
+    /// Whether an address of a range that this client holds may be taken from it when it is not used: it is a stranger, or a machine that
+    /// has one of its own.
+    pub fn can_spare(&self, mac: MacAddr) -> bool {
+        self.table.machine(mac).is_none_or(|(_, machine)| machine.ip.is_some())
     }
 
     /// Whether the client has another address of the range leased now: one card has one, whatever it asks for.
@@ -230,12 +244,13 @@ impl Allocation<'_> {
         None
     }
 
-    /// For a machine of the site, an address that a stranger was offered and has not taken, or leases and does not answer ARP for.
+    /// For a machine of the site, an address that a stranger was offered and has not taken, or leases and does not answer ARP for; or a
+    /// machine that has one of its own.
     fn unused_by_strangers(&self) -> Option<Ipv4Addr> {
         if !self.is_of_site() {
             return None;
         }
-        let is_strangers = |holding: Holding| holding.mac().is_some_and(|mac| !self.is_a_machine(mac));
+        let is_strangers = |holding: Holding| holding.mac().is_some_and(|mac| self.can_spare(mac));
         let soon = self.leases.ending_within(self.now, after(self.now, OFFER_KEPT));
         let mut offered = soon.filter(|(_, holding)| matches!(holding, Holding::Offered { .. }) && is_strangers(*holding));
         let is_leased = |ip: Ipv4Addr| self.leases.live(ip, self.now).is_some_and(is_strangers);

@@ -1,7 +1,8 @@
 //! The leases on disk: one line per change, synced before the client hears of it.
 //!
 //! **Invariant:** a lease that was acknowledged is found again after a power cut; a line that does not read is set aside, and
-//! costs no other line; a file that does not read at all is set aside too, for reservations need no journal. EFFECTS: owns what is in the directory `serve` under the state directory and nothing else.
+//! costs no other line; a file that does not read at all is set aside too, for reservations need no journal. A disk that is full or fails
+//! keeps the service neither from starting nor from what is on disk: the journal is mended when it takes a write again. EFFECTS: owns what is in the directory `serve` under the state directory and nothing else.
 #![expect(clippy::disallowed_methods, reason = "effect room: the lease journal")]
 
 use super::{
@@ -30,9 +31,12 @@ const SLACK: usize = 4096;
 #[derive(Debug)]
 pub struct Journal {
     directory: PathBuf,
-    file: fs::File,
+    /// `None` while it could not be opened.
+    file: Option<fs::File>,
     lines: usize,
     end: End,
+    /// Lines that did not read and are not set aside yet.
+    unread: Vec<u8>,
 }
 
 /// What stands at the journal's end.
@@ -49,6 +53,8 @@ enum End {
 pub enum Damage {
     /// Lines.
     Lines(usize, PathBuf),
+    /// Lines that could not be set aside so far.
+    Left(usize),
     /// All of it.
     File(io::Error, PathBuf),
 }
@@ -58,6 +64,9 @@ impl fmt::Display for Damage {
         match self {
             Self::Lines(count, aside) => {
                 write!(f, "{count} lines of the lease journal did not read and are in {} now", aside.display())
+            }
+            Self::Left(count) => {
+                write!(f, "{count} lines of the lease journal did not read, and are set aside when that is possible")
             }
             Self::File(error, aside) => {
                 write!(f, "the lease journal cannot be read ({error}) and is {} now; leases begin anew", aside.display())
@@ -77,12 +86,24 @@ pub struct Opened {
     pub clock: LeaseClock,
     /// What of it did not read.
     pub damaged: Option<Damage>,
+    /// What keeps it from being written, as a full disk does; it is tried again with each lease.
+    pub trouble: Option<io::Error>,
 }
 
 impl Journal {
     /// Reads the journal in this directory, making both when they are absent.
+    ///
+    /// Fails only for what the operator set wrongly, as a directory that this user may not write.
     pub fn open(directory: &Path) -> io::Result<Opened> {
-        fs::create_dir_all(directory)?;
+        let mut trouble = None;
+        let mut attempt = |attempted: io::Result<()>| match attempted {
+            Err(error) if is_set_wrongly(&error) => Err(error),
+            attempted => {
+                trouble = trouble.take().or(attempted.err());
+                Ok(())
+            }
+        };
+        attempt(fs::create_dir_all(directory))?;
         let path = directory.join(FILE);
         let (bytes, unreadable) = match fs::read(&path) {
             Ok(bytes) => (bytes, None),
@@ -90,31 +111,29 @@ impl Journal {
             Err(error) => {
                 // Waiting for the operator would keep every machine with a reservation from booting.
                 let aside = directory.join(UNREADABLE);
-                fs::rename(&path, &aside)?;
+                attempt(fs::rename(&path, &aside))?;
                 (Vec::new(), Some(Damage::File(error, aside)))
             }
         };
         let (mut leases, lines, bad) = replay(&bytes);
         let clock = LeaseClock::open(directory);
         leases.shorten(clock.now(), SignedDuration::try_from(QUARANTINE).unwrap_or(SignedDuration::MAX));
-        let damaged = match bad.is_empty() {
-            true => unreadable,
-            false => {
-                let aside = directory.join(DAMAGED);
-                let mut file = fs::OpenOptions::new().create(true).append(true).open(&aside)?;
-                bad.iter().try_for_each(|line| file.write_all(&[line, &b"\n"[..]].concat()))?;
-                file.sync_data()?;
-                Some(Damage::Lines(bad.len(), aside))
-            }
-        };
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
-        let mut journal = Self { directory: directory.to_owned(), file, lines, end: End::Line };
+        let unread = bad.iter().flat_map(|line| line.iter().chain(b"\n")).copied().collect();
+        let mut journal = Self { directory: directory.to_owned(), file: None, lines, end: End::Torn, unread };
+        attempt(fs::OpenOptions::new().create(true).append(true).open(&path).map(|file| journal.file = Some(file)))?;
         // A torn last line would swallow the next one, so damage is mended before anything is written.
-        if damaged.is_some() || !bytes.is_empty() && !bytes.ends_with(b"\n") {
-            journal.compact(&leases)?;
+        if journal.file.is_some() && bad.is_empty() && unreadable.is_none() && (bytes.is_empty() || bytes.ends_with(b"\n")) {
+            journal.end = End::Line;
+        } else {
+            attempt(journal.compact(&leases))?;
         }
-        sync_directory(directory)?;
-        Ok(Opened { journal, leases, clock, damaged })
+        attempt(sync_directory(directory))?;
+        let damaged = match (bad.len(), journal.unread.is_empty()) {
+            (0, _) => unreadable,
+            (count, true) => Some(Damage::Lines(count, directory.join(DAMAGED))),
+            (count, false) => Some(Damage::Left(count)),
+        };
+        Ok(Opened { journal, leases, clock, damaged, trouble })
     }
 
     /// Writes changes and returns when they are on disk.
@@ -123,7 +142,8 @@ impl Journal {
         if text.is_empty() {
             return Ok(());
         }
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        let Some(file) = &mut self.file else { return Err(io::Error::other("the lease journal is not open")) };
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         if let Err(error) = written {
             // What did reach the disk is unknown, and after a failed sync the kernel may count lost pages as written.
             self.end = End::Torn;
@@ -147,6 +167,18 @@ impl Journal {
         }
     }
 
+    /// Keeps the lines that did not read, beside the journal.
+    fn set_aside(&mut self) -> io::Result<()> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.directory.join(DAMAGED))?;
+        file.write_all(&self.unread)?;
+        file.sync_data()?;
+        self.unread.clear();
+        Ok(())
+    }
+
     /// Whether the next write needs all leases.
     pub fn must_be_rewritten(&self, leases: &Leases) -> bool {
         self.end == End::Torn || self.lines > leases.len() + SLACK
@@ -154,17 +186,31 @@ impl Journal {
 
     /// Writes the journal anew, with one line for each address.
     pub fn compact(&mut self, leases: &Leases) -> io::Result<()> {
+        self.set_aside()?;
         let mut fresh = tempfile::NamedTempFile::new_in(&self.directory)?;
         let text: String = leases.changes().map(line).collect();
         fresh.write_all(text.as_bytes())?;
         fresh.as_file().sync_data()?;
         fresh.persist(self.directory.join(FILE)).map_err(|error| error.error)?;
         sync_directory(&self.directory)?;
-        self.file = fs::OpenOptions::new().append(true).open(self.directory.join(FILE))?;
+        self.file = Some(fs::OpenOptions::new().append(true).open(self.directory.join(FILE))?);
         self.lines = leases.changes().count();
         self.end = End::Line;
         Ok(())
     }
+}
+
+/// Why a journal cannot be written, in the operator's words.
+pub fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("no space is left on its disk ({error})"),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether an error is none of the disk's: it will be the same until the operator mends it, and is seen at the first start.
+fn is_set_wrongly(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Makes the leases from the journal's lines: leases, lines read, lines that do not read.
@@ -256,7 +302,7 @@ mod tests {
         let path = directory.path().join(FILE);
         let part = fs::OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(b"{\"bind\":{\"ip"));
         part.expect("it writes");
-        opened.journal.file = fs::File::open(&path).expect("read only");
+        opened.journal.file = Some(fs::File::open(&path).expect("read only"));
         opened.journal.append(&[bind(2)]).expect_err("a file that cannot be written");
         opened.leases.apply(bind(2));
         assert!(opened.journal.must_be_rewritten(&opened.leases));
@@ -266,6 +312,41 @@ mod tests {
         let again = Journal::open(directory.path()).expect("it opens");
         assert!(again.damaged.is_none(), "{:?}", again.damaged);
         assert_eq!(again.leases.changes().collect::<Vec<_>>(), [bind(1), bind(2), bind(3)]);
+    }
+
+    /// A full disk tears the journal by the very write that it does not take, and is still full when the service is started again.
+    #[test]
+    fn a_torn_journal_on_a_full_disk_is_read_and_mended_when_there_is_space() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(FILE);
+        let torn = b"{\"bind\":{\"ip\":\"10.0.0.2\",\"mac\":";
+        fs::write(&path, [line(bind(1)).as_bytes(), torn].concat()).expect("it writes");
+        // Whatever is written there finds no space.
+        let aside = directory.path().join(DAMAGED);
+        std::os::unix::fs::symlink("/dev/full", &aside).expect("a link");
+        let mut opened = Journal::open(directory.path()).expect("the service starts");
+        assert_eq!(opened.leases.changes().collect::<Vec<_>>(), [bind(1)]);
+        assert!(matches!(opened.damaged, Some(Damage::Left(1))), "{:?}", opened.damaged);
+        let trouble = opened.trouble.expect("it is said");
+        assert!(why(&trouble).contains("no space is left"), "{}", why(&trouble));
+        assert!(opened.journal.must_be_rewritten(&opened.leases));
+        opened.leases.apply(bind(3));
+        opened.journal.write(&[bind(3)], Some(&opened.leases)).expect_err("there is no space");
+        fs::remove_file(&aside).expect("there is space again");
+        opened.journal.write(&[bind(3)], Some(&opened.leases)).expect("it is mended");
+        assert_eq!(fs::read(&aside).expect("it is set aside"), [&torn[..], b"\n"].concat());
+        let again = Journal::open(directory.path()).expect("it opens");
+        assert!(again.damaged.is_none() && again.trouble.is_none());
+        assert_eq!(again.leases.changes().collect::<Vec<_>>(), [bind(1), bind(3)]);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_is_an_error_of_the_operators() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        fs::write(&file, "").expect("it writes");
+        let error = Journal::open(&file.join("serve")).expect_err("a file has no directory in it");
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
     }
 
     #[test]

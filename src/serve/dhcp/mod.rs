@@ -22,6 +22,7 @@ pub mod options;
 pub mod packet;
 mod packet_socket;
 pub mod probe;
+pub mod promises;
 mod proxy;
 pub mod quirks;
 pub mod reply;

@@ -1,14 +1,16 @@
 //! The DHCP loop: datagrams in, decisions made one after the other, leases on disk, replies out.
 //!
-//! **Invariant:** one task owns the leases, and no acknowledgement of a lease leaves before its line is on disk. EFFECTS.
+//! **Invariant:** one task owns the leases, and no acknowledgement of a lease leaves before its line is on disk; one of more time for
+//! it leaves though it cannot be written, see [`super::promises`]. EFFECTS.
 #![expect(clippy::disallowed_methods, reason = "effect room: the DHCP loop and its journal's thread")]
 
 use super::{
-    journal::{Journal, Opened},
+    journal::{Journal, Opened, why},
     leases::{LeaseChange, Leases},
     listeners::{Incoming, What},
     model::Reply,
     packet_socket::Overheard,
+    promises::{Promise, Unwritten},
     service::{DhcpService, Response},
     socket::{Received, Socket},
 };
@@ -36,10 +38,14 @@ pub const BACKLOG: usize = 1024;
 /// waits for none but its own.
 const BETWEEN_SYNCS: Duration = Duration::from_millis(5);
 
+/// The operator is told again of a journal that cannot be written after this.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
 /// An acknowledgement, and the table it was decided by.
 struct PendingAck {
     socket: Arc<Socket>,
     reply: Reply,
+    promise: Promise,
     served: Arc<Served>,
 }
 
@@ -69,6 +75,7 @@ pub async fn serve_dhcp(
     let mut service = DhcpService::new(leases, clock, recorder, boots);
     let mut batch = Vec::with_capacity(BATCH);
     let (mut held, mut writing) = (Unsynced::default(), None);
+    let (mut unwritten, mut said) = (Unwritten::default(), None);
     let mut next_sync = pin!(sleep_until(Instant::now()));
     let mut is_closed = false;
     loop {
@@ -83,7 +90,8 @@ pub async fn serve_dhcp(
         tokio::select! {
             biased;
             (promises, written) = ended(&mut writing) => {
-                keep(promises, &written);
+                say(&written, &mut said);
+                keep(promises, &written, &mut unwritten);
                 next_sync.as_mut().reset(Instant::now() + BETWEEN_SYNCS);
             }
             () = next_sync.as_mut(), if waits_for_disk => {}
@@ -102,10 +110,10 @@ pub async fn serve_dhcp(
 fn answer(service: &mut DhcpService, Incoming { socket, what }: Incoming, served: &Arc<Served>, held: &mut Unsynced) {
     let change = match what {
         What::Received(Received::Datagram(datagram)) => {
-            let Response { reply, change, probe } = service.answer(&socket, &datagram, served);
+            let Response { reply, change, promise, probe } = service.answer(&socket, &datagram, served);
             match (reply, change) {
                 (Some(reply), Some(change)) if change.is_durable() => {
-                    held.promises.push(PendingAck { socket: socket.clone(), reply, served: served.clone() });
+                    held.promises.push(PendingAck { socket: socket.clone(), reply, promise, served: served.clone() });
                 }
                 // An offer promises nothing that the disk must know.
                 (Some(reply), _) => {
@@ -135,11 +143,35 @@ fn answer(service: &mut DhcpService, Incoming { socket, what }: Incoming, served
     held.changes.extend(change.filter(|change| change.is_durable()));
 }
 
-/// Sends what is on disk now. What could not be written is not acknowledged, but for what the table itself keeps.
-fn keep(promises: Vec<PendingAck>, written: &io::Result<()>) {
-    for PendingAck { socket, reply, served } in promises {
-        if written.is_ok() || is_reservation(&reply, &served) {
+/// Sends what is on disk now. What could not be written is not acknowledged, but for what the table itself keeps, and what the disk
+/// keeps for its client already.
+fn keep(promises: Vec<PendingAck>, written: &io::Result<()>, unwritten: &mut Unwritten) {
+    match written {
+        Ok(()) => unwritten.note_written(),
+        Err(_) => unwritten.note_failed(promises.iter().map(|pending| (pending.promise, pending.reply.yiaddr))),
+    }
+    for PendingAck { socket, reply, promise, served } in promises {
+        if written.is_ok() || is_reservation(&reply, &served) || unwritten.is_kept_by_disk(promise, reply.yiaddr) {
             send(&socket, &reply);
+        }
+    }
+}
+
+/// Tells the operator of a journal that cannot be written, once in a while, and of its end.
+fn say(written: &io::Result<()>, said: &mut Option<Instant>) {
+    match (written, *said) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(_)) => {
+            *said = None;
+            tracing::info!("the lease journal is written again");
+        }
+        (Err(_), Some(at)) if at.elapsed() < SAID_EVERY => {}
+        (Err(error), _) => {
+            *said = Some(Instant::now());
+            tracing::error!(
+                "the lease journal cannot be written: {}; leases that are on disk are renewed, and only reserved addresses are given anew",
+                why(error)
+            );
         }
     }
 }
@@ -161,9 +193,7 @@ fn write(journal: &Arc<Mutex<Journal>>, Unsynced { promises, changes }: Unsynced
 /// Waits for the end of a write; for ever, where there is none.
 async fn ended(writing: &mut Option<Writing>) -> (Vec<PendingAck>, io::Result<()>) {
     let Some(Writing { done, .. }) = writing else { return pending().await };
-    let written = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).inspect_err(|error| {
-        tracing::error!(%error, "the lease journal cannot be written; only reserved addresses are acknowledged");
-    });
+    let written = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
     (writing.take().map(|writing| writing.promises).unwrap_or_default(), written)
 }
 

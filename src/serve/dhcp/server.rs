@@ -74,10 +74,13 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         }
         (_, None) => ignore(IgnoreReason::Unclear),
         // SELECTING
-        (Some(true), Some(ip)) if allocation.is_promised(ip) && allocation.may_hold(ip) && !allocation.holds_another(ip) => {
-            bind(case, ip)
+        (Some(true), Some(ip)) => {
+            let may_have = allocation.is_promised(ip) && allocation.may_hold(ip);
+            match may_have && !allocation.holds_another(ip) && !allocation.has_a_better(ip) {
+                true => bind(case, ip),
+                false => nak(case, NakReason::NotFree(ip)),
+            }
         }
-        (Some(true), Some(ip)) => nak(case, NakReason::NotFree(ip)),
         // INIT-REBOOT, RENEWING, REBINDING, from another subnet: no for an address or a client of ours, and silence for what
         // another server may have given on this wire (C20).
         (None, Some(ip)) if !case.network.subnet.contains(&ip) => {
@@ -88,7 +91,9 @@ fn decide_request(case: &Case<'_>) -> Outcome {
         }
         (None, Some(ip)) if !allocation.is_known() => decide_unknown(case, ip),
         (None, Some(ip)) if request.ciaddr.is_some() => {
-            let may_have = || allocation.has_had(ip) && allocation.may_hold(ip) && !allocation.holds_another(ip);
+            // It is sent from the address it has; whoever only writes in a machine's name has one of its own.
+            let has_had = || allocation.has_had(ip) || allocation.is_of_site() && *case.arrival.source.ip() == ip;
+            let may_have = || has_had() && allocation.may_hold(ip) && !allocation.holds_another(ip);
             match allocation.has_leased(ip) || allocation.has_declined(ip) || may_have() {
                 true => bind(case, ip),
                 false => nak(case, NakReason::NotFree(ip)),

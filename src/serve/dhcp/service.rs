@@ -14,6 +14,7 @@ use super::{
     leases::{Holding, LeaseChange, Leases},
     model::{Answer, Arrival, BootInfo, Decision, IgnoreReason, Note, Offering, Port, Reply},
     packet::{MessageKind, Request, parse},
+    promises::Promise,
     router_advertisement::AwaitingRouter,
     server_reply::ServerReply,
     silence::{self, Silences},
@@ -42,6 +43,8 @@ pub(super) struct Response {
     pub reply: Option<Reply>,
     /// What changes in the leases.
     pub change: Option<LeaseChange>,
+    /// What the reply promises.
+    pub promise: Promise,
     /// An address to ask after, once the reply has left.
     pub probe: Option<Ipv4Addr>,
 }
@@ -63,6 +66,7 @@ pub(super) struct DhcpService {
 impl DhcpService {
     /// A service with these leases, and nothing heard yet.
     pub fn new(leases: Leases, clock: LeaseClock, recorder: Arc<Recorder>, boots: Arc<Boots>) -> Self {
+        leases.changes().for_each(|change| boots.note_lease(change));
         Self {
             leases,
             clock,
@@ -87,7 +91,7 @@ impl DhcpService {
             Ok(request) => request,
             Err(error) => {
                 tracing::debug!(interface = socket.interface, source = %datagram.source, %error, "no DHCP request");
-                return Response { reply: None, change: None, probe: None };
+                return Response { reply: None, change: None, promise: Promise::New, probe: None };
             }
         };
         let addresses = socket.addresses();
@@ -101,8 +105,9 @@ impl DhcpService {
         let offering = Offering { table: &served.table, loaders: &served.loaders, chainload_loops: &self.chainload_loops };
         let now = self.clock.now();
         let decision = decide(&request, &arrival, offering, &self.leases, now);
+        let promise = self.promise(decision.change, now);
         if let Some(change) = decision.change {
-            self.leases.apply(change);
+            self.change(change);
         }
         self.record(&request, &decision, socket, &served.table);
         if let Some(offer) = offer_to_a_boot(&request, &decision) {
@@ -139,7 +144,22 @@ impl DhcpService {
             }
             _ => {}
         }
-        Response { reply, change: decision.change, probe }
+        Response { reply, change: decision.change, promise, probe }
+    }
+
+    /// What a change promises its client beyond what it has.
+    fn promise(&self, change: Option<LeaseChange>, now: Timestamp) -> Promise {
+        let Some(LeaseChange::Bind { ip, mac, .. }) = change else { return Promise::New };
+        match self.leases.live(ip, now) {
+            Some(Holding::Bound { mac: holder, .. }) if holder == mac => Promise::Renewal,
+            _ => Promise::New,
+        }
+    }
+
+    /// Makes one change, and lets the other services know whose address it is.
+    fn change(&mut self, change: LeaseChange) {
+        self.leases.apply(change);
+        self.boots.note_lease(change);
     }
 
     fn record(&mut self, request: &Request, decision: &Decision, socket: &Socket, table: &FixedTable) {
@@ -197,7 +217,7 @@ impl DhcpService {
             }
         }
         let change = Conflict::change(conflict, now)?;
-        self.leases.apply(change);
+        self.change(change);
         Some(change)
     }
 
@@ -268,8 +288,7 @@ impl DhcpService {
             );
             asked.extend(AddressConflicts::next_withheld(&self.leases, (first, last), now));
             let is_strangers = |ip: &Ipv4Addr| {
-                let leased =
-                    matches!(self.leases.live(*ip, now), Some(Holding::Bound { mac, .. }) if served.table.machine(mac).is_none());
+                let leased = matches!(self.leases.live(*ip, now), Some(Holding::Bound { mac, .. }) if allocation.can_spare(mac));
                 leased && allocation.is_dynamic(*ip)
             };
             let strangers = |behind| self.leases.behind(behind, last).map(|(ip, _)| ip).filter(is_strangers);

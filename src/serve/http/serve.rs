@@ -73,7 +73,7 @@ pub async fn serve_http(listener: TcpListener, shared: Shared, mut stop: oneshot
             () = sleep(FULL), if !has_room => {}
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, peer)) => {
-                    let whom = match shared.served.borrow().table.is_machine(peer.ip()) {
+                    let whom = match shared.boots.is_machine(&shared.served.borrow().table, peer.ip()) {
                         true => Peer::Machine(peer.ip()),
                         false => Peer::Stranger(peer.ip()),
                     };

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address. When all are taken, one
 //! that never acknowledged anything makes room, then one of the address that has the most, and a stranger's before a machine's of the
-//! site, so that no flood keeps a machine out. The caps are silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a thread; decides nothing.
+//! site, so that no flood keeps a machine out. A machine is known by the address that is reserved for it or that it leases. The caps are silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a thread; decides nothing.
 #![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets, their clock and their thread")]
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     transfer::{Buffers, Transfer},
 };
 use crate::{
-    serve::{Happening, LONGEST_NAME, Recorder, Served, shown},
+    serve::{Boots, Happening, LONGEST_NAME, Recorder, Served, shown},
     transcript::EventKind,
 };
 use hyper::body::Bytes;
@@ -63,12 +63,12 @@ const FIRST_TRANSFER: u64 = 2;
 pub async fn serve_tftp(
     socket: UdpSocket,
     served: watch::Receiver<Arc<Served>>,
-    recorder: Arc<Recorder>,
+    (recorder, boots): (Arc<Recorder>, Arc<Boots>),
     stop: oneshot::Receiver<()>,
 ) {
     let (ended, mut end) = oneshot::channel::<()>();
     let started = io::pipe().and_then(|(stopped, stopping)| {
-        let mut transfers = Transfers::new(socket, &stopped, served, recorder)?;
+        let mut transfers = Transfers::new(socket, &stopped, served, (recorder, boots))?;
         let work = move || {
             if let Err(error) = transfers.run(&stopped) {
                 tracing::error!(%error, "the TFTP service ended");
@@ -100,6 +100,7 @@ struct Transfers {
     local: IpAddr,
     served: watch::Receiver<Arc<Served>>,
     recorder: Arc<Recorder>,
+    boots: Arc<Boots>,
     texts: NetasciiFiles,
     running: BTreeMap<u64, Transfer>,
     of_peer: BTreeMap<SocketAddr, u64>,
@@ -117,7 +118,7 @@ impl Transfers {
         listener: UdpSocket,
         stopped: &impl AsFd,
         served: watch::Receiver<Arc<Served>>,
-        recorder: Arc<Recorder>,
+        (recorder, boots): (Arc<Recorder>, Arc<Boots>),
     ) -> io::Result<Self> {
         let local = listener.local_addr()?.ip();
         listener.set_nonblocking(true)?;
@@ -131,6 +132,7 @@ impl Transfers {
             local,
             served,
             recorder,
+            boots,
             texts: NetasciiFiles::default(),
             running: BTreeMap::new(),
             of_peer: BTreeMap::new(),
@@ -257,7 +259,7 @@ impl Transfers {
     /// Makes room for a transfer of this address, by ending one that is worth less than it; whether there is room.
     fn make_room(&mut self, newcomer: IpAddr, served: &Served) -> bool {
         let worth = |transfer: &Transfer| Worth {
-            of_site: served.table.is_machine(transfer.peer.ip()),
+            of_site: self.boots.is_machine(&served.table, transfer.peer.ip()),
             heard: transfer.heard.is_some(),
             since: transfer.begun,
         };
@@ -276,7 +278,7 @@ impl Transfers {
         let count = |ip: IpAddr| of_each.get(&ip).copied().unwrap_or_default();
         let least = candidates.min_by_key(|(worth, ip, _)| (worth.of_site, worth.heard, Reverse(count(*ip)), worth.since));
         let Some((worth, ip, token)) = least else { return false };
-        let is_worth_less = match (worth.of_site, served.table.is_machine(newcomer)) {
+        let is_worth_less = match (worth.of_site, self.boots.is_machine(&served.table, newcomer)) {
             (true, false) => false,
             (false, true) => true,
             _ => !worth.heard || count(ip) > of_newcomer + 1,

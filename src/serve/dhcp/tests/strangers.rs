@@ -174,3 +174,37 @@ fn a_stranger_that_runs_keeps_its_address_when_machines_are_taken_in_later() {
         assert_eq!(room.join(card), Some(*held), "nor does it lose it by a reboot");
     }
 }
+
+/// The Ethernet addresses of machines that have a reservation show in every ARP request of the room; in their names somebody took the
+/// range for twelve hours.
+#[test]
+fn nobody_takes_the_range_in_the_names_of_machines_that_have_an_address_of_their_own() {
+    let mut room = Room::with(NetworkMode::Server);
+    room.take_in(1..=4);
+    for (card, last) in (1..=4).zip(110..) {
+        let name = format!("pc{card}").parse().expect("a name");
+        room.table.machines.get_mut(&name).expect("it was taken in").ip = Some(ip(last));
+    }
+    room.take_in(5..=6);
+    for (card, last) in (1..=4).zip(200..) {
+        let take = Request { requested: Some(ip(last)), server_id: Some(SERVER), ..request(MessageKind::Request, card) };
+        assert!(matches!(room.ask(&take), Answer::Nak(_, NakReason::NotFree(_))), "{last}");
+        let reboot = Request { requested: Some(ip(last)), ..request(MessageKind::Request, card) };
+        assert!(matches!(room.ask(&reboot), Answer::Nak(_, NakReason::NotFree(_))), "{last}");
+        let renew = Request { ciaddr: Some(ip(last)), ..request(MessageKind::Request, card) };
+        assert!(matches!(from(&mut room, ip(77), &renew), Answer::Nak(_, NakReason::NotFree(_))), "{last}");
+    }
+    assert!(room.leases.is_empty(), "{:?}", room.leases);
+    assert!((5..=6).all(|card| room.join(card).is_some()));
+    // One that runs with an address of the range from before keeps it, though its lease was lost; and while it answers ARP.
+    let running = (200..=203).map(ip).find(|ip| room.leases.holding(*ip).is_none()).expect("two are left");
+    let renew = Request { ciaddr: Some(running), ..request(MessageKind::Request, 1) };
+    assert_eq!(ack(from(&mut room, running, &renew)).yiaddr, running);
+    assert!(room.join(50).is_some(), "a stranger has the last one");
+    room.take_in(7..=7);
+    let discover = request(MessageKind::Discover, 7);
+    assert!(matches!(room.ask(&discover), Answer::Ignore(IgnoreReason::NoAddress(_))));
+    let [now, soon] = [0, 30].map(|later| Timestamp::from_second(room.now + later).expect("a time"));
+    room.leases.note_silence(running, now, soon);
+    assert_eq!(offer(room.ask(&discover)).yiaddr, running, "which nobody uses");
+}
