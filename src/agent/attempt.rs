@@ -6,7 +6,7 @@
 use super::converge::{ConvergeError, Observer, Reconciliation, done, lock_within, mishaps, on_one_line};
 use super::{notify, wakeup::Wakeup};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{Progress, RunDir, System, chain, forgo_paths, judge_paths};
+use crate::host::{Allows, Progress, RunDir, System, chain, forgo_paths, judge_paths_by};
 use crate::plan::{ChangeId, Hold, Outcome, Plan, Revision, Targets};
 use crate::site::{Site, Tree};
 use std::{collections::BTreeSet, path::Path, time::Duration};
@@ -77,6 +77,8 @@ pub(super) struct Means<'a> {
     pub wakeup: &'a Wakeup,
     /// Who looks at the host.
     pub observer: Observer<'a>,
+    /// What root allows on it.
+    pub allows: &'a Allows,
     /// Whether the commit is new to this host.
     pub standing: Standing,
     /// Whether somebody waits for a look at the host.
@@ -91,8 +93,8 @@ pub(super) type Begin<'a> = &'a mut dyn FnMut() -> Result<(), String>;
 pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin: Begin<'_>) -> (Ended, Vec<Diagnostic>) {
     let checked = crate::site::load(tree);
     let (checked, forgone) = match means.standing {
-        Standing::New => (judge_paths(checked, means.state), Vec::new()),
-        Standing::Before => forgo_paths(checked, means.state),
+        Standing::New => (judge_paths_by(checked, means.allows), Vec::new()),
+        Standing::Before => forgo_paths(checked, means.allows, means.state),
     };
     let ended = match checked.site {
         None => Ended::Refused(checked.findings),
@@ -103,7 +105,7 @@ pub(super) fn attempt(tree: &Tree, revision: &Revision, means: &Means<'_>, begin
 
 fn bring(site: &Site, revision: &Revision, means: &Means<'_>, begin: Begin<'_>) -> Ended {
     let targets = Targets::default();
-    let Means { system, state, run_dir, wakeup, observer, standing: _, is_awaited } = *means;
+    let Means { system, state, run_dir, wakeup, observer, allows: _, standing: _, is_awaited } = *means;
     let reconciliation =
         Reconciliation { system, state, site, revision, targets: &targets, observer, forced: &BTreeSet::new(), is_awaited };
     // A look without the lock gets in nobody's way; one with it need not be had twice, where somebody waits.
@@ -254,6 +256,7 @@ mod tests {
             run_dir: &run_dir,
             wakeup: &wakeup,
             observer: Observer::Visitor,
+            allows: &crate::host::HostSettings::read(Path::new("/nonexistent"), root.path()),
             standing: Standing::New,
             is_awaited: false,
         };

@@ -26,8 +26,8 @@ use crate::deploy::{
     repo::{Repo, RepoError},
     select::{Head, Keep},
 };
-use crate::diagnostic::Diagnostic;
-use crate::host::{Fills, HostSettings, RunDir, Running, System, Trial, chain, settings::SettingsError};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, chain};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
@@ -129,8 +129,9 @@ struct Loop<'a> {
     /// When the repository is examined again, and what the last look at its branch was.
     examine: Mono,
     reading: Reading,
-    /// What root allows on this host.
-    allows: Result<HostSettings, SettingsError>,
+    /// What root allows on this host, and the file that says so.
+    allows: Allows,
+    settings: FollowedSettings,
     /// What was last said of each commit that did not go well: the same is not said every look.
     said: BTreeMap<CommitId, Vec<String>>,
     status: Status,
@@ -147,6 +148,7 @@ struct Loop<'a> {
 
 impl<'a> Loop<'a> {
     fn new(options: &'a Options, system: &'a System, wakeup: Wakeup) -> Self {
+        let mut settings = FollowedSettings::default();
         let now = Timestamp::now();
         // What an earlier agent wrote explains what is there; without it there is only less to read.
         let earlier = Status::read(&options.state).ok().map(Status::of_stopped_agent);
@@ -176,7 +178,8 @@ impl<'a> Loop<'a> {
             reader,
             examine: Mono::BOOT,
             reading: Reading::Fine,
-            allows: HostSettings::of_process(&options.state),
+            allows: settings.look(&options.state),
+            settings,
             said: BTreeMap::new(),
             status,
             broken: Vec::new(),
@@ -191,7 +194,11 @@ impl<'a> Loop<'a> {
     /// Looks at the branch.
     fn look(&mut self) -> Head {
         self.memory.take_in_record();
-        let allows = HostSettings::of_process(&self.options.state);
+        let doubt = self.settings.doubt().cloned();
+        let allows = self.settings.look(&self.options.state);
+        if doubt.as_ref() != self.settings.doubt() {
+            self.tell_troubles();
+        }
         if allows != self.allows {
             self.allows = allows;
             self.state.forget_refusals();
@@ -226,11 +233,21 @@ impl<'a> Loop<'a> {
     }
 
     fn tell_troubles(&mut self) {
-        let troubles: Vec<Diagnostic> = self.broken.iter().chain(&self.forgone).chain(self.unwritten.values()).cloned().collect();
+        let troubles: Vec<Diagnostic> =
+            self.broken.iter().chain(&self.forgone).chain(self.unwritten.values()).cloned().chain(self.doubt()).collect();
         for trouble in troubles.iter().filter(|trouble| !self.status.troubles.contains(trouble)) {
             tracing::warn!("{}", trouble.on_one_line());
         }
         self.status.troubles = troubles;
+    }
+
+    /// What is wrong with the file of what root allows, while what it said before counts.
+    fn doubt(&self) -> Option<Diagnostic> {
+        let doubt = self.settings.doubt()?;
+        let path = doubt.path.display();
+        let hint = format!("write the whole file beside it, and rename it: mv {path}.new {path}");
+        let what = format!("{doubt}: what it said before counts");
+        Some(Diagnostic::whole(Severity::Warning, "host-file-unreadable", path.to_string(), what, hint))
     }
 
     fn rest(&mut self, keep: Option<Keep>) {
@@ -272,7 +289,9 @@ impl<'a> Loop<'a> {
                 let observer = Observer::Agent(&knowledge);
                 let is_awaited = std::mem::take(&mut self.is_awaited) && why == Why::Look;
                 let standing = self.standing(commit);
-                let means = Means { system: self.system, state, run_dir, wakeup, observer, standing, is_awaited };
+                let allows = self.allows.clone();
+                let allows = &allows;
+                let means = Means { system: self.system, state, run_dir, wakeup, observer, allows, standing, is_awaited };
                 let (ended, forgone) = attempt(&text.tree, &revision, &means, &mut || {
                     self.bring_to(&text)?;
                     if is_again && why != Why::Look {

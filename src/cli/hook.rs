@@ -21,7 +21,7 @@ use crate::agent::{
 };
 use crate::deploy::{
     Branch, CommitId,
-    hook::{Concern, RefUpdate, parse_updates, weigh},
+    hook::{Concern, RefUpdate, crowds, parse_updates, weigh},
     left_locks,
     patience::{FOR_REFERENCES, within},
     repo::Repo,
@@ -109,7 +109,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The repository in which git runs a hook, and what is pushed to it.
 fn pushed() -> Result<(PathBuf, Vec<RefUpdate>), Failure> {
+    // Git runs hooks in the repository and calls it ".", which is another directory to whoever reads what is said of it.
     let repository = env::var_os("GIT_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let repository = repository.canonicalize().unwrap_or(repository);
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
     Ok((repository, parse_updates(&text)?))
@@ -119,6 +121,8 @@ fn pushed() -> Result<(PathBuf, Vec<RefUpdate>), Failure> {
 struct Pushed {
     followed: Branch,
     commits: BTreeMap<CommitId, Standing>,
+    /// Why it may not make the references that it makes.
+    crowds: Option<String>,
 }
 
 /// A pushed commit in its repository.
@@ -150,17 +154,23 @@ fn read(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Pushed
             let begun_anew = history.applied.clone().filter(|_| update.old.is_none());
             commits.insert(commit, Standing { of_branch, of_host, begun_anew, subject });
         }
-        Ok(Pushed { followed, commits })
+        let is_made = updates.iter().any(|update| update.old.is_none() && update.new.is_some());
+        let crowds = if is_made { crowds(&updates, &followed, repo.count_references()?) } else { None };
+        Ok(Pushed { followed, commits, crowds })
     });
     read.map_err(explain_repo)
 }
 
 fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit, Failure> {
-    let Pushed { followed, commits } = read(repository, updates, state)?;
+    let Pushed { followed, commits, crowds } = read(repository, updates, state)?;
     if let Some(booted) = left_locks::Booted::look(System::real().kernel.boottime()) {
         for lock in left_locks::remove(repository, updates, booted) {
             output::note(format!("removed {}, which a power cut left", lock.display()));
         }
+    }
+    if let Some(why) = crowds {
+        output::note(format!("refused: {why}"));
+        return Ok(Exit::Error);
     }
     let mut exit = Exit::Done;
     for update in updates {
@@ -191,7 +201,7 @@ fn check(repository: &Path, commit: &CommitId, standing: &Standing, state: &Path
                     "refused: this host was last at {}, which {short} does not descend from, and the branch is empty: where the \
                      repository was begun anew, say so on the server and push again: barista init --accept-history {}",
                     last.short(),
-                    whole(repository).display()
+                    repository.display()
                 ),
                 None => format!("refused: {short} does not descend from {what}: pull first; to go back, git revert"),
             });
@@ -229,11 +239,6 @@ fn check(repository: &Path, commit: &CommitId, standing: &Standing, state: &Path
         Err(error) => return Err(explain(error)),
     }
     Ok(Exit::Done)
-}
-
-/// A path that means the same wherever it is typed: git runs hooks in the repository and calls it ".".
-fn whole(repository: &Path) -> PathBuf {
-    repository.canonicalize().unwrap_or_else(|_| repository.to_owned())
 }
 
 /// Tells a pusher what is wrong.

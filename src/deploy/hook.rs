@@ -1,9 +1,20 @@
 //! What a push wants, as git tells its hooks, and what to make of it.
 //!
 //! Follows githooks(5): one line `<old> <new> <name>` per reference, an id of zeroes for none. **Invariant:** pure; only the
-//! followed branch is ever applied, and only forwards.
+//! followed branch is ever applied, and only forwards; no push makes so many references, or so deep a one, that reading the repository
+//! passes its bounds.
 
-use super::{Branch, CommitId, resolve::reads_as_id};
+use super::{
+    Branch, CommitId,
+    resolve::{reads_as_id, reads_as_place, short_names},
+};
+
+/// The most references of a repository to which a push adds one: each is a file, with directories of its own, and the agent looks at no
+/// more than a hundred thousand files. What is pushed to the followed branch is taken whatever their number.
+pub const MOST_REFERENCES: usize = 1000;
+
+/// The most parts of a reference's name: each but the last is a directory.
+const MOST_PARTS: usize = 12;
 
 /// One reference that a push moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +71,9 @@ pub fn weigh(update: &RefUpdate, followed: &Branch) -> Concern {
     if let Some(why) = misleads(update, followed) {
         return Concern::Refuse(format!("{} {why}", update.name));
     }
+    if update.new.is_some() && update.name != followed.reference() && update.name.split('/').count() > MOST_PARTS {
+        return Concern::Refuse(format!("{} has more than {MOST_PARTS} parts", update.name));
+    }
     if update.name != followed.reference() {
         return Concern::Pass(format!("{}: kept, not applied; this café follows {followed}", update.name));
     }
@@ -69,21 +83,36 @@ pub fn weigh(update: &RefUpdate, followed: &Branch) -> Concern {
     }
 }
 
+/// Why a push may not make the references that it makes, in a repository that has so many; what it moves and deletes it may.
+pub fn crowds(updates: &[RefUpdate], followed: &Branch, present: usize) -> Option<String> {
+    let made = updates.iter().filter(|update| update.old.is_none() && update.new.is_some());
+    let made = made.filter(|update| update.name != followed.reference()).count();
+    let deleted = updates.iter().filter(|update| update.old.is_some() && update.new.is_none()).count();
+    let after = present.saturating_sub(deleted).saturating_add(made);
+    (made > 0 && after > MOST_REFERENCES).then(|| {
+        format!(
+            "the repository would have {after} references, and no push may make them more than {MOST_REFERENCES}; {followed} alone is \
+             applied: push it alone, or delete others first (git ls-remote lists them, git push --delete takes them away)"
+        )
+    })
+}
+
 /// Why a name would make another one ambiguous that an operator gives to `--rev`: `barista` refuses such a name, and git takes one of
 /// its meanings. A reference that is there already may be deleted; the followed branch is the operator's own to name.
 fn misleads(update: &RefUpdate, followed: &Branch) -> Option<&'static str> {
     if update.new.is_none() || update.name == followed.reference() {
         return None;
     }
-    let short = ["refs/heads/", "refs/tags/"].into_iter().find_map(|place| update.name.strip_prefix(place))?;
-    if reads_as_id(short) {
-        return Some("reads as the id of a commit: give it another name");
-    }
-    if short == followed.as_str() || short == "HEAD" {
-        return Some("has the name of what is followed: give it another name");
-    }
-    let place = short.split_once('/').map(|(place, _)| place);
-    place.filter(|place| ["refs", "heads", "tags", "remotes"].contains(place)).map(|_| "reads as the name of another reference")
+    short_names(&update.name).find_map(|(before, short)| {
+        if reads_as_id(short) {
+            return Some("reads as the id of a commit: give it another name");
+        }
+        if short == followed.as_str() || short == "HEAD" {
+            return Some("has the name of what is followed: give it another name");
+        }
+        // Below refs/ alone, heads/idea is the branch itself.
+        (before != "refs/" && reads_as_place(short)).then_some("reads as the name of another reference")
+    })
 }
 
 #[cfg(test)]
@@ -126,14 +155,56 @@ mod tests {
             "refs/heads/heads/main",
             "refs/heads/refs/heads/main",
             "refs/tags/tags/v1",
+            "refs/remotes/main",
+            "refs/remotes/951b1ff",
+            "refs/remotes/main/HEAD",
+            "refs/remotes/951b1ff/HEAD",
+            "refs/remotes/heads/main",
+            "refs/main",
+            "refs/951b1ff",
         ] {
             assert!(matches!(weighed("main", name, Some(&a)), Concern::Refuse(why) if why.starts_with(name)), "{name}");
             assert!(matches!(weighed("main", name, None), Concern::Pass(_)), "{name} may go again");
         }
-        for name in ["refs/heads/idea", "refs/tags/v1.0", "refs/heads/abc", "refs/heads/feature/cafe", "refs/notes/cafe"] {
+        for name in [
+            "refs/heads/idea",
+            "refs/tags/v1.0",
+            "refs/heads/abc",
+            "refs/heads/feature/cafe",
+            "refs/notes/cafe",
+            "refs/remotes/origin/main",
+        ] {
             assert!(matches!(weighed("main", name, Some(&a)), Concern::Pass(_)), "{name}");
         }
+        // Whatever namespace a followed branch's name begins with.
+        assert!(matches!(weighed("notes/x", "refs/notes/x", Some(&a)), Concern::Refuse(_)));
+        let deep = format!("refs/heads/{}x", "d/".repeat(20));
+        assert!(matches!(weighed("main", &deep, Some(&a)), Concern::Refuse(why) if why.contains("parts")));
         assert!(matches!(weighed("cafe", "refs/heads/cafe", Some(&a)), Concern::Check(..)), "the operator chose it");
+    }
+
+    #[test]
+    fn a_push_makes_no_reference_beyond_the_bound_and_the_followed_branch_is_always_taken() {
+        let a: Option<CommitId> = "a".repeat(40).parse().ok();
+        let update = |old: &Option<CommitId>, new: &Option<CommitId>, name: &str| RefUpdate {
+            old: old.clone(),
+            new: new.clone(),
+            name: format!("refs/heads/{name}"),
+        };
+        let main: Branch = "main".parse().expect("legal");
+        let (made, deleted, moved) = (update(&None, &a, "x"), update(&a, &None, "y"), update(&a, &a, "z"));
+        let first = update(&None, &a, "main");
+        let weighed = |updates: &[&RefUpdate], present| {
+            crowds(&updates.iter().map(|update| (*update).clone()).collect::<Vec<_>>(), &main, present)
+        };
+        assert_eq!(weighed(&[&made], MOST_REFERENCES - 1), None);
+        assert!(
+            weighed(&[&made], MOST_REFERENCES).is_some_and(|why| why.contains("1001 references") && why.contains("--delete"))
+        );
+        assert_eq!(weighed(&[&made, &deleted], MOST_REFERENCES), None, "one goes for it");
+        assert_eq!(weighed(&[&first, &moved, &deleted], 100 * MOST_REFERENCES), None);
+        let many: Vec<RefUpdate> = (0..=MOST_REFERENCES).map(|n| update(&None, &a, &format!("x{n}"))).collect();
+        assert!(crowds(&many, &main, 0).is_some());
     }
 
     #[test]

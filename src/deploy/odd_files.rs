@@ -39,9 +39,15 @@ pub enum Oddity {
     /// A symbolic link.
     #[error("is a link, and links are not followed here")]
     Link,
-    /// A file beyond a bound.
-    #[error("is larger than git makes it")]
+    /// A configuration, HEAD or a loose reference beyond its bound.
+    #[error("is larger than {} MiB, and git makes no such file of that size", LARGEST_REFERENCE >> 20)]
     Large,
+    /// Packed references beyond their bound: the branches themselves lie there.
+    #[error("is larger than {} MiB: the repository has too many references", LARGEST_PACKED >> 20)]
+    PackedReferences,
+    /// A loose object beyond its bound.
+    #[error("is a loose object of more than {} MiB", LARGEST_OBJECT >> 20)]
+    Object,
     /// More files than are looked at.
     #[error("holds more than {MOST} files")]
     Many,
@@ -57,13 +63,28 @@ pub enum Oddity {
 }
 
 impl Oddity {
-    /// What to do about it, as a command or an order.
+    /// What to do about it, as a command or an order. Nothing is to be removed that may hold references or objects.
     pub fn mend(self, file: &Path) -> String {
         let shown = file.display();
+        let above = file.ancestors().skip(1);
+        let is_objects = |path: &&Path| path.file_name().is_some_and(|name| name == "objects");
+        let root = above.clone().find(is_objects).map_or_else(|| file.parent(), Path::parent).unwrap_or(file).display();
         match self {
-            Self::Fifo | Self::Device | Self::Large => format!("remove {shown}"),
+            Self::Fifo | Self::Device => format!("remove {shown}"),
+            Self::Large => format!(
+                "move {shown} out of the repository, and look what it was: a reference comes back by a push from a clone, HEAD by \
+                 `git symbolic-ref HEAD refs/heads/NAME`, the configuration by `barista init`"
+            ),
+            Self::PackedReferences => format!(
+                "delete the references that nobody needs, never the file: `git -C {root} for-each-ref` lists them, \
+                 `git -C {root} update-ref -d NAME` deletes one, and then `git -C {root} pack-refs --all`"
+            ),
+            Self::Object => format!(
+                "`git -C {root} gc --prune=now` packs it or drops it; what git itself cannot read, move out of the repository, and push \
+                 the branch again from a clone"
+            ),
             Self::Link => format!("put what {shown} leads to in its place"),
-            Self::Many => format!("git -C {shown} gc"),
+            Self::Many => format!("`git -C {shown} gc`, which packs objects and references"),
             Self::Elsewhere => format!("name the repository that {shown} leads to, or remove the file"),
             Self::Alternates => format!("make the repository whole with git repack -a -d, and remove {shown}"),
             Self::Include => format!("take that section out of {shown}"),
@@ -115,7 +136,7 @@ pub(super) fn look(repository: &Path) -> Result<PathBuf, (PathBuf, Oddity)> {
                 (Part::Objects, Some("alternates" | "http-alternates")) => Some(Oddity::Alternates),
                 // An index of a work tree grows with it, and is not read here.
                 (Part::Top, Some("index")) => None,
-                (Part::Top, Some("packed-refs")) => is_larger(LARGEST_PACKED).then_some(Oddity::Large),
+                (Part::Top, Some("packed-refs")) => is_larger(LARGEST_PACKED).then_some(Oddity::PackedReferences),
                 (Part::Top | Part::References, _) if is_larger(LARGEST_REFERENCE) => Some(Oddity::Large),
                 (Part::Top, Some(name @ ("config" | "config.worktree"))) => {
                     // What does not read here does not read for libgit2 either, which says so.
@@ -125,7 +146,7 @@ pub(super) fn look(repository: &Path) -> Result<PathBuf, (PathBuf, Oddity)> {
                 (Part::Top | Part::References, _) => None,
                 // Packs are mapped, not read.
                 (Part::Objects, _) if directory.ends_with("pack") => None,
-                (Part::Objects, _) => is_larger(LARGEST_OBJECT).then_some(Oddity::Large),
+                (Part::Objects, _) => is_larger(LARGEST_OBJECT).then_some(Oddity::Object),
             };
             if let Some(what) = odd {
                 return Err((path, what));
@@ -207,12 +228,30 @@ mod tests {
                 is_found(Oddity::Link);
             }
             fs::File::create_new(&path).and_then(|file| file.set_len(1 << 40)).expect("made");
-            is_found(if place.ends_with("alternates") { Oddity::Alternates } else { Oddity::Large });
+            is_found(match place {
+                "objects/info/alternates" => Oddity::Alternates,
+                "objects/aa/bb" => Oddity::Object,
+                "packed-refs" => Oddity::PackedReferences,
+                _ => Oddity::Large,
+            });
             if let Some(before) = before {
                 fs::write(&path, before).expect("put back");
             }
         }
         assert_eq!(look(&repository), Ok(repository));
+    }
+
+    #[test]
+    fn no_advice_has_references_or_objects_removed() {
+        let repository = Path::new("/srv/cafe.git");
+        let packed = Oddity::PackedReferences.mend(&repository.join("packed-refs"));
+        assert!(packed.contains("git -C /srv/cafe.git for-each-ref") && packed.contains("never the file"), "{packed}");
+        let object = Oddity::Object.mend(&repository.join("objects/aa/bb"));
+        assert!(object.contains("git -C /srv/cafe.git gc"), "{object}");
+        let large = Oddity::Large.mend(&repository.join("refs/heads/main"));
+        for advice in [packed, object, large] {
+            assert!(!advice.contains("remove ") && !advice.contains("rm "), "{advice}");
+        }
     }
 
     // libgit2/libgit2#6400 and GitoxideLabs/gitoxide#460: whose configuration and paths of a repository count for whoever opens it.

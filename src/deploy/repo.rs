@@ -170,6 +170,12 @@ impl Repo {
         self.reference(&branch.reference())
     }
 
+    /// How many references it has.
+    pub fn count_references(&self) -> Result<usize, RepoError> {
+        let mut found = self.inner.references().map_err(|e| self.error("list the references", e))?;
+        Ok(found.names().count())
+    }
+
     /// How a commit stands to what was applied. What somebody accepted as it is counts as a descendant, and so does what descends
     /// from that; where the empty branch was accepted, whatever comes onto it.
     pub fn ancestry_in(&self, commit: &CommitId, history: &History) -> Result<Ancestry, RepoError> {

@@ -11,8 +11,10 @@ use super::{
 use git2::{ErrorCode, ObjectType, Oid};
 use std::collections::BTreeMap;
 
-/// Where git looks for a name, in its order (gitrevisions(7), "refname").
-const PLACES: [&str; 5] = ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"];
+/// Where git looks for a name, in its order (gitrevisions(7), "refname"): what stands before it, and after it. What is refused at a push
+/// follows from the same list.
+const PLACES: [(&str, &str); 6] =
+    [("", ""), ("refs/", ""), ("refs/tags/", ""), ("refs/heads/", ""), ("refs/remotes/", ""), ("refs/remotes/", "/HEAD")];
 
 /// The shortest abbreviation of an id that git takes, and the length of a whole one.
 const SHORTEST_ID: usize = 4;
@@ -20,6 +22,21 @@ const WHOLE_ID: usize = 40;
 
 /// Tags of tags that are followed.
 const MOST_TAGS: usize = 8;
+
+/// The short names by which a reference is found, each with what stands before it in the full name.
+pub(super) fn short_names(full: &str) -> impl Iterator<Item = (&'static str, &str)> {
+    let named = PLACES.iter().filter(|(before, _)| !before.is_empty());
+    named.filter_map(move |(before, after)| Some((*before, full.strip_prefix(before)?.strip_suffix(after)?)))
+}
+
+/// Whether a short name reads as the longer name of a reference elsewhere: `heads/main`, `refs/tags/v1`.
+pub(super) fn reads_as_place(short: &str) -> bool {
+    let places = PLACES.iter().filter(|(before, _)| !before.is_empty());
+    places.into_iter().any(|(before, _)| {
+        let within = before.strip_prefix("refs/").filter(|within| !within.is_empty());
+        short.starts_with(before) || within.is_some_and(|within| short.starts_with(within))
+    })
+}
 
 /// Whether a name reads as the id of a commit, whole or abbreviated.
 pub fn reads_as_id(name: &str) -> bool {
@@ -63,8 +80,8 @@ impl Repo {
                 Err(_) => {}
             }
         }
-        for place in PLACES {
-            let full = format!("{place}{name}");
+        for (before, after) in PLACES {
+            let full = format!("{before}{name}{after}");
             let target = self.inner.refname_to_id(&full).ok().and_then(|id| self.peel(id));
             if let Some(id) = target {
                 meanings.entry(id).or_insert(full);

@@ -1,6 +1,8 @@
 //! Reads the site's CHAP secrets from their file, which is root's and lies outside the repository.
 //!
-//! **Invariant:** a file that others can read is refused; no error quotes what is in it. EFFECTS: reads that file.
+//! What barista itself publishes for `serve` reads as such a file too, by its place (`boot/chap.json`): a site whose file root has
+//! withdrawn goes on with it. **Invariant:** a file that others can read is refused; no error quotes what is in it. EFFECTS: reads that
+//! file.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the file of the CHAP secrets")]
 
 use super::write_shared;
@@ -17,7 +19,8 @@ use std::{
 /// More than ten thousand machines' secrets take.
 const LARGEST: u64 = 4 << 20;
 
-/// Reads the secrets: `[pc01]` with `secret = "…"` and, unless it is the machine's name, `user = "…"`.
+/// Reads the secrets: `[pc01]` with `secret = "…"` and, unless it is the machine's name, `user = "…"`; or the published document, which
+/// the group of `serve` may read.
 pub fn read_secrets(path: &Path) -> Result<Secrets, String> {
     let said = |problem: String| format!("{}: {problem}", path.display());
     let open = OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
@@ -26,7 +29,9 @@ pub fn read_secrets(path: &Path) -> Result<Secrets, String> {
     if !metadata.is_file() {
         return Err(said("is no regular file".to_owned()));
     }
-    if metadata.mode() & 0o077 != 0 || metadata.uid() != nix::unistd::geteuid().as_raw() {
+    let is_published = path.ends_with(chap::PATH);
+    let of_others = if is_published { 0o027 } else { 0o077 };
+    if metadata.mode() & of_others != 0 || metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(said("it holds secrets and is not its owner's alone; chown it to root and chmod it to 600".to_owned()));
     }
     let mut text = String::new();
@@ -34,7 +39,7 @@ pub fn read_secrets(path: &Path) -> Result<Secrets, String> {
     if text.len() as u64 > LARGEST {
         return Err(said(format!("is larger than {LARGEST} bytes")));
     }
-    parse(&text).map_err(said)
+    if is_published { chap::parse(&text).map_err(|what| said(what.to_owned())) } else { parse(&text).map_err(said) }
 }
 
 /// Gives `serve` the secrets, or takes them away when the site names none; a file that cannot be read leaves what is served.
@@ -101,6 +106,18 @@ mod tests {
         let fifo = directory.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("made");
         assert!(read_secrets(&fifo).is_err_and(|why| why.contains("regular file")), "and is not waited for");
+    }
+
+    #[test]
+    fn what_is_published_reads_back_by_its_place_and_serve_may_read_it_too() {
+        let state = tempfile::tempdir().expect("a directory");
+        let secrets = parse("[pc01]\nsecret = \"correcthorse1\"\n").expect("reads");
+        let path = state.path().join(chap::PATH);
+        super::super::write_atomically(&path, &chap::render(&secrets)).expect("written");
+        for (mode, fine) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its own");
+            assert_eq!(read_secrets(&path).ok(), fine.then(|| secrets.clone()), "{mode:o}");
+        }
     }
 
     #[test]

@@ -3,8 +3,14 @@
 //! A site may name directories and files of the server: where the loaders lie, where the images lie, which file holds the CHAP secrets.
 //! Whoever may push could so have any file of the host served. **Invariant:** a path that a site names counts by where it leads, links
 //! and all; it must lie below a directory that this file lists for its purpose, and never in the state directory outside the
-//! directories that are made for it. A file that anybody but root may write, or that does not read, allows nothing.
+//! directories that are made for it. A file that anybody but root may write, or that does not read, allows nothing; one without the end of
+//! its last line, or that ends with a table that says nothing, is half written and does not read. A process that goes on follows it by
+//! [`FollowedSettings`].
 #![expect(clippy::disallowed_methods, reason = "effect room: reads root's file about this host, and where paths lead")]
+
+mod followed;
+
+pub use followed::FollowedSettings;
 
 use serde::Deserialize;
 use std::{
@@ -93,6 +99,16 @@ pub struct HostSettings {
     path: PathBuf,
     state: PathBuf,
     allowed: BTreeMap<Purpose, Vec<PathBuf>>,
+    source: Source,
+}
+
+/// Whether root says anything in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// At least one list is given.
+    Listed,
+    /// None is.
+    Defaults,
 }
 
 /// Why the file cannot be used; then no path of a site is allowed.
@@ -131,16 +147,32 @@ impl HostSettings {
 
     /// Reads a file.
     pub fn read(path: &Path, state: &Path) -> Result<Self, SettingsError> {
+        let text = match read(path) {
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        };
+        Self::of_text(text, path, state)
+    }
+
+    /// The settings of a file's text, or of none.
+    fn of_text(text: io::Result<Option<String>>, path: &Path, state: &Path) -> Result<Self, SettingsError> {
         let error = |what: String| SettingsError { path: path.to_owned(), what };
-        let file: HostFile = match read(path) {
-            Ok(text) => toml::from_str(&text).map_err(|problem| {
-                let line = problem.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-                error(format!("line {line}: {}", problem.message()))
-            })?,
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => HostFile::default(),
-            Err(problem) => return Err(error(problem.to_string())),
+        let file = match text.map_err(|problem| error(problem.to_string()))? {
+            None => HostFile::default(),
+            Some(text) => {
+                let file = toml::from_str(&text).map_err(|problem| {
+                    let line = problem.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+                    error(format!("line {line}: {}", problem.message()))
+                })?;
+                if let Some(what) = half_written(&text) {
+                    return Err(error(format!("{what}: write a whole file beside it, and rename that over it with mv")));
+                }
+                file
+            }
         };
         let AllowedPathsTable { loaders, image_store, secrets } = file.allowed_paths;
+        let is_listed = [&loaders, &image_store, &secrets].iter().any(|listed| listed.is_some());
+        let source = if is_listed { Source::Listed } else { Source::Defaults };
         let mut allowed = BTreeMap::new();
         for (purpose, listed) in [(Purpose::Loaders, loaders), (Purpose::ImageStore, image_store), (Purpose::Secrets, secrets)] {
             let listed = listed.unwrap_or_else(|| purpose.usual().iter().map(PathBuf::from).collect());
@@ -150,12 +182,17 @@ impl HostSettings {
             allowed.insert(purpose, listed);
         }
         let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
-        Ok(Self { path: path.to_owned(), state, allowed })
+        Ok(Self { path: path.to_owned(), state, allowed, source })
     }
 
     /// The file they are read from, whether or not it is there.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file gives any list.
+    fn lists_any(&self) -> bool {
+        self.source == Source::Listed
     }
 
     /// The directories of a purpose.
@@ -182,6 +219,15 @@ impl HostSettings {
 /// Where the file of this process lies.
 pub fn place() -> PathBuf {
     env::var_os(VARIABLE).filter(|path| !path.is_empty()).map_or_else(|| USUAL.into(), PathBuf::from)
+}
+
+/// Why a text that reads is no whole file: whoever writes in place is not done yet, or was cut off at the end of a line.
+fn half_written(text: &str) -> Option<&'static str> {
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Some("its last line has no end");
+    }
+    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    last.starts_with('[').then_some("it ends with a table that says nothing")
 }
 
 /// Reads the file if root alone may write it. Whoever is not root, as in a trial, may have one of his own.
@@ -294,6 +340,8 @@ mod tests {
         assert_eq!(said(""), None);
         assert!(said("[allowed-paths]\nloader = []\n").is_some_and(|what| what.contains("line 2") && what.contains("loaders")));
         assert!(said("[allowed-paths]\nloaders = [\"srv\"]\n").is_some_and(|what| what.contains("does not begin with '/'")));
+        assert!(said("[allowed-paths]\nloaders = []").is_some_and(|what| what.contains("no end") && what.contains("mv")));
+        assert!(said("# a word\n[allowed-paths]\n\n").is_some_and(|what| what.contains("says nothing")));
         let path = root.path().join("host.toml");
         fs::write(&path, "").expect("written");
         for mode in [0o664, 0o646, 0o666] {

@@ -2,29 +2,38 @@
 //!
 //! **Invariant:** nothing is read or served at a path that is not allowed, whyever a site is looked at. A new commit that names one
 //! comes out as findings and not as a site; one that the host was brought to before goes on without the path, so that what root lists
-//! takes no seat away, and each path it goes without is said.
+//! takes no seat away, and each path it goes without is said. Where the file of the CHAP secrets is withdrawn, the secrets that are
+//! served stand for it: a seat is made new disks as before.
 
 use super::settings::{HostSettings, Purpose, SettingsError};
+use crate::boot::chap;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::site::{Checked, HostPath, HostPathKey};
 use std::path::{Component, Path, PathBuf};
 
+/// What root allows on a host, or why that cannot be read.
+pub type Allows = Result<HostSettings, SettingsError>;
+
 /// The same site with a finding for each path that this host does not allow; `state` is the state directory.
 pub fn judge_paths(checked: Checked, state: &Path) -> Checked {
-    let settings = HostSettings::of_process(state);
-    checked.judge_paths(|path| allow(&settings, path).err())
+    judge_paths_by(checked, &HostSettings::of_process(state))
+}
+
+/// The same by what a process that goes on knows root to allow.
+pub fn judge_paths_by(checked: Checked, allows: &Allows) -> Checked {
+    checked.judge_paths(|path| allow(allows, path).err())
 }
 
 /// The site of a commit that the host was brought to before, without the paths that this host does not allow any more. Its seats go on:
-/// nothing is filled from such an image store and no secret is read from such a file, and what was filled and is served stays. Loaders
-/// are judged by `serve`, which serves none of them.
-pub fn forgo_paths(checked: Checked, state: &Path) -> (Checked, Vec<Diagnostic>) {
-    let settings = HostSettings::of_process(state);
+/// nothing is filled from such an image store and no secret is read from such a file, and what was filled and is served stays: the
+/// published secrets are read in its place. Loaders are judged by `serve`, which serves none of them.
+pub fn forgo_paths(checked: Checked, allows: &Allows, state: &Path) -> (Checked, Vec<Diagnostic>) {
     let mut forgone = Vec::new();
     let mut site = checked.site;
     for path in &checked.paths {
-        let Err((message, mend)) = allow(&settings, path) else { continue };
+        let Err((message, mend)) = allow(allows, path) else { continue };
         let storage = site.as_mut().and_then(|site| site.storage.as_mut());
+        let served = state.join(chap::PATH).display().to_string();
         // Not the usual place: what lies there under the same name is another file.
         let nowhere = || nowhere(state, Path::new(&path.path)).display().to_string();
         let comes_to = match path.key {
@@ -35,8 +44,8 @@ pub fn forgo_paths(checked: Checked, state: &Path) -> (Checked, Vec<Diagnostic>)
             }
             HostPathKey::ChapSecrets => {
                 let iscsi = site.as_mut().and_then(|site| site.iscsi.as_mut());
-                iscsi.into_iter().for_each(|iscsi| iscsi.chap_secrets = Some(nowhere()));
-                "no secret is read from it, and those that are served stay as they are"
+                iscsi.into_iter().for_each(|iscsi| iscsi.chap_secrets = Some(served.clone()));
+                "no secret is read from it; those that are served count on, and a machine that has none of them gets no new disk"
             }
         };
         let what = format!("{message}: {comes_to}");
@@ -51,7 +60,7 @@ fn nowhere(state: &Path, path: &Path) -> PathBuf {
     state.join("not-allowed").join(names.collect::<PathBuf>())
 }
 
-fn allow(settings: &Result<HostSettings, SettingsError>, named: &HostPath) -> Result<(), (String, String)> {
+fn allow(settings: &Allows, named: &HostPath) -> Result<(), (String, String)> {
     let purpose = match named.key {
         HostPathKey::Loaders => Purpose::Loaders,
         HostPathKey::ImageStore => Purpose::ImageStore,
@@ -97,12 +106,12 @@ mod tests {
         assert!(checked.site.is_some(), "{:?}", checked.findings);
         let state = Path::new("/nonexistent");
         assert!(judge_paths(checked.clone(), state).site.is_none());
-        let (Checked { site, .. }, forgone) = forgo_paths(checked, state);
+        let (Checked { site, .. }, forgone) = forgo_paths(checked, &HostSettings::of_process(state), state);
         let site = site.expect("it goes on");
         let store = site.storage.as_ref().and_then(|storage| storage.image_store.clone());
         assert_eq!(store.as_deref(), Some("/nonexistent/not-allowed/data/images"));
         let secrets = site.iscsi.as_ref().and_then(|iscsi| iscsi.chap_secrets.clone());
-        assert_eq!(secrets.as_deref(), Some("/nonexistent/not-allowed/root/chap.toml"));
+        assert_eq!(secrets.as_deref(), Some("/nonexistent/boot/chap.json"));
         for (path, comes_to) in
             [("/data/loaders", "no loader"), ("/data/images", "no version is filled"), ("/root/chap.toml", "no secret is read")]
         {

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table")]
 
 use super::loader_files::{Found, Listing, Stamp, list, read_loader, stamp};
-use crate::host::settings::HostSettings;
+use crate::host::settings::FollowedSettings;
 use crate::{
     boot::{
         assignment::Generation,
@@ -59,7 +59,7 @@ pub struct TableSource {
     said: Option<String>,
     left_out: Option<String>,
     /// What root last allowed.
-    host: Option<HostSettings>,
+    host: FollowedSettings,
 }
 
 impl TableSource {
@@ -78,7 +78,7 @@ impl TableSource {
             read: BTreeMap::new(),
             said: None,
             left_out: None,
-            host: None,
+            host: FollowedSettings::default(),
         }
     }
 
@@ -87,15 +87,11 @@ impl TableSource {
         let table_changed = self.read_table() | self.read_secrets();
         let (table, generation) = self.table.as_ref()?;
         // A file that root is just writing allows what it allowed before.
-        let host = match (HostSettings::of_process(&self.state), self.host.take()) {
-            (Err(error), Some(before)) => {
-                tracing::debug!(%error, "what root allows cannot be read; it is as it was");
-                Ok(before)
-            }
-            (read, _) => read,
-        };
+        let host = self.host.look(&self.state);
+        if let Some(error) = self.host.doubt() {
+            tracing::debug!(%error, "what root allows cannot be read; it is as it was");
+        }
         let Listing { files, left_out, too_large } = list(&host, table.loaders.as_deref());
-        self.host = host.ok();
         if left_out != self.left_out {
             left_out.iter().for_each(|what| tracing::warn!("{what}"));
             self.left_out = left_out;

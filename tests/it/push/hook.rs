@@ -195,3 +195,49 @@ fn whoever_waits_for_a_commit_that_is_superseded_is_told_at_once() {
     });
     assert!(begun.elapsed() < Duration::from_secs(60));
 }
+
+#[test]
+fn a_push_that_makes_too_many_references_is_refused_and_the_followed_branch_is_taken() {
+    let cafe = Cafe::with_repository();
+    let commit = cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0);
+    let lines: String = (0..999).map(|n| format!("{commit} refs/tags/t{n:04}\n")).collect();
+    fs::write(cafe.repository.join("packed-refs"), format!("# pack-refs with: peeled fully-peeled sorted \n{lines}")).unwrap();
+    let (went, told) = cafe.push("HEAD:refs/heads/idea");
+    assert!(!went && told.contains("would have 1001 references") && told.contains("git push --delete"), "{told}");
+    cafe.seats(2);
+    cafe.work.commit("add pc02");
+    let (went, told) = cafe.push("HEAD:main");
+    assert!(went, "{told}");
+    let (went, told) = cafe.push(":refs/tags/t0000");
+    assert!(went, "{told}");
+    let (went, told) = cafe.push("HEAD:refs/heads/idea");
+    assert!(went, "{told}");
+}
+
+// argoproj/argo-cd#25599: a name with two meanings, of which one was pushed.
+#[test]
+fn no_namespace_lets_a_push_make_the_followed_branch_ambiguous() {
+    let cafe = Cafe::with_repository();
+    let commit = cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0);
+    for name in ["main", &commit[..7], "main/HEAD"] {
+        let (went, told) = cafe.push(&format!("HEAD:refs/remotes/{name}"));
+        assert!(!went && told.contains(&format!("refused: refs/remotes/{name} ")), "{told}");
+    }
+    let repository = cafe.repository.to_str().unwrap();
+    for name in ["main", &commit[..7]] {
+        assert_eq!(cafe.barista(&["check", "--repo", repository, "--rev", name]).status.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_pusher_is_told_of_the_repository_by_a_path_that_means_the_same_to_its_owner() {
+    let cafe = Cafe::with_repository();
+    cafe.work.commit("open the café");
+    fs::create_dir_all(cafe.repository.join("objects/info")).unwrap();
+    fs::write(cafe.repository.join("objects/info/alternates"), "/nonexistent/objects\n").unwrap();
+    let (went, told) = cafe.push("HEAD:main");
+    let alternates = cafe.repository.canonicalize().unwrap().join("objects/info/alternates");
+    assert!(!went && told.replace("\nremote: ", "").contains(alternates.to_str().unwrap()), "{told}");
+}

@@ -2,9 +2,9 @@
 
 use crate::room::{Files, NIGHT, PC01, Room, cafe, flat, prepare, text, with};
 use barista::boot::chap::{MARKER, PATH};
-use barista::host::ConfigFs;
-use barista::host::render_ops;
+use barista::host::{ConfigFs, HostSettings, forgo_paths, render_ops};
 use barista::plan::{Hold, Outcome, Reason};
+use barista::site::{Entry, Tree, load};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
 const SECRET: &str = "correcthorse1";
@@ -123,4 +123,35 @@ fn a_site_that_asks_for_no_secret_any_more_leaves_none() {
     assert_eq!(value(&room, "attrib/authentication"), "0");
     assert_eq!(value(&room, &format!("acls/{PC01}/auth/password")), "NULL", "which is how the kernel is told that there is none");
     assert!(!room.state.path().join(PATH).exists());
+}
+
+#[test]
+fn a_file_that_root_withdraws_stops_no_new_side_of_a_machine_whose_secret_is_served_or_that_has_none() {
+    let room = Room::new();
+    let files = guarded(&room, &secrets());
+    room.settle(&files);
+    let entries = files.iter().map(|(path, text)| (path.clone(), Entry::File(text.clone().into_bytes()))).collect();
+    let nothing = room.state.path().join("host.toml");
+    fs::write(&nothing, "[allowed-paths]\nsecrets = []\n").expect("writable");
+    let allows = HostSettings::read(&nothing, room.state.path());
+    let (checked, forgone) = forgo_paths(load(&Tree { entries }), &allows, room.state.path());
+    assert!(forgone.iter().any(|said| said.message.contains("gets no new disk")), "{forgone:?}");
+    let served = checked.site.and_then(|site| site.iscsi).and_then(|iscsi| iscsi.chap_secrets).expect("it is named");
+    let withdrawn = room.state.path().join("chap.toml");
+    fs::remove_file(&withdrawn).expect("is there");
+    let files = with(&files, "site.toml", &format!("{withdrawn:?}"), &format!("{served:?}"));
+    for machine in ["pc01", "pc02"] {
+        room.work(&files, machine, "alpha");
+    }
+    room.settle(&files);
+    for machine in ["pc01", "pc02"] {
+        assert_eq!(room.targets(machine, "alpha").len(), 2, "{machine} has a clean side again");
+    }
+    for target in room.targets("pc01", "alpha") {
+        let path = format!("iscsi/{target}/tpgt_1/acls/{PC01}/auth/password");
+        assert_eq!(configfs(&room).read(&path).expect("readable"), SECRET);
+    }
+    let all = with(&files, "machines/row.toml", "name = \"pc02\"\n", "name = \"pc02\"\nchap = true\n");
+    let held: Vec<String> = room.plan(&all).held().map(|(_, hold)| hold.to_string()).collect();
+    assert!(held.iter().any(|why| why.contains("pc02")), "pc02 has no secret: {held:?}");
 }
