@@ -71,7 +71,9 @@ fn find_mistakes(report: &mut Report<'_>, file: FileId, text: &str) -> Vec<Mend>
             mends.push(Mend { range: range.start..range.start, text: format!("[[{table}]]\n") });
         }
         let found = if is_header {
-            let found = header::judge(path, Around { before, below: below(text, range.end) }, statement);
+            let judge = |below| header::judge(path, Around { before, below }, statement);
+            // What stands below is looked at for a header that is wrong, of which there are few that are listed.
+            let found = judge(Below::Unnamed).and_then(|_| judge(below(text, range.end)));
             before = Some(statement.split('#').next().unwrap_or("").trim().trim_matches(['[', ']', ' ']));
             found
         } else {
