@@ -39,6 +39,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (table, transcript) = (read_table(state)?, need_transcript(state)?);
     let evidence = Evidence { table: table.as_ref(), transcript: &transcript, now: Timestamp::now() };
     let Some(subject) = explain::find(&arguments.machine, evidence) else {
+        if table.is_none() {
+            // What was never published is not known to be absent.
+            let error = anyhow::anyhow!("no site was applied here yet, so {:?} is not known by this name", arguments.machine);
+            return Err(Failure::hinted(
+                error,
+                "`barista status` says what was pushed and why it is not applied; an Ethernet address is explained at once",
+            ));
+        }
         let error = anyhow::anyhow!("{:?} is no machine of the site, and no address that was ever seen", arguments.machine);
         return Err(Failure::hinted(
             error,
@@ -58,7 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     } else {
         output::data(&explain::render(&explanation, arguments.boots.max(1), &TimeZone::system()))?;
     }
-    Ok(Exit::Done)
+    let is_known = explanation.machine.is_some() || subject.macs.iter().any(|mac| transcript.machines.contains_key(mac));
+    Ok(if is_known { Exit::Done } else { Exit::Error })
 }
 
 /// The published boot table; `None` when nothing was published yet.
@@ -73,8 +82,22 @@ pub(super) fn read_transcript(state: &Path) -> Result<Option<Transcript>, Failur
     match host::read_transcript(state) {
         Seen::Absent => Ok(None),
         Seen::Present(transcript) => Ok(Some(transcript)),
-        Seen::Unreadable(why) => Err(Failure::hinted(anyhow::anyhow!(why), "run it as root, or as the user of the service")),
+        Seen::Unreadable(why) => {
+            let hint = match is_denied(&state.join(transcript::PATH)) {
+                true => AS_ROOT,
+                false => "it is damaged, or of another version: systemctl restart barista-serve, which begins it anew",
+            };
+            Err(Failure::hinted(anyhow::anyhow!(why), hint))
+        }
     }
+}
+
+/// What to do where this user may not read.
+const AS_ROOT: &str = "run it as root, or as the user of the service";
+
+/// True if this user may not read a file, whatever is in it.
+fn is_denied(path: &Path) -> bool {
+    matches!(fs_err::File::open(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The same for whoever asks who was seen: where nobody listened, nobody was.
@@ -90,7 +113,8 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::hinted(error, "run it as root, or as the user of the service")),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Failure::hinted(error, AS_ROOT)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -103,7 +103,10 @@ pub(super) fn refuse_unmatched(targets: &Targets, proposal: &Proposal) -> Result
     );
     match targets.unmatched(&proposal.plan, &known).first() {
         Some(glob) => {
-            Err(Failure::Usage(format!("--target {glob:?} matches no machine, image, version, seat or pool of the site")))
+            let message = format!("--target {glob:?} matches no machine, image, version, seat or pool of the site");
+            let hint =
+                "`barista plan -v` shows what there is; a target is a name such as pc01, win11 or pc01.win11, or a pattern";
+            Err(Failure::Mistyped { message, hint: hint.to_owned() })
         }
         None => Ok(()),
     }
@@ -117,7 +120,8 @@ pub(super) fn refuse_unknown(forced: &[MachineName], proposal: &Proposal) -> Res
     };
     match forced.iter().find(|machine| !is_known(machine)) {
         Some(machine) => {
-            Err(Failure::Usage(format!("--force {machine}: the site has no such machine, and nothing of one is left")))
+            let message = format!("--force {machine}: the site has no such machine, and nothing of one is left");
+            Err(Failure::Mistyped { message, hint: "`barista machine list` shows the machines of the site".to_owned() })
         }
         None => Ok(()),
     }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -41,19 +41,35 @@ impl SavedPlan {
     }
 
     /// Writes it whole and at once.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub fn write(&self, path: &Path) -> Result<(), Failure> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = || format!("cannot write {}", path.display());
-        let mut file = tempfile::NamedTempFile::new_in(directory).with_context(failed)?;
+        // The library's own words name a file that nobody asked for, and a cause twice.
+        let refuse = |error: io::Error| {
+            let hint = match path.is_dir() {
+                true => format!("name a file in it: --out {}", path.join("plan.json").display()),
+                false => {
+                    format!("name a file in a directory that is there, and that you may write: {} is not", directory.display())
+                }
+            };
+            Failure::hinted(anyhow::Error::from(io::Error::from(error.kind())).context(failed()), hint)
+        };
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(refuse)?;
         serde_json::to_writer_pretty(&mut file, self).with_context(failed)?;
         file.write_all(b"\n").with_context(failed)?;
-        file.persist(path).with_context(failed)?;
+        file.persist(path).map_err(|error| refuse(error.error))?;
         Ok(())
     }
 
     /// Reads one.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = fs::read_to_string(path).map_err(|error| {
+            let error = anyhow::Error::from(error).context(format!("cannot read {}", path.display()));
+            Failure::hinted(
+                error,
+                "save a plan with `barista plan --out FILE`, and name that file; without one, apply makes its own",
+            )
+        })?;
         let saved: Self = serde_json::from_str(&text).map_err(|error| {
             let error = anyhow::Error::from(error).context(format!("{} does not read as a saved plan", path.display()));
             Failure::hinted(error, "save one with `barista plan --out FILE`")

@@ -115,11 +115,25 @@ pub(super) fn explain_directory(error: DirectoryError) -> Failure {
     Failure::hinted(error, hint)
 }
 
+/// True for the address of a repository on another computer, as `git remote` takes it (gitfaq(7), git-clone(1) "GIT URLS").
+fn is_elsewhere(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    // A colon behind a slash is part of a path; before it, git takes what stands there for a computer.
+    let host = text.split_once(':').map(|(host, _)| host).filter(|host| !host.is_empty() && !host.contains('/'));
+    host.is_some()
+}
+
 /// An error of a repository with what to do about it.
 pub(super) fn explain(error: RepoError) -> Failure {
     let hint = match &error {
         RepoError::Missing(path) if path.join("site.toml").is_file() => {
             format!("{0} is a site's directory: name it with --site {0}", path.display())
+        }
+        RepoError::Missing(path) if is_elsewhere(path) => {
+            return Failure::Mistyped {
+                message: format!("{} is on another computer, and this command reads repositories of this one", path.display()),
+                hint: "run it there, with the repository's path; or name a work tree of it with --site".to_owned(),
+            };
         }
         RepoError::Missing(path) => format!("make it with `barista init {}`", path.display()),
         RepoError::Format { .. } => {

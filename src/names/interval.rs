@@ -25,15 +25,28 @@ impl FromStr for Interval {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let wrong = |rule: &str| NameError::new("duration", text, rule);
-        let unit = "needs a number and a unit: ms, s, m, h or d, such as 45m";
-        let span: jiff::Span = text.parse().map_err(|_| wrong(unit))?;
+        let refused = |_| match is_number_with_unit(text) {
+            true => wrong(TOO_LONG),
+            false => wrong("needs a number and a unit: ms, s, m, h or d, such as 45m"),
+        };
+        let span: jiff::Span = text.parse().map_err(refused)?;
         let relative = SpanRelativeTo::days_are_24_hours();
-        let millis = span.total((Unit::Millisecond, relative)).map_err(|_| wrong(unit))?;
-        if !(0.0..=315_360_000_000.0).contains(&millis) {
-            return Err(wrong("must lie between 0 and ten years"));
+        let millis = span.total((Unit::Millisecond, relative)).map_err(refused)?;
+        match millis {
+            ..0.0 => Err(wrong("lies before now, and must be a length of time")),
+            0.0..=315_360_000_000.0 => Ok(Self(Duration::from_millis(millis as u64))),
+            _ => Err(wrong(TOO_LONG)),
         }
-        Ok(Self(Duration::from_millis(millis as u64)))
     }
+}
+
+/// What is said of a time that nobody waits for.
+const TOO_LONG: &str = "is too long: ten years are the most";
+
+/// True for a number and one of the units, however large the number is.
+fn is_number_with_unit(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < text.len() && ["ms", "s", "m", "h", "d"].contains(&unit)
 }
 
 impl fmt::Display for Interval {
@@ -60,8 +73,21 @@ mod tests {
             assert_eq!((read, read.to_string().as_str()), (Interval::seconds(seconds), shown));
             assert_eq!(shown.parse::<Interval>(), Ok(read));
         }
-        for bad in ["", "5", "-5s", "s", "5 parsecs", "99999999d"] {
-            assert!(bad.parse::<Interval>().is_err(), "{bad} passed");
+        let unit = "needs a number and a unit: ms, s, m, h or d, such as 45m";
+        let before = "lies before now, and must be a length of time";
+        for (bad, rule) in [
+            ("", unit),
+            ("5", unit),
+            ("s", unit),
+            ("5 parsecs", unit),
+            ("1mo", unit),
+            ("-5s", before),
+            ("1h ago", before),
+            ("4015d", TOO_LONG),
+            ("99999999d", TOO_LONG),
+            ("999999999999999999999999d", TOO_LONG),
+        ] {
+            assert_eq!(bad.parse::<Interval>().map_err(|error| error.rule), Err(rule.to_owned()), "{bad}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod dhcp_option;
 mod disk;
 mod encoding;
 mod interval;
+mod ipv4;
 mod iqn;
 mod key;
 mod label;
@@ -30,6 +31,7 @@ pub use dhcp_option::{DhcpOptions, OPTION_RULES, OptionData, OptionForm, OptionO
 pub use disk::{DiskId, Handle, Side};
 pub use encoding::{NotUtf8, SAVE_AS_UTF8, utf8, utf16};
 pub use interval::Interval;
+pub use ipv4::near_ipv4;
 pub use iqn::Iqn;
 pub use key::MenuKey;
 pub use label::{ImageName, MachineName, NetworkName, SiteName, VersionName};

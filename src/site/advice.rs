@@ -4,10 +4,10 @@
 
 use super::Consent;
 use super::{
-    raw::{Address, AddressRange, AssetPath, LoaderPath, SourcePath, Subnet},
+    raw::{Address, AddressRange, AssetPath, InterfaceName, LoaderPath, SourcePath, Subnet},
     schema::{self, Form},
 };
-use crate::names::{Bytes, Interval, Iqn, LvName, MacAddr, MachineName, Percent, PoolSize, VersionName, VgName};
+use crate::names::{Bytes, Interval, Iqn, LvName, MacAddr, MachineName, Percent, PoolSize, VersionName, VgName, near_ipv4};
 use std::str::FromStr;
 
 /// The value to write for a key of a file, in TOML, where something near to it was written; `raw` is without quotes.
@@ -21,6 +21,7 @@ pub(super) fn value(path: &str, key: &str, raw: &str) -> Option<String> {
             [one] => text(kind_of(path, key, kind), one).map(|text| quote(&text)),
             _ => None,
         },
+        Form::Text("Interval") => text("Interval", raw).or_else(|| bare_time(key, raw)).map(|text| quote(&text)),
         Form::Text(kind) => text(kind_of(path, key, kind), raw).map(|text| quote(&text)),
         Form::List(kind) => {
             let items: Option<Vec<String>> = items(raw).iter().map(|item| text(kind, item).map(|text| quote(&text))).collect();
@@ -30,13 +31,16 @@ pub(super) fn value(path: &str, key: &str, raw: &str) -> Option<String> {
     }
 }
 
-/// The same for one entry of a list.
+/// The same for one entry of a list; several where it holds several.
 pub(super) fn item(path: &str, key: &str, raw: &str) -> Option<String> {
-    match schema::form_of(path, key)? {
-        Form::List(kind) => text(kind, raw.trim()).map(|text| quote(&text)),
-        _ => None,
-    }
+    let Form::List(kind) = schema::form_of(path, key)? else { return None };
+    let parts = if raw.contains(SEPARATORS) { items(raw) } else { vec![raw.trim()] };
+    let texts: Option<Vec<String>> = parts.iter().map(|part| text(kind, part).map(|text| quote(&text))).collect();
+    texts.filter(|texts| !texts.is_empty()).map(|texts| texts.join(", "))
 }
+
+/// What sets the entries of a list apart.
+const SEPARATORS: &[char] = &[',', '，', '、', ';', '；'];
 
 /// A text in TOML's quotes.
 pub(super) fn quote(text: &str) -> String {
@@ -58,8 +62,7 @@ pub(super) fn flag(raw: &str) -> Option<&'static str> {
 /// The entries of a list, however they are set apart.
 pub(super) fn items(raw: &str) -> Vec<&str> {
     let inner = raw.trim().trim_start_matches(['[', '(', '{']).trim_end_matches([']', ')', '}', ',', ';']);
-    let separators: &[char] =
-        if inner.contains([',', '，', '、', ';', '；']) { &[',', '，', '、', ';', '；'] } else { &[' ', '\t', '\n'] };
+    let separators: &[char] = if inner.contains(SEPARATORS) { SEPARATORS } else { &[' ', '\t', '\n'] };
     let marks = |c: char| c.is_whitespace() || "\"'“”‘’`".contains(c);
     inner.split(separators).map(|item| item.trim_matches(marks)).filter(|item| !item.is_empty()).collect()
 }
@@ -71,6 +74,7 @@ fn kind_of(path: &str, key: &str, kind: &'static str) -> &'static str {
         ("", "name") if path.starts_with("images/") => "VersionName",
         ("", "name" | "from" | "to") => "MachineName",
         ("", "address") => "Address",
+        ("", "interface") => "InterfaceName",
         _ => kind,
     }
 }
@@ -99,7 +103,7 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "VgName" => is_legal::<VgName>,
         "LvName" => is_legal::<LvName>,
         "Iqn" => is_legal::<Iqn>,
-        "InterfaceName" => return None,
+        "InterfaceName" => is_legal::<InterfaceName>,
         _ => return Some(raw.to_owned()),
     };
     if check(raw) {
@@ -117,7 +121,11 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "AddressRange" => range(raw),
         "SourcePath" | "AssetPath" | "LoaderPath" => file(kind, raw),
         "VersionName" => name(raw, "."),
-        "Consent" => Some(raw.replace(['/', ' '], ".")),
+        // A reference names what is there: what stands around its name is left off, and no other name is made of it.
+        "ImageName" => name(image_of(raw), ""),
+        "Consent" => Some(raw.split('@').map(str::trim).collect::<Vec<_>>().join("@").replace(['/', ' '], ".")),
+        // eno1.5@eno1, as `ip link` shows a VLAN and what it is on.
+        "InterfaceName" => raw.split_once('@').map(|(name, _)| name.to_owned()),
         // /dev/cafe, and /dev/cafe/pool.
         "VgName" => raw.strip_prefix("/dev/").map(|path| path.split('/').next().unwrap_or(path).to_owned()),
         "LvName" => raw.rsplit('/').next().map(str::to_owned),
@@ -165,16 +173,45 @@ fn size(raw: &str) -> Option<String> {
     Some(format!("{}{smaller}", parts.round()))
 }
 
+/// What people call the units of time.
+const UNITS: [(&str, &[&str]); 4] = [
+    ("s", &["s", "sec", "secs", "second", "seconds", "秒", "秒钟"]),
+    ("m", &["m", "min", "mins", "minute", "minutes", "分", "分钟"]),
+    ("h", &["h", "hr", "hrs", "hour", "hours", "小时", "个小时", "时"]),
+    ("d", &["d", "day", "days", "天", "日"]),
+];
+
+/// Numbers, each with its unit; nothing where anything is left over, for then the time would be another.
 fn time(raw: &str) -> Option<String> {
-    let (count, unit) = number(raw);
-    let unit = match unit.chars().next() {
-        None | Some('s' | '秒') => "s",
-        Some('m' | '分') => "m",
-        Some('h' | '小' | '时') => "h",
-        Some('d' | '天') => "d",
-        Some(_) => return None,
+    let mut rest = raw.trim();
+    let mut found = String::new();
+    while !rest.is_empty() {
+        let (count, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+        let after = after.trim_start();
+        let (word, after) = after.split_at(after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len()));
+        let word = word.to_lowercase();
+        let (unit, _) = UNITS.iter().find(|(_, names)| names.contains(&word.as_str()))?;
+        found += &format!("{count}{unit}");
+        rest = after.trim_start();
+    }
+    Some(found)
+}
+
+/// A number without a unit: seconds where so few are not too few for the key, else hours of a day.
+fn bare_time(key: &str, raw: &str) -> Option<String> {
+    let number: u64 = raw.parse().ok()?;
+    let fewest = match key {
+        "lease-time" => 120,
+        "quiet" | "outage-quiet" => 600,
+        _ => 0,
     };
-    Some(format!("{count}{unit}"))
+    let unit = match number {
+        number if number >= fewest => "s",
+        // Nobody writes more hours than a day has.
+        0..=24 => "h",
+        _ => return None,
+    };
+    Some(format!("{number}{unit}")).filter(|time| is_legal::<Interval>(time))
 }
 
 fn percent(raw: &str) -> Option<String> {
@@ -194,12 +231,20 @@ fn mac(raw: &str) -> Option<String> {
 }
 
 fn address(raw: &str) -> Option<String> {
-    let raw = raw.split(['/', ':', ' ']).next()?;
-    let parts: Option<Vec<String>> = raw.split('.').map(|part| part.parse::<u8>().ok().map(|n| n.to_string())).collect();
-    parts.filter(|parts| parts.len() == 4).map(|parts| parts.join("."))
+    near_ipv4(raw.split(['/', ':', ' ']).next()?).map(|address| address.to_string())
+}
+
+/// The prefix length of a netmask: of a text that is one, and no address of a network.
+pub(super) fn netmask(raw: &str) -> Option<u8> {
+    let (mask, _) = raw.trim().split_once('/').unwrap_or((raw.trim(), ""));
+    ipnet::ipv4_mask_to_prefix(mask.parse().ok()?).ok().filter(|prefix| *prefix >= 8)
 }
 
 fn subnet(raw: &str) -> Option<String> {
+    // A netmask is no network: which one it is of stands elsewhere.
+    if netmask(raw).is_some() {
+        return None;
+    }
     let (net, mask) = raw.split_once('/').unwrap_or((raw, "24"));
     let prefix = match mask.trim().parse::<std::net::Ipv4Addr>() {
         Ok(mask) => ipnet::ipv4_mask_to_prefix(mask).ok()?,
@@ -240,6 +285,11 @@ fn file(kind: &str, raw: &str) -> Option<String> {
     Some(parts[store + 1..].join("/"))
 }
 
+/// True for the name of a file that can be a loader.
+pub(super) fn is_loader(text: &str) -> bool {
+    is_legal::<LoaderPath>(text)
+}
+
 fn is_absolute(path: &str) -> bool {
     path.starts_with('/') || path.get(1..2) == Some(":")
 }
@@ -255,6 +305,12 @@ pub(super) fn store(path: &str, key: &str, raw: &str) -> Option<String> {
     };
     let name = raw.rsplit(['/', '\\']).next().filter(|name| text(kind, name).is_some_and(|legal| legal == *name))?;
     Some(format!("the file must lie in {store}: copy it there and write {}, or its path below that", quote(name)))
+}
+
+/// What names an image in a path of its file, or in a version of it.
+fn image_of(raw: &str) -> &str {
+    let name = raw.rsplit(['/', '\\']).next().unwrap_or(raw);
+    name.split('@').next().unwrap_or(name).trim()
 }
 
 /// A name in the letters that names are made of.
@@ -317,6 +373,16 @@ mod tests {
             ("machines/a.toml", "mac", "88 AE DD 05 08 01", "\"88:ae:dd:05:08:01\""),
             ("machines/a.toml", "ip", "192.168.001.101/24", "\"192.168.1.101\""),
             ("machines/a.toml", "boot", "win11、ubuntu", "[\"win11\", \"ubuntu\"]"),
+            ("machines/a.toml", "boot", "images/win11.toml", "[\"win11\"]"),
+            ("images/a.toml", "attach", "images/win11.toml", "\"win11\""),
+            ("images/a.toml", "attach", "win11@2026-11", "\"win11\""),
+            ("network/lan.toml", "interface", "eno1.5@eno1", "\"eno1.5\""),
+            ("network/lan.toml", "lease-time", "12", "\"12h\""),
+            ("network/lan.toml", "lease-time", "43200", "\"43200s\""),
+            ("network/lan.toml", "lease-time", "1小时30分钟", "\"1h30m\""),
+            ("network/lan.toml", "lease-time", "12 Hours", "\"12h\""),
+            ("site.toml", "quiet", "8", "\"8h\""),
+            ("site.toml", "menu-timeout", "5", "\"5s\""),
         ] {
             assert_eq!(value(path, key, raw).as_deref(), Some(advised), "{key} = {raw}");
         }
@@ -326,8 +392,21 @@ mod tests {
             ("machines/a.toml", "ip", "pc01"),
             ("images/a.toml", "source", "/data/vm/win11.raw"),
             ("images/a.toml", "kernel", "/boot/vmlinuz"),
+            // What is left over would be lost.
+            ("network/lan.toml", "lease-time", "1mo"),
+            ("network/lan.toml", "lease-time", "60"),
+            ("network/lan.toml", "lease-time", "1 h 30"),
+            ("network/lan.toml", "lease-time", "12 houses"),
+            ("network/lan.toml", "subnet", "255.255.255.0"),
+            ("network/lan.toml", "subnet", "255.255.255.128/24"),
         ] {
             assert_eq!(value(path, key, raw), None, "{key} = {raw}");
         }
+        for (raw, advised) in
+            [("win11, debian", "\"win11\", \"debian\""), ("images/win11", "\"win11\""), ("win11@1", "\"win11\"")]
+        {
+            assert_eq!(item("machines/a.toml", "boot", raw).as_deref(), Some(advised), "{raw}");
+        }
+        assert_eq!(item("site.toml", "may-destroy", "win11 @ 2026-10").as_deref(), Some("\"win11@2026-10\""));
     }
 }

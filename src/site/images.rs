@@ -8,7 +8,7 @@ use super::{
     networks::Whole,
     options,
     raw::{ImageFile, Kind, Spanned, VersionTable},
-    report::{FileId, Place, Report, error, note},
+    report::{FileId, Place, Report, error, note, warning},
     spelling,
     table::Table,
 };
@@ -277,7 +277,10 @@ fn judge_disk(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile
 }
 
 fn judge_size(report: &mut Report<'_>, place: Place, size: Bytes) {
-    if size.0 == 0 || !size.0.is_multiple_of(SECTOR) {
+    if size.0 == 0 {
+        let problem = error("size-not-whole-sectors", place, "size is 0, and a disk of it holds nothing");
+        report.push(problem.hint("write the size of the machines' disk, such as \"64GiB\""));
+    } else if !size.0.is_multiple_of(SECTOR) {
         let problem =
             error("size-not-whole-sectors", place, format!("size {size} is not made of whole sectors, {} each", Bytes(SECTOR)));
         report.push(problem.hint("use a larger unit, such as 64GiB"));
@@ -381,6 +384,7 @@ fn judge_linux(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFil
 /// Judges what one image says of others.
 pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
     note_kept_disks(report, images);
+    warn_of_disks_that_are_thrown_away(report, images);
     for (name, judged) in &images.by_name {
         if let (Some(Kind::Linux), Some((disk, place))) = (judged.kind, &judged.attach) {
             images.judge_use(report, *place, disk, &Use::Attach);
@@ -404,6 +408,18 @@ pub(super) fn judge_together(report: &mut Report<'_>, images: &Images) {
             } else {
                 images.judge_use(report, *place, disk, &Use::Data);
             }
+        }
+    }
+}
+
+/// What an installer writes to a disk that is new at each boot is thrown away before anybody boots it.
+fn warn_of_disks_that_are_thrown_away(report: &mut Report<'_>, images: &Images) {
+    for (name, judged) in images.by_name.iter().filter(|(_, judged)| judged.kind == Some(Kind::Linux)) {
+        let Some((disk, place)) = &judged.attach else { continue };
+        if images.by_name.get(disk).and_then(Judged::reset) == Some(Reset::EveryBoot) {
+            let message = format!("what {name} writes to {disk} is thrown away: {disk} is new at every boot");
+            let hint = format!("attach an image with reset = \"never\", or write it in images/{disk}.toml");
+            report.push(warning("attached-disk-is-reset", *place, message).hint(hint));
         }
     }
 }

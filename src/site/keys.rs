@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** a key is only ever advised where it is legal.
 
-use super::{schema, spelling};
+use super::{
+    schema::{self, Shape},
+    spelling,
+};
 
 /// What other DHCP servers, boot servers and diskless systems call a key of ours; the first that is legal is meant.
 const CALLED: [(&[&str], &[&str]); 26] = [
@@ -43,40 +46,53 @@ pub(super) struct Advice {
     pub(super) hint: String,
     /// The keys that were meant: they are not called missing as well.
     pub(super) meant: Vec<&'static str>,
+    /// The table that it belongs below: every key that stands too early is the same mistake, and the table is not called missing.
+    pub(super) owner: Option<&'static str>,
+}
+
+impl Advice {
+    fn hint(hint: impl Into<String>) -> Self {
+        Self { hint: hint.into(), meant: Vec::new(), owner: None }
+    }
 }
 
 /// Says what an unknown key was meant to be; `legal` are the keys of its table.
-pub(super) fn advise(path: &str, written: &str, legal: &[&str]) -> Advice {
+pub(super) fn advise(path: &str, (written, shape): (&str, Shape), legal: &[&str]) -> Advice {
     let spelled = written.to_ascii_lowercase().replace(['_', ' '], "-");
     let legal_here = || format!("legal here: {}", legal.join(", "));
     let called = CALLED.iter().filter(|(_, names)| names.contains(&spelled.as_str()));
     let called: Vec<&'static str> = called.flat_map(|(keys, _)| keys.iter().copied()).filter(|key| legal.contains(key)).collect();
     if ["netmask", "mask", "subnet-mask", "prefix"].contains(&spelled.as_str()) && legal.contains(&"subnet") {
         let hint = "the netmask is part of subnet: write subnet = \"192.168.1.0/24\", and remove this line; /24 is 255.255.255.0";
-        return Advice { hint: hint.to_owned(), meant: Vec::new() };
+        return Advice::hint(hint);
+    }
+    let own_file = Some(spelled.as_str()).filter(|_| shape == Shape::Header).and_then(|name| schema::file_called(path, name));
+    if let Some(file) = own_file {
+        return Advice::hint(format!("what stands below [{written}] belongs into {file}"));
     }
     if let Some(key) = called.first() {
-        return Advice { hint: format!("write {key} instead of {written}"), meant: called };
+        return Advice { meant: called.clone(), ..Advice::hint(format!("write {key} instead of {written}")) };
     }
     if let Some(near) = spelling::nearest(written, legal.iter().copied()) {
-        let hint = format!("did you mean \"{near}\"?");
-        return Advice { hint, meant: schema::key(path, near).into_iter().collect() };
+        let meant = schema::key(path, near).into_iter().collect();
+        return Advice { meant, ..Advice::hint(format!("did you mean \"{near}\"?")) };
     }
     if let Some(hint) = worked_out(&spelled) {
-        return Advice { hint: format!("remove this line: {hint}"), meant: Vec::new() };
+        return Advice::hint(format!("remove this line: {hint}"));
     }
     // The header was forgotten: then it is not called missing as well.
     if let Some(owner) = schema::owner(path, &spelled).filter(|owner| legal.contains(owner)) {
         let hint = format!("write [{owner}] on a line of its own before it; legal here: {}", legal.join(", "));
-        return Advice { hint: format!("{spelled} belongs below [{owner}]: {hint}"), meant: vec![owner] };
+        return Advice { meant: vec![owner], ..Advice::hint(format!("{spelled} belongs below [{owner}]: {hint}")) };
     }
+    let owner = schema::owner(path, &spelled).filter(|_| schema::form_of_top(path, &spelled).is_none());
     let other = schema::elsewhere(path, &spelled);
-    let other = other.or_else(|| Some(format!("{spelled} belongs into {}", schema::other_file(path, &spelled)?)));
+    let other = other.or_else(|| Some(format!("{spelled} belongs into {}", schema::other_file(path, &spelled, shape)?)));
     let hint = match other {
         Some(other) => format!("{other}; {}", legal_here()),
         None => legal_here(),
     };
-    Advice { hint, meant: Vec::new() }
+    Advice { owner, ..Advice::hint(hint) }
 }
 
 /// What people configure elsewhere and a site does not: barista works it out.
@@ -112,7 +128,23 @@ mod tests {
             ("machines/a.toml", &machine, "nmae", "did you mean \"name\"?"),
             ("machines/a.toml", &machine, "colour", "legal here: name, mac"),
         ] {
-            let advice = advise(path, written, legal);
+            let advice = advise(path, (written, Shape::Pair), legal);
+            assert!(advice.hint.starts_with(hint), "{written}: {}", advice.hint);
+        }
+        for (path, written, shape, hint) in [
+            // A list of images is a machine's; a table of this name is the site's.
+            (
+                "images/a.toml",
+                "boot",
+                Shape::Pair,
+                "boot belongs into a file of machines/, below [defaults] or [[machine]]; legal",
+            ),
+            ("images/a.toml", "boot", Shape::Header, "boot belongs into site.toml; legal"),
+            ("site.toml", "network", Shape::Header, "what stands below [network] belongs into network/lan.toml"),
+            ("machines/a.toml", "policy", Shape::Header, "policy belongs into site.toml; legal"),
+            ("machines/a.toml", "volume-group", Shape::Pair, "volume-group belongs into site.toml, below [storage]; legal"),
+        ] {
+            let advice = advise(path, (written, shape), &["name"]);
             assert!(advice.hint.starts_with(hint), "{written}: {}", advice.hint);
         }
     }

@@ -216,6 +216,11 @@ fn judge_emptiness(report: &mut Report<'_>, files: &Files<'_>, settings: &Settin
     }
 }
 
+/// A text without the mark that some editors of Windows put before it; iPXE would read it as part of the first word.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 fn assemble(
     settings: Settings,
     networks: Networks,
@@ -238,6 +243,6 @@ fn assemble(
         machines: machines.by_name,
         moved_machines,
         moved_images,
-        templates: files.templates.files.iter().map(|text| (text.stem.to_owned(), text.text.to_owned())).collect(),
+        templates: files.templates.files.iter().map(|text| (text.stem.to_owned(), without_mark(text.text).to_owned())).collect(),
     })
 }

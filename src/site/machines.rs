@@ -155,6 +155,7 @@ impl MachineRules<'_> {
                 report.push(error("duplicate-menu-key", place, message).hint("give one of them another key, or none"));
             }
             if let Some(disk) = self.images.attached(&entry.value)
+                && self.images.by_name.contains_key(disk)
                 && !list.value.iter().any(|other| other.value == *disk)
             {
                 let message = format!("image {} attaches {disk}, which is not in this boot list", entry.value);

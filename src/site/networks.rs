@@ -43,6 +43,8 @@ pub(super) struct Networks {
     pub(super) by_name: BTreeMap<NetworkName, Judged>,
     /// True while every file was understood: only then is an address outside all subnets surely wrong.
     pub(super) whole: Whole,
+    /// True once a machine's address was said to lie in none of them.
+    has_outsider: bool,
     by_subnet: BTreeMap<(u8, Ipv4Addr), NetworkName>,
     /// Prefix lengths in use.
     prefixes: BTreeSet<u8>,
@@ -113,13 +115,10 @@ pub(super) fn judge(
     let of = options::Of::Network(mode.map_or(NetworkMode::Server, |mode| mode.value));
     let options = options::judge(report, file, raw.options.as_ref(), of);
     let (interface, mode, subnet) = (interface?, mode?, subnet?);
-    if let (Some(range), NetworkMode::Proxy | NetworkMode::Off) = (&raw.range, mode.value) {
-        let problem = warning(
-            "range-without-effect",
-            root.of(range),
-            "range has no effect: this network's addresses come from another DHCP server",
-        );
-        report.push(problem.hint("remove range, or set mode = \"server\""));
+    warn_of_idle_keys(report, root, raw, mode.value);
+    if interface.value.to_string() == "lo" && mode.value != NetworkMode::Off {
+        let problem = warning("interface-of-this-host", root.of(interface), "lo is reached from this host alone");
+        report.push(problem.hint("write the interface that faces the machines; `ip -br link` shows all"));
     }
     Some(Judged {
         subnet_place: root.of(subnet),
@@ -141,6 +140,33 @@ pub(super) fn judge(
             options,
         },
     })
+}
+
+/// Warns of what another DHCP server says in place of this network's file.
+fn warn_of_idle_keys(report: &mut Report<'_>, root: Table, raw: &NetworkFile, mode: NetworkMode) {
+    fn place<T>(root: Table, field: &Option<Spanned<T>>) -> Option<Place> {
+        field.as_ref().map(|field| root.of(field))
+    }
+    let (range, router, dns) = (place(root, &raw.range), place(root, &raw.router), place(root, &raw.dns));
+    let (domain, lease) = (place(root, &raw.domain), place(root, &raw.lease_time));
+    let idle = match mode {
+        NetworkMode::Server => return,
+        NetworkMode::Proxy => vec![("range", range), ("router", router), ("dns", dns), ("domain", domain), ("lease-time", lease)],
+        // `barista export` hands the others to the server that answers.
+        NetworkMode::Off => vec![("range", range)],
+    };
+    let idle: Vec<(&str, Place)> = idle.into_iter().filter_map(|(key, place)| Some((key, place?))).collect();
+    let Some((first, place)) = idle.first() else { return };
+    let (keys, has) = match idle.iter().map(|(key, _)| *key).collect::<Vec<_>>()[..] {
+        [.., last] if idle.len() > 1 => {
+            let rest = idle[..idle.len() - 1].iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ");
+            (format!("{rest} and {last}"), "have")
+        }
+        _ => ((*first).to_owned(), "has"),
+    };
+    let message = format!("{keys} {has} no effect: this network's addresses come from another DHCP server");
+    let code = if *first == "range" { "range-without-effect" } else { "keys-without-effect" };
+    report.push(warning(code, *place, message).hint(format!("remove {keys}, or set mode = \"server\"")));
 }
 
 fn judge_lease(report: &mut Report<'_>, root: Table, field: Option<&Spanned<Interval>>) -> Interval {
@@ -210,15 +236,22 @@ fn judge_within(report: &mut Report<'_>, root: Table, raw: &NetworkFile, subnet:
     let relays = raw.relay.iter().flat_map(|relay| &relay.value.0).map(|relay| (relay.0, "a relay's"));
     let taken = own.map(|(address, what)| (address, if what == "network" { "the subnet's network" } else { "the broadcast" }));
     let taken = taken.into_iter().chain(server_addresses(server)).chain(router).chain(relays);
-    for (address, whose) in taken {
-        if range.value.contains(address) {
-            let message = format!("range {} contains {whose} address {address}", range.value);
-            report.push(
-                error("range-contains-fixed-address", root.of(range), message)
-                    .hint("it would be leased to a machine; let the range begin after it or end before it"),
-            );
+    let held: Vec<String> = taken
+        .filter(|(address, _)| range.value.contains(*address))
+        .map(|(address, whose)| format!("{whose} address {address}"))
+        .collect();
+    let (message, hint) = match &held[..] {
+        [] => return,
+        [one] => {
+            let hint = "it would be leased to a machine; let the range begin after it or end before it";
+            (format!("range {} contains {one}", range.value), hint)
         }
-    }
+        [rest @ .., last] => {
+            let hint = "they would be leased to machines; let the range begin after them or end before them";
+            (format!("range {} contains {} and {last}", range.value, rest.join(", ")), hint)
+        }
+    };
+    report.push(error("range-contains-fixed-address", root.of(range), message).hint(hint));
 }
 
 /// The server's addresses, each once, and whose they are.
@@ -240,7 +273,7 @@ pub(super) fn judge_reservation(
         if whole == Whole::Yes {
             let subnets: Vec<String> = networks.by_name.values().take(4).map(|n| n.network.subnet.to_string()).collect();
             let hint = match subnets.is_empty() {
-                true => "no file under network/ describes a subnet yet".to_owned(),
+                true => "add network/lan.toml with interface, mode and subnet: no file describes a subnet yet".to_owned(),
                 false => format!("subnets of this site: {}", subnets.join(", ")),
             };
             report.push(
@@ -248,6 +281,7 @@ pub(super) fn judge_reservation(
                     .hint(hint)
                     .alike(""),
             );
+            networks.has_outsider = true;
         }
         return;
     };
@@ -290,6 +324,10 @@ pub(super) fn judge_together(
         return;
     }
     if networks.by_name.is_empty() {
+        // One cause: what is missing was said of the addresses that lie in nothing.
+        if networks.has_outsider {
+            return;
+        }
         let problem = warning(
             "no-network",
             place,

@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// The octets of one option: its length is one octet, and a split one (RFC 3396) is read wrongly by firmware.
 const LONGEST: usize = 255;
+/// The numbers that options have: 0 is padding, and 255 ends them (RFC 2132 §3.1, §3.2).
+const OPTIONS: std::ops::RangeInclusive<u8> = 1..=254;
 /// The octets of all options of one machine: of the 548 that every client takes (RFC 2131 §2), 240 are fixed and an
 /// operating system's address, lease, router and name servers take a hundred.
 const MOST: usize = 192;
@@ -43,12 +45,22 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
         report.push(problem.hint("remove them, or set mode = \"server\""));
     }
     let mut seen: BTreeMap<u8, Place> = BTreeMap::new();
-    for (key, value) in &table.value.0 {
+    // A table that was parsed is in the order of its keys; the first is the one that stands first.
+    let mut written: Vec<&(Spanned<String>, Spanned<OptionValue>)> = table.value.0.iter().collect();
+    written.sort_by_key(|(key, _)| key.start);
+    for (key, value) in written {
         let place = file.at(key.start);
         let Some(rule) = OptionRule::find(&key.value) else {
             let names = OPTION_RULES.iter().filter(|rule| !matches!(rule.owner, OptionOwner::Server(_))).map(|rule| rule.name);
             let guess = spelling::did_you_mean(&key.value, names);
-            let hint = format!("{guess}options without a name here are written by number, in quotes: \"224\"");
+            let plain = key.value.trim_start_matches('0').parse::<u8>().ok().filter(|number| OPTIONS.contains(number));
+            let hint = match plain {
+                Some(number) => format!("write \"{number}\""),
+                None if !key.value.is_empty() && key.value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    format!("options have the numbers {} to {}", OPTIONS.start(), OPTIONS.end())
+                }
+                None => format!("{guess}options without a name here are written by number, in quotes: \"224\""),
+            };
             report.push(error("unknown-option", place, format!("there is no DHCP option {:?}", key.value)).hint(hint));
             continue;
         };

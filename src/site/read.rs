@@ -9,12 +9,14 @@ use super::{
     advice, keys,
     raw::Spanned,
     report::{FileId, Place, Problem, Report, error},
-    schema::{self, Form},
+    schema::{self, Form, Shape},
     spelling,
 };
+use crate::names::Platform;
+use ipnet::Ipv4Net;
 use serde::de::DeserializeOwned;
 use serde_spanned::Spanned as Located;
-use std::ops::Range;
+use std::{net::Ipv4Addr, ops::Range};
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 /// How often one table is read again before the rest of its problems waits for the next check.
@@ -42,7 +44,8 @@ pub(super) fn read_file<T: DeserializeOwned + Default>(
     for section in sections {
         let Some(value) = table.get(*section).filter(|value| !value.get_ref().is_table()) else { continue };
         let problem = error("table-expected", file.at(value.span().start as u32), format!("{section} must be a table"));
-        report.push(problem.hint(format!("write [{section}] in single brackets, and its keys below it")));
+        let example = example_table(section, "").map(|example| format!(": {example}")).unwrap_or_default();
+        report.push(problem.hint(format!("write [{section}] on a line of its own, and its keys below it{example}")));
         report.mark_broken(file, 0, section);
         table.remove(*section);
     }
@@ -82,15 +85,18 @@ fn read<T: DeserializeOwned>(report: &mut Report<'_>, file: FileId, mut value: L
         let start = value.span().start as u32;
         let cut = cut(value.get_mut(), start, &span);
         let key = if let Cut::Entry { key, .. } = &cut { key } else { "" };
-        let (problem, meant) = explain(report, file, (refusal.message(), key), &span);
+        let (problem, Meant { here, at_top }) = explain(report, file, (refusal.message(), key), &span);
         report.push(problem);
         let Cut::Entry { table, key } = cut else {
             report.give_up(file);
             return None;
         };
         report.mark_broken(file, table, &key);
-        for meant in meant {
+        for meant in here {
             report.mark_broken(file, table, meant);
+        }
+        for meant in at_top {
+            report.mark_broken(file, 0, meant);
         }
     }
     let rule = format!("more than {ATTEMPTS} problems in one table; the rest is not listed");
@@ -156,34 +162,49 @@ fn covers(outer: &Range<usize>, inner: &Range<usize>) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
+/// Which keys were meant by an unknown one: of its own table, and of the file's top. They are not called missing as well.
+#[derive(Default)]
+struct Meant {
+    here: Vec<&'static str>,
+    at_top: Vec<&'static str>,
+}
+
 /// Says a refusal in our words; also which keys were meant by an unknown one.
-fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span: &Range<usize>) -> (Problem, Vec<&'static str>) {
+fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span: &Range<usize>) -> (Problem, Meant) {
     let place = file.at(span.start as u32);
     let path = report.path(file);
     let slice = report.slice(file, span.start, span.end);
     let written = slice.trim_matches(['"', '\'']);
     let legal = legal_words(message);
     if message.starts_with("unknown field") {
-        let advice = keys::advise(path, written, &legal);
+        let is_header = report.slice(file, span.start.saturating_sub(1), span.start) == "[";
+        let shape = if is_header { Shape::Header } else { Shape::Pair };
+        let advice = keys::advise(path, (written, shape), &legal);
         let problem = error("unknown-key", place, format!("unknown key {written:?}")).hint(advice.hint);
-        return (problem, advice.meant);
+        let own = schema::key(path, written).filter(|key| schema::form_of_top(path, key).is_some());
+        let meant = Meant { here: advice.meant, at_top: own.into_iter().chain(advice.owner).collect() };
+        return match advice.owner {
+            Some(owner) => (problem.alike(format!("below {owner}")), meant),
+            None => (problem, meant),
+        };
     }
     if message.starts_with("unknown variant") {
         let guess = spelling::did_you_mean(written, legal.iter().copied());
         let quoted: Vec<String> = legal.iter().map(|word| format!("\"{word}\"")).collect();
         let hint = format!("{guess}legal here: {}", quoted.join(", "));
-        return (error("unknown-value", place, format!("unknown value {written:?} of {key}")).hint(hint), Vec::new());
+        return (error("unknown-value", place, format!("unknown value {written:?} of {key}")).hint(hint), Meant::default());
     }
     let words = schema::words_of(path, key);
     // An enumeration's own refusal of what is no text; it would take a table where one of its words had any fields.
     if message == "wanted string or table" && !words.is_empty() {
         let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
         let problem = error("text-expected", place, format!("{key} takes a word in double quotes, and this is none"));
-        return (problem.hint(format!("legal here: {}", quoted.join(", "))), Vec::new());
+        return (problem.hint(format!("legal here: {}", quoted.join(", "))), Meant::default());
     }
     if message.starts_with("invalid type") {
         let advised = advice::value(path, key, written).map(|value| format!("write {key} = {value}"));
-        return (wrong_type(place, (path, key, slice), message, advised).alike(format!("{key} {message}")), Vec::new());
+        let advised = advised.or_else(|| table_to_write(report.header_before(file, span.start), path, key, written));
+        return (wrong_type(place, (path, key, slice), message, advised).alike(format!("{key} {message}")), Meant::default());
     }
     let in_list = matches!(schema::form_of(path, key), Some(Form::List(_)));
     let near = if in_list { advice::item(path, key, written) } else { advice::value(path, key, written) };
@@ -202,10 +223,51 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
     };
     let problem = error(code_of(message), place, said).alike(kind);
     let of_path = || if code_of(message) == "invalid-path" { advice::store(path, key, written) } else { None };
-    match advised.or_else(of_path).or_else(|| example_of(key, message)) {
-        Some(hint) => (problem.hint(hint), Vec::new()),
-        None => (problem, Vec::new()),
+    let of_mask = || if key == "subnet" { network_of(report, file, written) } else { None };
+    match advised.or_else(of_path).or_else(of_mask).or_else(|| example_of(key, message)) {
+        Some(hint) => (problem.hint(hint), Meant::default()),
+        None => (problem, Meant::default()),
     }
+}
+
+/// What to write where a netmask stands in place of the network: the one that the file's range and router are of.
+fn network_of(report: &Report<'_>, file: FileId, written: &str) -> Option<String> {
+    let prefix = advice::netmask(written)?;
+    let text = report.slice(file, 0, usize::MAX);
+    let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with("range") || line.starts_with("router"));
+    let words = lines.flat_map(|line| line.split(|c: char| !c.is_ascii_digit() && c != '.'));
+    let network = words.filter_map(|word| word.parse::<Ipv4Addr>().ok()).find_map(|known| Ipv4Net::new(known, prefix).ok());
+    let of = "that is a netmask; write the network that it is of, and the mask as its prefix";
+    Some(match network {
+        Some(network) => format!("{of}: subnet = \"{}\"", network.trunc()),
+        None => format!("{of}, such as \"192.168.1.0/{prefix}\""),
+    })
+}
+
+/// What a table looks like on one line; `written` may be one of its values.
+fn example_table(key: &str, written: &str) -> Option<String> {
+    Some(match key {
+        "loader" => {
+            let platform =
+                if written.is_empty() || Platform::UefiX64.takes(written) { Platform::UefiX64 } else { Platform::Bios };
+            let file = if advice::is_loader(written) { written } else { "ipxe.efi" };
+            format!("loader = {{ {platform} = \"{file}\" }}")
+        }
+        "pxe" => format!("pxe = {{ {} = \"menu\" }}", Platform::UefiX64),
+        "options" => "options = { ntp-servers = [\"192.168.1.2\"] }".to_owned(),
+        _ => return None,
+    })
+}
+
+/// What to write for a table within a table: on one line, or with a header that names both.
+fn table_to_write(header: Option<&str>, path: &str, key: &str, written: &str) -> Option<String> {
+    if schema::form_of(path, key) != Some(Form::Table) || schema::form_of_top(path, key).is_some() {
+        return None;
+    }
+    let owners = schema::tables_with(path, key);
+    let owner = owners.iter().find(|owner| Some(owner.as_str()) == header).or(owners.first())?;
+    let example = example_table(key, written).map(|example| format!("{example}; or ")).unwrap_or_default();
+    Some(format!("write {example}[{owner}.{key}] on a line of its own, and its keys below it"))
 }
 
 /// A value of another type than its key takes.
@@ -285,22 +347,40 @@ fn code_of(message: &str) -> &'static str {
 fn example_of(key: &str, message: &str) -> Option<String> {
     let begins = |what: &str| message.starts_with(what);
     let hint = match code_of(message) {
+        _ if key == "may-destroy" => {
+            "write \"win11@2026-10\" for a version, \"pc03.ubuntu\" for a machine's disk, or \"*\" for everything"
+        }
         "invalid-name" if begins("version name ") => "write letters a-z, digits, '-' and '.', such as \"2026-11\"",
         "invalid-name" => "write letters a-z, digits and '-', such as \"cashier-1\"",
+        "invalid-path"
+            if begins("asset path ") && ["must measure", "an empty part"].iter().any(|rule| message.contains(rule)) =>
+        {
+            "write the path of a file below the asset store, such as \"debian/linux\""
+        }
         "invalid-path" if begins("asset path ") || begins("loader ") => {
             "rename the file: letters, digits, '.', '_', '+' and '-' are understood everywhere, but '-' not in front"
         }
         "invalid-path" if begins("source ") => {
             "rename the file, such as to win11-2026-11.raw: no ':', no '\\', and no '-' in front"
         }
-        "invalid-path" => "write the whole path on the server, such as \"/srv/images\"",
+        "invalid-path" if key == "loaders" => "write the whole path of a directory of the server, such as \"/usr/lib/ipxe\"",
+        "invalid-path" if begins("file ") => "write the whole path of a file of the server, such as \"/etc/barista/chap.toml\"",
+        "invalid-path" => "write the whole path of a directory of the server, such as \"/srv/images\"",
         "invalid-address" => "write four numbers from 0 to 255 with dots between, such as \"192.168.1.101\"",
         "invalid-subnet" => "write the first address and the length of its prefix, such as \"192.168.1.0/24\"",
         "invalid-range" => "write the first and the last address, such as \"192.168.1.200-192.168.1.249\"",
         "invalid-size" => "write a number and its unit, such as \"64GiB\"",
+        "invalid-duration" if message.ends_with("ten years are the most") => "write a shorter time, such as \"7d\"",
         "invalid-duration" => "write a number and its unit, such as \"5s\", \"10m\" or \"8h\"",
         "invalid-percentage" => "write a number and %, such as \"10%\"",
-        "invalid-title" => "write it on one line, without control characters",
+        "invalid-title" if message.contains("wider than") => {
+            "write it shorter: at most 72 columns, so that a menu has room for it"
+        }
+        "invalid-title" if message.contains("must not be empty") => "write a name for people, or leave title out",
+        "invalid-title" => "write it on one line, without control characters, and without what iPXE reads as script",
+        _ if begins("menu title ") => "write it in letters of English, digits and blanks, at most 72; title takes any language",
+        _ if begins("args ") => "write the kernel's own words on one line, in ASCII: a ${…} is iPXE's, and not the kernel's",
+        _ if begins("key ") => "write the one key of a keyboard that chooses it, such as \"w\" or \"1\"",
         "invalid-mac" => {
             "write the card's own six pairs of 0-9 and a-f, such as \"88:ae:dd:05:08:fa\"; ipconfig /all shows it as Physical Address"
         }
@@ -310,9 +390,6 @@ fn example_of(key: &str, message: &str) -> Option<String> {
         }
         _ if begins("volume group name ") => "write the name that `vgs` shows on the server, such as \"cafe\"",
         _ if begins("logical volume name ") => "write the name that `lvs` shows on the server, such as \"pool\"",
-        _ if begins("consent ") => {
-            "write \"win11@2026-10\" for a version, \"pc03.ubuntu\" for a machine's disk, or \"*\" for everything"
-        }
         _ if begins("sha256 ") => "write what sha256sum prints before the file's name",
         _ if begins("domain ") => "write names of letters, digits and '-' with dots between, such as \"cafe.example\"",
         _ if begins("invalid value: integer ") => {

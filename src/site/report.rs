@@ -343,9 +343,20 @@ impl<'a> Report<'a> {
         self.source(file).text.path
     }
 
+    /// The table whose header stands last before an offset of a file as it is read.
+    pub(super) fn header_before(&self, file: FileId, offset: usize) -> Option<&str> {
+        let before = self.source(file).text.as_read().get(..offset)?;
+        let line = before.lines().rev().map(str::trim_start).find(|line| {
+            // A list that goes over several lines may have lines that begin so, but with a quote in them.
+            line.starts_with('[') && !line.contains(['"', ','])
+        })?;
+        line.trim_start_matches('[').split(']').next().map(str::trim)
+    }
+
     /// The bytes of a file as it is read between two offsets; empty where they are not on character boundaries.
     pub(super) fn slice(&self, file: FileId, start: usize, end: usize) -> &str {
-        self.source(file).text.as_read().get(start..end).unwrap_or("")
+        let text = self.source(file).text.as_read();
+        text.get(start..end.min(text.len())).unwrap_or("")
     }
 
     /// True if nothing so far refuses the commit.

@@ -127,21 +127,52 @@ fn form(schema: &'static Value, field: &'static Value) -> Option<Form> {
     }
 }
 
-/// Where else in a site's file a key is legal, in words; nothing where it is nowhere.
-pub(super) fn elsewhere(path: &str, key: &str) -> Option<String> {
+/// Where in a file a key is legal: at its top, or in some of its tables.
+struct Homes {
+    is_at_top: bool,
+    /// The tables, each as its header is written.
+    headers: Vec<String>,
+}
+
+fn homes(path: &str, key: &str, wanted: Option<Shape>) -> Option<Homes> {
     let schema = of_path(path)?;
     let tables = schema.get("properties")?.as_object()?;
-    if tables.contains_key(key) {
-        return Some(format!("{key} belongs at the top of the file, before its first [table]"));
-    }
-    let has = |table: &Value| resolved(schema, table).get("properties").is_some_and(|fields| fields.get(key).is_some());
-    let owner = |(name, table): (&String, &Value)| match table.get("items") {
+    let is_wanted = |field: &'static Value| wanted.is_none_or(|wanted| Shape::of(form(schema, field)) == wanted);
+    let has = |table: &'static Value| {
+        resolved(schema, table).get("properties").and_then(|fields| fields.get(key)).is_some_and(is_wanted)
+    };
+    let owner = |(name, table): (&String, &'static Value)| match table.get("items") {
         Some(items) if has(items) => Some(format!("[[{name}]]")),
         _ if has(table) => Some(format!("[{name}]")),
         _ => None,
     };
-    let owners: Vec<String> = tables.iter().filter_map(owner).collect();
-    (!owners.is_empty()).then(|| format!("{key} belongs below {}", owners.join(" or ")))
+    let headers: Vec<String> = tables.iter().filter_map(owner).collect();
+    let is_at_top = tables.get(key).is_some_and(is_wanted);
+    (is_at_top || !headers.is_empty()).then_some(Homes { is_at_top, headers })
+}
+
+/// Whether something is written as a header or as a key with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `[name]` or `[[name]]`.
+    Header,
+    /// `name = …`.
+    Pair,
+}
+
+impl Shape {
+    fn of(form: Option<Form>) -> Self {
+        if matches!(form, Some(Form::Table | Form::Tables)) { Self::Header } else { Self::Pair }
+    }
+}
+
+/// Where else in a site's file a key is legal, in words; nothing where it is nowhere.
+pub(super) fn elsewhere(path: &str, key: &str) -> Option<String> {
+    let homes = homes(path, key, None)?;
+    Some(match homes.is_at_top {
+        true => format!("{key} belongs at the top of the file, before its first [table]"),
+        false => format!("{key} belongs below {}", homes.headers.join(" or ")),
+    })
 }
 
 /// The one table of a file that has a key, where it is one that stands there once.
@@ -153,16 +184,49 @@ pub(super) fn owner(path: &str, key: &str) -> Option<&'static str> {
     Some(name.as_str())
 }
 
-/// In which other files of a site a key is legal, in words.
-pub(super) fn other_file(path: &str, key: &str) -> Option<&'static str> {
-    let files = [
-        ("site.toml", "site.toml"),
-        ("network/", "a file of network/"),
-        ("images/", "a file of images/"),
-        ("machines/", "a file of machines/"),
-    ];
+/// The tables of a file that have a table of this name in them, as their headers name them.
+pub(super) fn tables_with(path: &str, key: &str) -> Vec<String> {
+    let headers = homes(path, key, Some(Shape::Header)).map(|homes| homes.headers).unwrap_or_default();
+    headers.iter().map(|header| header.trim_matches(['[', ']']).to_owned()).collect()
+}
+
+/// The files of a site: what their paths begin with, and what they are called.
+const FILES: [(&str, &str); 4] = [
+    ("site.toml", "site.toml"),
+    ("network/", "a file of network/"),
+    ("images/", "a file of images/"),
+    ("machines/", "a file of machines/"),
+];
+
+/// In which other file of a site something is legal that is written so, in words; one that has it in another form comes last.
+pub(super) fn other_file(path: &str, key: &str, shape: Shape) -> Option<String> {
     let own = path.split_once('/').map_or("site.toml", |(directory, _)| directory);
-    files.into_iter().find(|(file, _)| !file.starts_with(own) && form_of(file, key).is_some()).map(|(_, words)| words)
+    let others = || FILES.into_iter().filter(|(file, _)| !file.starts_with(own));
+    let find = |wanted| others().find_map(|(file, words)| Some((words, homes(file, key, wanted)?)));
+    let (words, homes) = find(Some(shape)).or_else(|| find(None))?;
+    Some(match homes.is_at_top {
+        true => words.to_owned(),
+        false => format!("{words}, below {}", homes.headers.join(" or ")),
+    })
+}
+
+/// The file of a site that a header names in place of being in it: `[network]` is a file of its own.
+pub(super) fn file_called(path: &str, header: &str) -> Option<&'static str> {
+    let (directory, file) = match header.trim_end_matches('s') {
+        "network" => ("network/", "network/lan.toml, one file for each network"),
+        "image" => ("images/", "images/win11.toml, one file for each image"),
+        "machine" => ("machines/", "machines/room.toml, below [[machine]]"),
+        "site" => ("site.toml", "site.toml"),
+        _ => return None,
+    };
+    (!path.starts_with(directory)).then_some(file)
+}
+
+/// True for a table that stands at the top of another file of a site.
+pub(super) fn is_table_elsewhere(path: &str, header: &str) -> bool {
+    let is_other = |file: &str| file.split('/').next() != path.split('/').next();
+    let has = |file: &str| matches!(form_of_top(file, header), Some(Form::Table | Form::Tables));
+    file_called(path, header).is_some() || FILES.iter().any(|(file, _)| is_other(file) && has(file))
 }
 
 fn schema_of<T: JsonSchema>() -> Value {

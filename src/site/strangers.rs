@@ -13,6 +13,9 @@ const TEMPLATES: [&str; 2] = ["machine.ipxe", "unknown.ipxe"];
 /// Endings that editors, git and people give to copies.
 const COPIES: [&str; 11] = ["~", ".bak", ".old", ".orig", ".rej", ".save", ".swp", ".swo", ".tmp", ".disabled", ".off"];
 
+/// Endings of disks and of what is installed from: they lie on the server, and never in git.
+const DISKS: [&str; 9] = [".qcow2", ".raw", ".img", ".vhd", ".vhdx", ".vmdk", ".vdi", ".iso", ".wim"];
+
 /// What Windows and others put into every directory that somebody looks at.
 const BY_ITSELF: [&str; 4] = ["desktop.ini", "Thumbs.db", "ehthumbs.db", "Icon\r"];
 
@@ -70,6 +73,13 @@ pub(super) fn judge(report: &mut Report<'_>, tree: &Tree, (directory, name): (&s
             "a desktop makes this file by itself, and it is not read",
             format!("delete it: git rm --cached {path}"),
         );
+    }
+    if DISKS.iter().any(|ending| last.to_ascii_lowercase().ends_with(ending)) {
+        let hint = format!(
+            "put it into the image store of the server, and take it out of git: git rm --cached '{path}'; \
+             a push of it may be too large until it is out of every commit that is pushed"
+        );
+        return warn("disk-in-git", "this is a disk, and no text of a site: it is not read", hint);
     }
     match DIRECTORIES.into_iter().find(|known| *known == directory) {
         None => judge_root(report, tree, name, entry),

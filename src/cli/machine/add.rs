@@ -10,8 +10,10 @@ use crate::cli::{
     output,
 };
 use crate::diagnose::explain::{UnknownMachine, unknown_machines};
+use crate::diagnostic::{Diagnostic, Place};
 use crate::names::{ClientArch, MacAddr};
-use crate::site::{self, Added, Addressing, Firmware, NamePattern, Naming, NewMachine, Site};
+use crate::site::{self, Added, Addressing, Edit, Firmware, NamePattern, Naming, NewMachine, Site};
+use similar::TextDiff;
 use std::{net::Ipv4Addr, path::PathBuf, str::FromStr};
 
 /// Arguments of `machine add`.
@@ -70,7 +72,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (Some(Some(_)), _, true) => return usage("--all takes every machine that was seen: leave the address out"),
         (Some(None), _, false) => return usage("which machine? --from-seen MAC, or --from-seen --all"),
         (_, _, true) if matches!(arguments.name, Some(Name(Naming::Given(_)))) => {
-            return usage("one name is not enough for all of them: give a pattern, such as --name 'pc{:02}'");
+            return Err(Failure::Mistyped {
+                message: "one name is not enough for all of them".to_owned(),
+                hint: "give a pattern, such as --name 'pc{:02}'".to_owned(),
+            });
         }
         (None, None, false) if arguments.name.is_some() || arguments.ip.is_some() || arguments.file.is_some() => {
             return usage("which machine? --from-seen MAC, or --mac MAC");
@@ -102,14 +107,16 @@ fn insert(arguments: &Arguments, wanted: Wanted) -> Result<Exit, Failure> {
         output::note("no machine was seen that is not in the site");
         return Ok(Exit::Done);
     }
+    let file = arguments.file.as_deref().map(|file| in_site(file, &root)).transpose()?;
     let new = |(mac, _): &(MacAddr, Option<UnknownMachine>)| NewMachine {
         macs: vec![*mac],
         naming: arguments.name.clone().map_or(Naming::Next, |Name(naming)| naming),
         addressing: arguments.ip.map_or(Addressing::Next, Addressing::Given),
-        file: arguments.file.as_deref().map(|file| in_site(file, &root)),
+        file: file.clone(),
     };
     let edits = site::add_machines(&tree, &site, &machines.iter().map(new).collect::<Vec<_>>()).map_err(explain)?;
-    let after = check(tree, &edits).map_err(Failure::Findings)?;
+    let typed = |found: Vec<Diagnostic>| found.into_iter().map(|finding| as_typed(finding, &edits)).collect();
+    let after = check(tree, &edits).map_err(|found| Failure::Findings(typed(found)))?;
     let changes: Vec<FileChange> = edits
         .iter()
         .map(|edit| FileChange { path: edit.file.clone(), before: edit.before.clone(), after: edit.after.clone() })
@@ -125,6 +132,34 @@ fn insert(arguments: &Arguments, wanted: Wanted) -> Result<Exit, Failure> {
         output::note(summary(&added));
     }
     Ok(Exit::Done)
+}
+
+/// A finding of a text that was not written: at the argument that it comes from, or at the line that is in the file.
+fn as_typed(finding: Diagnostic, edits: &[Edit]) -> Diagnostic {
+    let Some(edit) = edits.iter().find(|edit| edit.file == finding.place.file) else { return finding };
+    let before = edit.before.as_deref().unwrap_or_default();
+    let diff = TextDiff::from_lines(before, edit.after.as_str());
+    let line = (finding.place.line as usize).checked_sub(1);
+    let written = diff.iter_all_changes().find(|change| line.is_some() && change.new_index() == line);
+    let Some(written) = written else { return finding };
+    let place = match written.old_index() {
+        Some(at) => Place { line: at as u32 + 1, ..finding.place },
+        None => Place::whole(argument(written.value(), edit)),
+    };
+    Diagnostic { place, also: Vec::new(), ..finding }
+}
+
+/// What a line that is added comes from, in the words of the command line.
+fn argument(line: &str, edit: &Edit) -> String {
+    let value = line.split_once('=').map(|(_, value)| value.trim().trim_matches(['"', '[', ']'])).unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    match key {
+        "name" | "mac" | "ip" => format!("--{key} {value}"),
+        _ => {
+            let names: Vec<&str> = edit.added.iter().map(|added| added.name.as_str()).collect();
+            format!("{}, with {} in it", edit.file, names.join(", "))
+        }
+    }
 }
 
 /// What was added, and what comes next.

@@ -11,7 +11,7 @@ use crate::cli::{
     output,
 };
 use crate::diagnostic::{self, Code, Diagnostic, Severity};
-use crate::exchange::import::{self, Format, Machine, Merged, Naming};
+use crate::exchange::import::{self, ClashKind, Format, Machine, Merged, Naming};
 use crate::names::ImageName;
 use crate::names::clean;
 use crate::site::{self, Added, Addressing, Edit, ImageKind, NewMachine, Places, Role, Site, TextPlace, Tree, places};
@@ -81,6 +81,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     for (file, left) in &sources.left {
         output::note(format!("not taken over: {file}:{}: {}", left.line, clean(&left.what)));
     }
+    for (file, mended) in &sources.mended {
+        output::note(format!("mended: {file}:{}: {}", mended.line, clean(&mended.what)));
+    }
     let merged = import::merge(&sources.reservations);
     let (fresh, there, findings) = compare(&merged, &site, &places(&tree), &sources);
     if !findings.is_empty() {
@@ -137,12 +140,16 @@ fn compare<'m>(merged: &'m Merged, site: &Site, there: &Places, sources: &Source
     let mut findings = Vec::new();
     for clash in &merged.clashes {
         let other = TextPlace { file: clash.other.file.clone(), line: clash.other.line };
-        findings.push(contradiction(&clash.place, clash.what.clone(), Some(&other), sources));
+        let mend = match clash.kind {
+            ClashKind::Contradiction => SAME,
+            ClashKind::NamesMeet => "give one of them another name: a name has letters a-z, digits and '-' only",
+        };
+        findings.push(contradiction(&clash.place, clash.what.clone(), (Some(&other), mend), sources));
     }
     let (mut fresh, mut known) = (Vec::new(), 0);
     for machine in &merged.machines {
         let mut refuse = |what: String, other: Option<&TextPlace>| {
-            findings.push(contradiction(&machine.place, what, other, sources));
+            findings.push(contradiction(&machine.place, what, (other, SAME), sources));
         };
         let owners = || machine.macs.iter().filter_map(|mac| site.machines.values().find(|other| other.macs.contains(mac)));
         if let Some(owner) = owners().next() {
@@ -185,14 +192,22 @@ fn place_in(place: &import::Place, sources: &Sources) -> diagnostic::Place {
     diagnostic::Place { file: place.file.clone(), line: place.line, column: 1, width: 0, text: sources.line(place) }
 }
 
-fn contradiction(place: &import::Place, message: String, other: Option<&TextPlace>, sources: &Sources) -> Diagnostic {
+/// What to do about two that say different things.
+const SAME: &str = "make both the same, or take one out";
+
+fn contradiction(
+    place: &import::Place,
+    message: String,
+    (other, mend): (Option<&TextPlace>, &str),
+    sources: &Sources,
+) -> Diagnostic {
     let other = other.map_or("in the site".to_owned(), |other| format!("at {}:{}", other.file, other.line));
     Diagnostic {
         place: place_in(place, sources),
         severity: Severity::Error,
         code: Code::new("contradicts-another-machine"),
         message,
-        hint: Some(format!("the other stands {other}; make both the same, or take one out")),
+        hint: Some(format!("the other stands {other}; {mend}")),
         also: Vec::new(),
     }
 }
@@ -200,7 +215,7 @@ fn contradiction(place: &import::Place, message: String, other: Option<&TextPlac
 /// The edit that adds the machines: to the file that is named or usual, or as a new one.
 fn make_edit(arguments: &Arguments, tree: &Tree, site: &Site, fresh: &[&Machine]) -> Result<Edit, Failure> {
     let root = arguments.site.clone().unwrap_or_else(|| PathBuf::from("."));
-    let file = arguments.file.as_deref().map_or(USUAL_FILE.to_owned(), |file| in_site(file, &root));
+    let file = arguments.file.as_deref().map_or_else(|| Ok(USUAL_FILE.to_owned()), |file| in_site(file, &root))?;
     if !tree.entries.contains_key(&file) {
         let boot = match arguments.boot.as_slice() {
             [] => usual_boot(site)?,

@@ -61,13 +61,20 @@ fn load(directory: &Path) -> Result<(Tree, Site), Failure> {
     Ok((tree, site))
 }
 
-/// A file as the site names it, however it was typed: from the site's directory, from here, or without its ending.
-fn in_site(typed: &str, root: &Path) -> String {
+/// A file of machines as the site names it, however it was typed: from the site's directory, from here, or without its ending.
+fn in_site(typed: &str, root: &Path) -> Result<String, Failure> {
     let path = Path::new(typed);
     let path = path.strip_prefix(root).or_else(|_| path.strip_prefix(".")).unwrap_or(path);
     let text = path.to_string_lossy().into_owned();
     let text = if text.contains('/') { text } else { format!("machines/{text}") };
-    if text.ends_with(".toml") { text } else { format!("{text}.toml") }
+    let is_file = text.strip_prefix("machines/").is_some_and(|name| !name.is_empty() && !name.contains('/'));
+    if !is_file {
+        return Err(Failure::Mistyped {
+            message: format!("{typed} is no file that machines are read from"),
+            hint: "machines go into a file of machines/: --file machines/room.toml".to_owned(),
+        });
+    }
+    Ok(if text.ends_with(".toml") { text } else { format!("{text}.toml") })
 }
 
 /// The site with edits in it, or what is found in it that was not there before.

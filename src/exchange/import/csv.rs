@@ -4,8 +4,9 @@
 //! the first that is left and says something else in each row. Whatever is not taken over is told, and so is a column that is not.
 
 use super::{Imported, Reservation, SyntaxError, line_of, parse_mac};
+use crate::names::near_ipv4;
 use csv::{ReaderBuilder, StringRecord, Trim};
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::collections::BTreeSet;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +90,20 @@ pub(super) fn parse(text: &str) -> Result<Imported, SyntaxError> {
             SyntaxError { line, what: "does not read as a row of a table".to_owned() }
         })?;
         let line = line(text, record.position().map_or(0, |position| position.byte() as usize));
-        if !record.iter().all(str::is_empty) {
+        // A row that a spreadsheet program left empty.
+        if !record.iter().all(|field| field.trim_matches([',', ';', '\t', ' ']).is_empty()) {
             rows.push((line, record));
         }
     }
     let mut imported = Imported::default();
     let (heads, rows) = split(&mut imported, &rows);
+    if let Some((line, heads)) = heads {
+        refuse_leases(*line, heads)?;
+        if rows.is_empty() {
+            imported.leave(*line, format!("{:?} names columns, and no row stands below it", spelled(heads)));
+            return Ok(imported);
+        }
+    }
     let columns = judge_columns(heads, rows);
     if let Some((line, heads)) = heads {
         for (at, head) in heads.iter().enumerate().filter(|(_, head)| !head.is_empty()) {
@@ -109,6 +118,15 @@ pub(super) fn parse(text: &str) -> Result<Imported, SyntaxError> {
     Ok(imported)
 }
 
+/// Kea's file of leases is such a table too, and a journal: a row says nothing without those that follow it.
+fn refuse_leases(line: u32, heads: &StringRecord) -> Result<(), SyntaxError> {
+    let has = |name: &str| heads.iter().any(|head| head == name);
+    match has("hwaddr") && has("valid_lifetime") && has("expire") {
+        true => Err(SyntaxError { line, what: "this is Kea's journal of leases, and no list of reservations".to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// The row that names the columns, if there is one, and the rows below it. A title above is told.
 fn split<'r>(imported: &mut Imported, rows: &'r [Row]) -> (Option<&'r Row>, &'r [Row]) {
     let is_machine = |(_, record): &Row| record.iter().any(has_mac);
@@ -118,7 +136,7 @@ fn split<'r>(imported: &mut Imported, rows: &'r [Row]) -> (Option<&'r Row>, &'r 
     // One that names nothing we know, right above the machines, is of as many fields as they have.
     let width = |(_, record): &Row| record.iter().filter(|field| !field.is_empty()).count();
     let above = first.checked_sub(1).filter(|at| rows.get(first).is_some_and(is_machine) && width(&rows[*at]) > 1);
-    let is_address = |(_, record): &Row| record.iter().any(|field| field.parse::<Ipv4Addr>().is_ok());
+    let is_address = |(_, record): &Row| record.iter().any(is_ip);
     let Some(at) = named.or(above.filter(|at| !is_address(&rows[*at]))) else { return (None, rows) };
     for (line, record) in &rows[..at] {
         imported.leave(*line, format!("{:?} above the table", spelled(record)));
@@ -149,7 +167,7 @@ fn judge_columns(heads: Option<&Row>, rows: &[Row]) -> Vec<Option<Column>> {
     let judge = |at: usize| match heads.get(at).and_then(column) {
         Some(known) => Some(known),
         None if most(at, &|field| has_mac(field)) => Some(Column::Mac),
-        None if most(at, &|field| field.parse::<Ipv4Addr>().is_ok()) => Some(Column::Ip),
+        None if most(at, &is_ip) => Some(Column::Ip),
         None => None,
     };
     let mut columns: Vec<Option<Column>> = (0..width).map(judge).collect();
@@ -193,7 +211,8 @@ fn delimiter(text: &str) -> u8 {
 }
 
 fn read_row(imported: &mut Imported, line: u32, record: &StringRecord, has_heads: bool, columns: &[Option<Column>]) {
-    let mut machine = Reservation { line, name: None, macs: Vec::new(), ip: None };
+    let mut machine = Reservation { line, name: None, declared: None, macs: Vec::new(), ip: None };
+    let (mut no_macs, mut no_ips) = (Vec::new(), Vec::new());
     let is_mac = |at: usize| columns.get(at) == Some(&Some(Column::Mac));
     let has_own = record.iter().enumerate().any(|(at, field)| is_mac(at) && has_mac(field));
     for (at, field) in record.iter().enumerate().filter(|(_, field)| !field.is_empty()) {
@@ -209,14 +228,14 @@ fn read_row(imported: &mut Imported, line: u32, record: &StringRecord, has_heads
                 for word in words(field) {
                     match parse_mac(word) {
                         Some(mac) => machine.macs.push(mac),
-                        None => imported.leave(line, format!("{word:?} is no Ethernet address of a machine")),
+                        None => no_macs.push(word),
                     }
                 }
             }
-            Some(Some(Column::Ip)) => match field.parse::<Ipv4Addr>() {
-                Ok(ip) if machine.ip.is_none() => machine.ip = Some(ip),
-                Ok(ip) => imported.leave(line, format!("the further address {ip}")),
-                Err(_) => imported.leave(line, format!("{field:?} is no IPv4 address")),
+            Some(Some(Column::Ip)) => match machine.ip {
+                Some(_) if is_ip(field) => imported.leave(line, format!("the further address {field}")),
+                None if is_ip(field) => machine.ip = imported.read_ip(line, field),
+                _ => no_ips.push(field),
             },
             Some(Some(Column::Name)) if machine.name.is_none() => machine.name = Some(field.to_owned()),
             // A column without a use was told once, at its head.
@@ -224,8 +243,20 @@ fn read_row(imported: &mut Imported, line: u32, record: &StringRecord, has_heads
             Some(Some(Column::Name)) | None => imported.leave(line, format!("the field {field:?}")),
         }
     }
+    // A row that is not taken over is told once, whatever is wrong with it.
     if machine.macs.is_empty() {
-        return imported.leave(line, format!("{:?}: it names no Ethernet address", spelled(record)));
+        let why = match no_macs.first() {
+            Some(word) => format!("{word:?} is no Ethernet address of a machine"),
+            None => "it names no Ethernet address".to_owned(),
+        };
+        return imported.leave(line, format!("{:?}: {why}", spelled(record)));
+    }
+    for word in no_macs {
+        imported.leave(line, format!("{word:?} is no Ethernet address of a machine"));
+    }
+    for field in no_ips {
+        let rest = if machine.ip.is_none() { "; the machine is taken over without a reserved address" } else { "" };
+        imported.leave(line, format!("{field:?} is no IPv4 address{rest}"));
     }
     imported.machines.push(machine);
 }
@@ -239,6 +270,11 @@ fn words(field: &str) -> impl Iterator<Item = &str> {
     field.split([' ', ',', ';', '/']).filter(|word| !word.is_empty())
 }
 
+/// Whether a field is an IPv4 address, as people write one.
+fn is_ip(field: &str) -> bool {
+    near_ipv4(field).is_some()
+}
+
 /// Whether a field begins with an Ethernet address.
 fn has_mac(field: &str) -> bool {
     words(field).next().and_then(parse_mac).is_some()
@@ -246,7 +282,8 @@ fn has_mac(field: &str) -> bool {
 
 /// What a field of a table without heads is.
 fn shape(field: &str, machine: &Reservation) -> Column {
-    if field.parse::<Ipv4Addr>().is_ok() {
+    // Twelve digits are an address that lost its dots once the row has its Ethernet address.
+    if is_ip(field) && (field.contains('.') || !machine.macs.is_empty()) {
         Column::Ip
     } else if machine.macs.is_empty() && has_mac(field) {
         Column::Mac

@@ -4,7 +4,7 @@
 //! it was meant as a name.
 
 use super::{Format, Imported, Include, Reach, Reservation, parse_mac};
-use std::net::Ipv4Addr;
+use crate::names::near_ipv4;
 
 /// Options that name further files, what these hold, and whether a directory is named.
 const INCLUDES: [(&str, Format, Reach); 4] = [
@@ -71,7 +71,7 @@ fn without_comment(line: &str) -> String {
 }
 
 fn read_host(imported: &mut Imported, line: u32, value: &str) {
-    let mut host = Reservation { line, name: None, macs: Vec::new(), ip: None };
+    let mut host = Reservation { line, name: None, declared: None, macs: Vec::new(), ip: None };
     let mut left = Vec::new();
     for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         if word.eq_ignore_ascii_case("ignore") {
@@ -79,9 +79,9 @@ fn read_host(imported: &mut Imported, line: u32, value: &str) {
         }
         if let Some(mac) = parse_mac(word).filter(|_| word.contains([':', '-'])) {
             host.macs.push(mac);
-        } else if let Ok(ip) = word.parse::<Ipv4Addr>() {
+        } else if word.contains('.') && near_ipv4(word).is_some() {
             match host.ip {
-                None => host.ip = Some(ip),
+                None => host.ip = imported.read_ip(line, word),
                 Some(_) => left.push(word),
             }
         } else if word.contains([':', '[', '*']) || is_lease_time(word) || host.name.is_some() {

@@ -12,9 +12,9 @@ pub(super) fn parse(text: &str) -> Imported {
             [] => {}
             [mac, who] => match parse_mac(mac) {
                 Some(mac) => {
-                    let ip = who.parse().ok();
+                    let ip = if who.contains('.') { imported.read_ip(line, who) } else { None };
                     let name = if ip.is_none() { Some(who.to_owned()) } else { None };
-                    imported.machines.push(Reservation { line, name, macs: vec![mac], ip });
+                    imported.machines.push(Reservation { line, name, declared: None, macs: vec![mac], ip });
                 }
                 None => imported.leave(line, format!("{mac:?} is no Ethernet address of a machine")),
             },

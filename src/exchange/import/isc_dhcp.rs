@@ -1,9 +1,11 @@
 //! ISC dhcpd's configuration: `host` blocks, wherever they stand, dhcpd.conf(5).
 //!
-//! **Invariant:** a block is told from a statement by its braces alone, so that one of an unknown kind hides no host in it.
+//! `dhcpd.leases` has such blocks too, dhcpd.leases(5): it is a journal, in which the last block of a name is what holds.
+//!
+//! **Invariant:** a block is told from a statement by its braces alone, so that one of an unknown kind hides no host in it. A host that
+//! dhcpd does not know any more, or does not let boot, is never taken over.
 
-use super::{Format, Imported, Include, Reach, Reservation, SyntaxError, parse_mac};
-use std::net::Ipv4Addr;
+use super::{Deletion, Format, Imported, Include, Reach, Reservation, SyntaxError, parse_mac};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
@@ -30,11 +32,25 @@ impl Token {
 /// A block that is open.
 enum Block {
     /// A host.
-    Host { machine: Reservation, is_deleted: bool },
-    /// What only holds others.
-    Group { line: u32 },
+    Host { machine: Reservation, standing: Standing },
+    /// What only holds others: how many machines there were before it, and whether those in it may boot.
+    Group { line: u32, before: usize, standing: Standing },
     /// What is not taken over and was told as that, its statements with it.
     Told { line: u32 },
+}
+
+/// What a block says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Standing {
+    /// Nothing: it holds.
+    #[default]
+    Holds,
+    /// It was written while dhcpd ran, and takes the place of what was written of this name before.
+    Dynamic,
+    /// It takes back what was said of its name.
+    Deleted,
+    /// dhcpd answers no request to boot of it.
+    NotBooted,
 }
 
 pub(super) fn parse(text: &str) -> Result<Imported, SyntaxError> {
@@ -59,7 +75,7 @@ pub(super) fn parse(text: &str) -> Result<Imported, SyntaxError> {
             end_statement(&mut imported, &mut blocks, words);
             Ok(imported)
         }
-        Some(Block::Host { machine: Reservation { line, .. }, .. } | Block::Group { line } | Block::Told { line }) => {
+        Some(Block::Host { machine: Reservation { line, .. }, .. } | Block::Group { line, .. } | Block::Told { line }) => {
             Err(SyntaxError { line: *line, what: "this block is not closed".to_owned() })
         }
     }
@@ -128,9 +144,13 @@ fn open(imported: &mut Imported, blocks: &[Block], line: u32, words: Vec<(u32, T
     match kind.as_deref() {
         Some("host") => {
             let name = words.get(1).map(|(_, token)| token.text().to_owned());
-            Block::Host { machine: Reservation { line: begun, name, macs: Vec::new(), ip: None }, is_deleted: false }
+            let declared = name.clone();
+            let machine = Reservation { line: begun, name, declared, macs: Vec::new(), ip: None };
+            Block::Host { machine, standing: Standing::default() }
         }
-        Some("group" | "subnet" | "shared-network") => Block::Group { line: begun },
+        Some("group" | "subnet" | "shared-network") => {
+            Block::Group { line: begun, before: imported.machines.len(), standing: Standing::default() }
+        }
         _ => {
             if !matches!(blocks.last(), Some(Block::Told { .. })) {
                 imported.leave(begun, format!("{} {{ … }}", spelled(&words)));
@@ -141,15 +161,43 @@ fn open(imported: &mut Imported, blocks: &[Block], line: u32, words: Vec<(u32, T
 }
 
 fn close(imported: &mut Imported, block: Block) {
-    let Block::Host { machine, is_deleted } = block else { return };
-    let name = machine.name.as_deref().unwrap_or_default();
-    if is_deleted {
-        imported.leave(machine.line, format!("host {name}: it is deleted"));
-    } else if machine.macs.is_empty() {
-        imported.leave(machine.line, format!("host {name}: it has no Ethernet address"));
-    } else {
-        imported.machines.push(machine);
+    let (machine, standing) = match block {
+        Block::Host { machine, standing } => (machine, standing),
+        Block::Group { before, standing: Standing::NotBooted, .. } => {
+            for machine in imported.machines.split_off(before.min(imported.machines.len())) {
+                leave_unbooted(imported, &machine);
+            }
+            return;
+        }
+        Block::Group { .. } | Block::Told { .. } => return,
+    };
+    let name = machine.declared.clone().unwrap_or_default();
+    match standing {
+        Standing::Deleted => {
+            let earlier = imported.machines.iter().rev().find(|earlier| earlier.declared == machine.declared).map(|it| it.line);
+            let of = earlier.map(|line| format!(" of line {line}")).unwrap_or_default();
+            imported.leave(machine.line, format!("host {name}{of}: it is deleted"));
+            imported.machines.retain(|earlier| earlier.declared != machine.declared);
+            imported.deletions.push(Deletion { line: machine.line, declared: name });
+        }
+        Standing::NotBooted => leave_unbooted(imported, &machine),
+        Standing::Holds | Standing::Dynamic if machine.macs.is_empty() => {
+            imported.leave(machine.line, format!("host {name}: it has no Ethernet address"));
+        }
+        Standing::Holds => imported.machines.push(machine),
+        Standing::Dynamic => {
+            if let Some(at) = imported.machines.iter().position(|earlier| earlier.declared == machine.declared) {
+                let earlier = imported.machines.remove(at).line;
+                imported.leave(earlier, format!("host {name}: line {} says later what it is", machine.line));
+            }
+            imported.machines.push(machine);
+        }
     }
+}
+
+fn leave_unbooted(imported: &mut Imported, machine: &Reservation) {
+    let name = machine.declared.as_deref().unwrap_or_default();
+    imported.leave(machine.line, format!("host {name}: dhcpd does not let it boot"));
 }
 
 fn end_statement(imported: &mut Imported, blocks: &mut [Block], words: Vec<(u32, Token)>) {
@@ -158,8 +206,12 @@ fn end_statement(imported: &mut Imported, blocks: &mut [Block], words: Vec<(u32,
     let lower: Vec<String> = words.iter().map(|(_, token)| token.text().to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     let told = match blocks.last_mut() {
-        Some(Block::Host { machine, is_deleted }) => end_in_host(machine, is_deleted, &words, &lower),
+        Some(Block::Host { machine, standing }) => end_in_host(imported, (machine, standing), &words, &lower),
         Some(Block::Told { .. }) => None,
+        Some(Block::Group { standing, .. }) if matches!(lower[..], ["deny" | "ignore", "booting"]) => {
+            *standing = Standing::NotBooted;
+            None
+        }
         Some(Block::Group { .. }) | None => match lower[..] {
             ["include", _] => {
                 let path = words[1].1.text().to_owned();
@@ -175,8 +227,14 @@ fn end_statement(imported: &mut Imported, blocks: &mut [Block], words: Vec<(u32,
 }
 
 /// Takes a host's statement over; what it is, if it cannot be.
-fn end_in_host(machine: &mut Reservation, is_deleted: &mut bool, words: &[(u32, Token)], lower: &[&str]) -> Option<String> {
+fn end_in_host(
+    imported: &mut Imported,
+    (machine, standing): (&mut Reservation, &mut Standing),
+    words: &[(u32, Token)],
+    lower: &[&str],
+) -> Option<String> {
     let host = machine.name.clone().unwrap_or_default();
+    let line = words.first().map_or(machine.line, |(line, _)| *line);
     let told = || Some(format!("host {host}: {}", spelled(words)));
     match lower {
         ["hardware", "ethernet", mac] => match parse_mac(mac) {
@@ -188,7 +246,7 @@ fn end_in_host(machine: &mut Reservation, is_deleted: &mut bool, words: &[(u32, 
         },
         ["fixed-address", addresses @ ..] => {
             let all: Vec<&str> = addresses.iter().copied().filter(|word| *word != ",").collect();
-            match (all.first().and_then(|first| first.parse::<Ipv4Addr>().ok()), all.len()) {
+            match (all.first().and_then(|first| imported.read_ip(line, first)), all.len()) {
                 (Some(ip), 1) => {
                     machine.ip = Some(ip);
                     None
@@ -206,10 +264,21 @@ fn end_in_host(machine: &mut Reservation, is_deleted: &mut bool, words: &[(u32, 
             None
         }
         ["deleted"] => {
-            *is_deleted = true;
+            *standing = Standing::Deleted;
             None
         }
-        ["dynamic"] => None,
+        ["deny" | "ignore", "booting"] => {
+            if *standing != Standing::Deleted {
+                *standing = Standing::NotBooted;
+            }
+            None
+        }
+        ["dynamic"] => {
+            if *standing == Standing::Holds {
+                *standing = Standing::Dynamic;
+            }
+            None
+        }
         _ => told(),
     }
 }

@@ -79,9 +79,10 @@ impl<'a> Reader<'a> {
         let Some(mac) = hardware.as_deref().and_then(parse_mac) else {
             return self.imported.leave(line, format!("the reservation of {who:?}: it has no hw-address of an Ethernet card"));
         };
-        let ip = address.as_deref().and_then(|address| address.parse().ok());
+        let ip = address.as_deref().and_then(|address| self.imported.read_ip(line, address));
         if let (Some(address), None) = (&address, ip) {
-            self.imported.leave(line, format!("{who}: {address:?} is no IPv4 address"));
+            let rest = "the machine is taken over without a reserved address";
+            self.imported.leave(line, format!("{who}: {address:?} is no IPv4 address; {rest}"));
         }
         for (key, value) in object {
             if !["hw-address", "ip-address", "hostname", "comment", "user-context"].contains(&key.as_str()) && !is_empty(value) {
@@ -89,7 +90,7 @@ impl<'a> Reader<'a> {
                 self.imported.leave(line, format!("{who}: {key}"));
             }
         }
-        self.imported.machines.push(Reservation { line, name, macs: vec![mac], ip });
+        self.imported.machines.push(Reservation { line, name, declared: None, macs: vec![mac], ip });
     }
 }
 

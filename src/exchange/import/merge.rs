@@ -22,6 +22,16 @@ pub struct Machine {
     pub ip: Option<Ipv4Addr>,
 }
 
+impl Machine {
+    /// Its name as its file spells it.
+    fn spelled(&self) -> &str {
+        match &self.naming {
+            Naming::Mended(spelled) => spelled,
+            Naming::Given | Naming::Made => self.name.as_str(),
+        }
+    }
+}
+
 /// Where a machine's name comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Naming {
@@ -40,8 +50,19 @@ pub struct Clash {
     pub place: Place,
     /// What is there twice.
     pub what: String,
+    /// How they contradict each other.
+    pub kind: ClashKind,
     /// The earlier one.
     pub other: Place,
+}
+
+/// How two reservations contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClashKind {
+    /// They say different things of one machine or address.
+    Contradiction,
+    /// They are two machines, whose names became one when they were mended.
+    NamesMeet,
 }
 
 /// What reservations came to.
@@ -65,6 +86,7 @@ pub fn merge(reservations: &[(String, Reservation)]) -> Merged {
         let machine = Machine { place, name, naming, macs: reservation.macs.clone(), ip: reservation.ip };
         let known = machine.macs.iter().find_map(|mac| macs.get(mac)).copied();
         let named = names.get(&machine.name).copied();
+        let mut kind = ClashKind::Contradiction;
         let (what, other) = match (known, named, machine.ip.and_then(|ip| ips.get(&ip)).copied()) {
             // Nothing of it is there yet.
             (None, None, None) => {
@@ -87,10 +109,20 @@ pub fn merge(reservations: &[(String, Reservation)]) -> Merged {
                 }
             }
             (Some(at), _, _) => (format!("{} is there twice, and not the same", list(&machine.macs)), at),
-            (None, Some(at), _) => (format!("the machine name {} is there twice", machine.name), at),
+            (None, Some(at), _) => {
+                let there = &merged.machines[at];
+                let (one, two) = (there.spelled(), machine.spelled());
+                match one == two {
+                    true => (format!("the machine name {} is there twice", machine.name), at),
+                    false => {
+                        kind = ClashKind::NamesMeet;
+                        (format!("{one:?} and {two:?} would both become {}", machine.name), at)
+                    }
+                }
+            }
             (None, None, Some(at)) => (format!("{} is there twice", machine.ip.map(|ip| ip.to_string()).unwrap_or_default()), at),
         };
-        merged.clashes.push(Clash { place: machine.place, what, other: merged.machines[other].place.clone() });
+        merged.clashes.push(Clash { place: machine.place, what, kind, other: merged.machines[other].place.clone() });
     }
     merged
 }

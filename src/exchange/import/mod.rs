@@ -10,10 +10,10 @@ mod kea;
 mod merge;
 mod ours;
 
-pub use merge::{Clash, Machine, Merged, Naming, merge};
+pub use merge::{Clash, ClashKind, Machine, Merged, Naming, merge};
 
-use crate::names::MacAddr;
-use std::net::Ipv4Addr;
+use crate::names::{MacAddr, near_ipv4};
+use std::{borrow::Cow, net::Ipv4Addr};
 
 /// The kinds of files that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Reservation {
     pub line: u32,
     /// Its name as it is spelled there, which may be no legal one.
     pub name: Option<String>,
+    /// What the file itself calls the entry, where a later one of this name takes its place: dhcpd's declarations.
+    pub declared: Option<String>,
     /// Its Ethernet addresses, at least one.
     pub macs: Vec<MacAddr>,
     /// Its reserved address.
@@ -61,6 +63,15 @@ pub struct Left {
     pub line: u32,
     /// What it is, and why where that is not plain.
     pub what: String,
+}
+
+/// An entry that takes back what was said before it under its name, in this file or in one that was read before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Where it stands.
+    pub line: u32,
+    /// The name that the entry was declared by.
+    pub declared: String,
 }
 
 /// Another file that one names as part of it.
@@ -103,6 +114,10 @@ pub struct Imported {
     pub machines: Vec<Reservation>,
     /// What is not taken over.
     pub left: Vec<Left>,
+    /// What is taken over in another spelling than the file's.
+    pub mended: Vec<Left>,
+    /// Entries that take back what earlier files say.
+    pub deletions: Vec<Deletion>,
     /// Further files.
     pub includes: Vec<Include>,
 }
@@ -121,11 +136,29 @@ impl Imported {
     fn leave(&mut self, line: u32, what: impl Into<String>) {
         self.left.push(Left { line, what: what.into() });
     }
+
+    /// An address as it is meant; one that is spelled otherwise is told.
+    fn read_ip(&mut self, line: u32, text: &str) -> Option<Ipv4Addr> {
+        let ip = near_ipv4(text)?;
+        if ip.to_string() != text.trim() {
+            self.mended.push(Left { line, what: format!("{text:?} is read as {ip}") });
+        }
+        Some(ip)
+    }
+}
+
+/// A text whose lines end with LF, whatever ended them: an old spreadsheet program's "CSV (Macintosh)" has CR alone.
+pub fn with_line_feeds(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// Reads a file's text.
 pub fn parse(format: Format, text: &str) -> Result<Imported, SyntaxError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = with_line_feeds(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let text = text.as_ref();
     let mut imported = match format {
         Format::Csv => csv::parse(text)?,
         Format::Dnsmasq => dnsmasq::parse(text),

@@ -255,9 +255,14 @@ fn a_table_is_read_by_its_heads_or_by_the_shape_of_its_fields() {
     let (machines, left, _) =
         read(Format::Csv, "name,mac,ip\npc01,88:ae:dd:05:08:10,dhcp\npc02,,10.0.0.1\npc03,ff:ff:ff:ff:ff:ff,\n");
     assert_eq!(machines, ["2 pc01 88:ae:dd:05:08:10 -"]);
-    assert_eq!(left[0], "2 \"dhcp\" is no IPv4 address");
-    assert_eq!(left[1], "3 \"pc02, 10.0.0.1\": it names no Ethernet address");
-    assert_eq!(left.len(), 4, "{left:?}");
+    assert_eq!(
+        left,
+        [
+            "2 \"dhcp\" is no IPv4 address; the machine is taken over without a reserved address",
+            "3 \"pc02, 10.0.0.1\": it names no Ethernet address",
+            "4 \"pc03, ff:ff:ff:ff:ff:ff\": \"ff:ff:ff:ff:ff:ff\" is no Ethernet address of a machine",
+        ]
+    );
 }
 
 /// What a spreadsheet calls a column is a person's word: the fields tell what it holds, and the first column that is left is the name.
@@ -317,7 +322,7 @@ fn a_file_is_known_by_its_name_or_by_what_it_holds() {
 fn reservation(line: u32, name: &str, mac: &str, ip: &str) -> (String, Reservation) {
     let name = Some(name.to_owned()).filter(|name| !name.is_empty());
     let macs = vec![mac.parse().expect("an address")];
-    ("f".to_owned(), Reservation { line, name, macs, ip: ip.parse().ok() })
+    ("f".to_owned(), Reservation { line, name, declared: None, macs, ip: ip.parse().ok() })
 }
 
 #[test]
@@ -359,7 +364,102 @@ fn what_is_said_twice_is_one_machine_and_what_contradicts_itself_a_clash() {
             (6, 4, "the machine name pc02 is there twice"),
             (7, 4, "10.0.0.2 is there twice"),
             (8, 1, "02:00:00:00:00:01 is there twice"),
-            (10, 9, "the machine name pc-02 is there twice"),
+            (10, 9, "\"pc_02\" and \"PC_02\" would both become pc-02"),
         ]
     );
+}
+
+const LEASES: &str = "\
+# dhcpd.leases
+host gone {
+  dynamic;
+  hardware ethernet 88:ae:dd:05:09:01;
+  fixed-address 192.168.1.102;
+}
+host moved {
+  dynamic;
+  hardware ethernet 88:ae:dd:05:09:02;
+  fixed-address 192.168.1.103;
+}
+host back { dynamic; hardware ethernet 88:ae:dd:05:09:03; }
+lease 192.168.1.200 { starts 5 2026/11/27 10:00:00; }
+host gone { dynamic; deleted; }
+host moved { dynamic; hardware ethernet 88:ae:dd:05:09:04; fixed-address 192.168.1.104; }
+host back { dynamic; deleted; }
+host back { dynamic; hardware ethernet 88:ae:dd:05:09:05; }
+";
+
+/// theforeman/smart-proxy#338: a later `deleted` host of dhcpd.leases was not honoured.
+#[test]
+fn the_last_block_of_a_host_in_dhcpds_journal_is_what_holds() {
+    let (machines, left, _) = read(Format::IscDhcp, LEASES);
+    assert_eq!(machines, ["15 moved 88:ae:dd:05:09:04 192.168.1.104", "17 back 88:ae:dd:05:09:05 -"]);
+    assert_eq!(
+        left,
+        [
+            "7 host moved: line 15 says later what it is",
+            "13 lease 192.168.1.200 { … }",
+            "14 host gone of line 2: it is deleted",
+            "16 host back of line 12: it is deleted",
+        ]
+    );
+}
+
+#[test]
+fn a_host_that_its_server_does_not_let_boot_is_left_out_whatever_server_that_is() {
+    let text = "host a { hardware ethernet 88:ae:dd:05:09:01; deny booting; }\n\
+        group { host b { hardware ethernet 88:ae:dd:05:09:02; } ignore booting; }\n\
+        group { host c { hardware ethernet 88:ae:dd:05:09:03; } }\n";
+    let (machines, left, _) = read(Format::IscDhcp, text);
+    assert_eq!(machines, ["3 c 88:ae:dd:05:09:03 -"]);
+    assert_eq!(left, ["1 host a: dhcpd does not let it boot", "2 host b: dhcpd does not let it boot"]);
+}
+
+/// inverse-inc/packetfence#4602, FOGProject/fogproject#133: a table took one spelling only.
+#[test]
+fn an_address_is_taken_over_as_it_is_meant_and_the_spelling_is_told() {
+    let mended = |format: Format, text: &str| {
+        let imported = parse(format, text).unwrap_or_else(|error| panic!("{error}"));
+        let told: Vec<String> = imported.mended.iter().map(|it| format!("{} {}", it.line, it.what)).collect();
+        (imported.machines.first().and_then(|machine| machine.ip).map(|ip| ip.to_string()), told)
+    };
+    for (format, text, told) in [
+        (Format::Csv, "name,mac,ip\npc02,88:ae:dd:05:09:01,192.168.001.102\n", "2 \"192.168.001.102\""),
+        (Format::Csv, "pc02,88:ae:dd:05:09:01,192.168.1.102/24\n", "1 \"192.168.1.102/24\""),
+        (Format::Csv, "pc02,88:ae:dd:05:09:01,192168001102\n", "1 \"192168001102\""),
+        (Format::Dnsmasq, "dhcp-host=88:ae:dd:05:09:01,pc02,192.168.001.102\n", "1 \"192.168.001.102\""),
+        (Format::Ethers, "88:ae:dd:05:09:01 192.168.001.102\n", "1 \"192.168.001.102\""),
+        (
+            Format::IscDhcp,
+            "host a { hardware ethernet 88:ae:dd:05:09:01; fixed-address 192.168.001.102; }",
+            "1 \"192.168.001.102\"",
+        ),
+        (Format::Kea, "{ \"hw-address\": \"88:ae:dd:05:09:01\", \"ip-address\": \"192.168.001.102\" }", "1 \"192.168.001.102\""),
+    ] {
+        assert_eq!(
+            mended(format, text),
+            (Some("192.168.1.102".to_owned()), vec![format!("{told} is read as 192.168.1.102")]),
+            "{text}"
+        );
+    }
+    assert_eq!(mended(Format::Csv, "pc02,88:ae:dd:05:09:01,192.168.1.102\n").1, Vec::<String>::new());
+}
+
+#[test]
+fn a_table_whose_lines_end_with_carriage_returns_has_lines() {
+    let (machines, left, _) = read(Format::Csv, "name,mac,ip\rpc01,88:ae:dd:05:08:10,192.168.1.101\rpc02,nonsense,\r");
+    assert_eq!(machines, ["2 pc01 88:ae:dd:05:08:10 192.168.1.101"]);
+    assert_eq!(left, ["3 \"pc02, nonsense\": \"nonsense\" is no Ethernet address of a machine"]);
+}
+
+#[test]
+fn a_table_without_rows_says_so_and_empty_rows_are_nothing() {
+    let (machines, left, _) = read(Format::Csv, "name,mac,ip\n");
+    assert_eq!((machines.len(), left), (0, vec!["1 \"name, mac, ip\" names columns, and no row stands below it".to_owned()]));
+    for empty in [",,", ";;", "\t\t"] {
+        let (machines, left, _) = read(Format::Csv, &format!("name,mac,ip\n{empty}\npc01,88:ae:dd:05:08:10,\n"));
+        assert_eq!((machines.len(), left), (1, vec![]), "{empty:?}");
+    }
+    let leases = "address,hwaddr,client_id,valid_lifetime,expire\n10.0.0.1,88:ae:dd:05:08:10,,0,1700000000\n";
+    assert_eq!(parse(Format::Csv, leases).map_err(|error| error.line), Err(1), "Kea's journal of leases");
 }

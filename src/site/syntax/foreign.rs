@@ -1,11 +1,23 @@
 //! Files that are of another format altogether.
 //!
-//! **Invariant:** a file with a line of TOML in it is not taken for another format.
+//! **Invariant:** a file with a line of TOML in it is not taken for another format. One whose lines nothing in TOML ends has no lines.
 
 use super::super::{networks::Whole, report::SyntaxProblem};
 
 /// Says of which other format a file is, if it is of one that is known.
 pub(super) fn recognize(text: &str) -> Option<SyntaxProblem> {
+    if let Some(end) = text.find('\r').filter(|_| text.trim_end().contains('\r') && !text.contains('\n')) {
+        return Some(SyntaxProblem {
+            code: "line-ends",
+            offset: end,
+            width: Some(1),
+            end: 0,
+            message: "the lines of this file end with CR alone, which TOML takes for one line".to_owned(),
+            hint: "save it with Unix (LF) or Windows (CRLF) line ends".to_owned(),
+            kind: "line ends".to_owned(),
+            read: Whole::No,
+        });
+    }
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = lines().next()?;
     if let Some(conflict) = lines().find(|line| line.starts_with("<<<<<<< ")) {
@@ -77,6 +89,8 @@ mod tests {
             ("name: \"x\"\nmac = \"y\"\nip: z\n", None),
             ("[[machine]]\nname: pc01\nmac: x\n", None),
             ("", None),
+            ("[[machine]]\rname = \"pc01\"\r", Some("line ends")),
+            ("a = 1\r", None),
         ] {
             assert_eq!(recognize(text).map(|problem| problem.kind).as_deref(), format, "{text}");
         }

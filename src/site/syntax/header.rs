@@ -7,8 +7,10 @@ use super::{
         schema::{self, Form},
         spelling,
     },
+    is_toml,
     repair::Repair,
 };
+use crate::names::MachineName;
 
 /// What people call the tables of a site.
 const CALLED: [(&str, &[&str]); 3] = [
@@ -33,11 +35,34 @@ const CALLED: [(&str, &[&str]); 3] = [
     ("defaults", &["global", "common", "all"]),
     ("server", &["host", "address"]),
 ];
-/// Names that repeat what the file is: its keys need no header.
-const FILE_ITSELF: [&str; 6] = ["site", "network", "image", "general", "main", "global"];
+/// Names that repeat what a file is, by what its path begins with: its keys need no header.
+const FILE_ITSELF: [(&str, &[&str]); 3] = [
+    ("site.toml", &["site", "general", "main", "global"]),
+    ("network/", &["network", "general", "main"]),
+    ("images/", &["image", "general", "main"]),
+];
+
+/// What stands around a header.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Around<'s> {
+    /// The table whose header comes before it.
+    pub(super) before: Option<&'s str>,
+    /// Whether a `name` stands below it.
+    pub(super) below: Below,
+}
+
+/// What stands below a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Below {
+    /// No name.
+    #[default]
+    Unnamed,
+    /// A name.
+    Named,
+}
 
 /// What is wrong with a header, and how it is read instead.
-pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
+pub(super) fn judge(path: &str, around: Around<'_>, statement: &str) -> Option<Repair> {
     let plain = statement.replace('［', "[").replace('］', "]").replace('【', "[").replace('】', "]");
     let inner = plain.trim_start_matches(['[', ' ']);
     let opened = plain[..plain.len() - inner.len()].matches('[').count();
@@ -59,15 +84,25 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
     };
     let (first, below) = name.split_once('.').map_or((name, None), |(first, below)| (first, Some(below)));
     let meant = meant(path, first);
-    // [pc01] in a file of machines can only be a machine.
-    let is_machine = meant.is_none() && path.starts_with("machines/") && below.is_none() && schema::key(path, first).is_none();
+    if meant.is_none()
+        && let Some(repair) = below_its_table(path, around, statement, (first, below))
+    {
+        return Some(repair);
+    }
+    // [pc01] in a file of machines can only be a machine; [policy] is the table of another file.
+    let is_machine = meant.is_none()
+        && path.starts_with("machines/")
+        && below.is_none()
+        && schema::key(path, first).is_none()
+        && !schema::is_table_elsewhere(path, first);
     let (meant, first, below) = match is_machine {
         true => (Some(("machine", Form::Tables)), "machine", Some(first)),
         false => (meant, first, below),
     };
     let Some((table, form)) = meant else {
-        let is_file = !path.starts_with("machines/") && (FILE_ITSELF.contains(&name) || path.ends_with(&format!("/{name}.toml")));
-        return is_file.then(|| Repair {
+        let is_called = |(file, names): &(&str, &[&str])| path.starts_with(file) && names.contains(&name);
+        let is_stem = !path.starts_with("machines/") && path.ends_with(&format!("/{name}.toml"));
+        return (is_stem || FILE_ITSELF.iter().any(is_called)).then(|| Repair {
             code: "header-not-needed",
             at: 0..statement.len(),
             message: format!("[{name}] is not needed: this file is the {name} already"),
@@ -78,6 +113,9 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
     };
     let wanted = if form == Form::Tables { 2 } else { 1 };
     let (open, close) = ("[".repeat(wanted), "]".repeat(wanted));
+    // [[machine]] pc01: one word behind the header of an entry is its name.
+    let is_name = form == Form::Tables && below.is_none() && rest.parse::<MachineName>().is_ok();
+    let (below, rest) = if is_name { (Some(rest), "") } else { (below, rest) };
     let named = below.filter(|_| form == Form::Tables);
     let path_below = below.filter(|_| named.is_none()).map(|below| format!(".{below}")).unwrap_or_default();
     let right = format!("{open}{table}{path_below}{close}");
@@ -102,10 +140,14 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
     } else {
         return None;
     };
-    let name_line = named.map(|below| format!("\nname = {:?}", below)).unwrap_or_default();
-    let rest_line = if rest.is_empty() { String::new() } else { format!("\n{rest}") };
+    let own = around.below == Below::Named;
+    let name_line = named.filter(|_| !own).map(|below| format!("\nname = {below:?}")).unwrap_or_default();
+    // What is no TOML on a line of its own is not to be written there either, and takes nothing with it.
+    let is_pair = is_toml(rest);
+    let rest_line = if rest.is_empty() || !is_pair { String::new() } else { format!("\n{rest}") };
     let gap = if comment.is_empty() { "" } else { " " };
     let hint = match (&name_line[..], &rest_line[..]) {
+        ("", "") if !is_pair => format!("write {right}, and below it a line for each key, such as: name = \"pc01\""),
         ("", "") => format!("write {right}"),
         ("", rest) => format!("write {right} and below it: {}", rest.trim()),
         (name, _) => format!("write {right} and below it: {}", name.trim()),
@@ -117,6 +159,22 @@ pub(super) fn judge(path: &str, statement: &str) -> Option<Repair> {
         text: format!("{right}{gap}{comment}{name_line}{rest_line}"),
         hint: Some(hint),
         kind: format!("[{table}]"),
+    })
+}
+
+/// `[loader]` below `[boot]`: a table of a table is named with both.
+fn below_its_table(path: &str, around: Around<'_>, statement: &str, (name, below): (&str, Option<&str>)) -> Option<Repair> {
+    let owners = schema::tables_with(path, name);
+    let owner = owners.iter().find(|owner| Some(owner.as_str()) == around.before).or(owners.first())?;
+    let below = below.map(|below| format!(".{below}")).unwrap_or_default();
+    let right = format!("[{owner}.{name}{below}]");
+    Some(Repair {
+        code: "unknown-key",
+        at: 0..statement.len(),
+        message: format!("[{name}] is a table of {owner}, and its header names both"),
+        hint: Some(format!("write {right}")),
+        text: right,
+        kind: name.to_owned(),
     })
 }
 
@@ -172,6 +230,10 @@ mod tests {
             ("machines/a.toml", "[machine.pc01]", "table-named-like-an-entry", "[[machine]]\nname = \"pc01\""),
             ("machines/a.toml", "[[machine]] name = \"pc01\"", "text-after-header", "[[machine]]\nname = \"pc01\""),
             ("machines/a.toml", "[pc01]", "table-named-like-an-entry", "[[machine]]\nname = \"pc01\""),
+            ("machines/a.toml", "[[machine]] pc01", "table-named-like-an-entry", "[[machine]]\nname = \"pc01\""),
+            ("machines/a.toml", "[[machine]] the first one", "text-after-header", "[[machine]]"),
+            ("machines/a.toml", "[options]", "unknown-key", "[defaults.options]"),
+            ("site.toml", "[loader]", "unknown-key", "[boot.loader]"),
             ("images/a.toml", "[version]", "double-brackets", "[[version]]"),
             ("site.toml", "[site]", "header-not-needed", "#"),
             ("network/lan.toml", "[lan]", "header-not-needed", "#"),
@@ -180,7 +242,9 @@ mod tests {
             ("machines/a.toml", "[ [machine] ]", "header-brackets", "[[machine]]"),
             ("machines/a.toml", "{{defaults}}", "header-brackets", "[defaults]"),
         ] {
-            let found = judge(path, written).or_else(|| judge_bare(path, written)).map(|repair| (repair.code, repair.text));
+            let found = judge(path, Around::default(), written)
+                .or_else(|| judge_bare(path, written))
+                .map(|repair| (repair.code, repair.text));
             assert_eq!(found, Some((code, read.to_owned())), "{written}");
         }
         for (path, right) in [
@@ -189,7 +253,24 @@ mod tests {
             ("images/a.toml", "[[version]] # x"),
             ("site.toml", "[zoo]"),
         ] {
-            assert!(judge(path, right).is_none(), "{right}");
+            assert!(judge(path, Around::default(), right).is_none(), "{right}");
         }
+        // The table of another file is no machine, and no file is another.
+        for (path, wrong) in [
+            ("machines/a.toml", "[policy]"),
+            ("machines/a.toml", "[network]"),
+            ("machines/a.toml", "[server]"),
+            ("site.toml", "[network]"),
+            ("site.toml", "[image]"),
+            ("network/lan.toml", "[image]"),
+        ] {
+            assert_eq!(judge(path, Around::default(), wrong), None, "{path}: {wrong}");
+        }
+        let named = Around { below: Below::Named, ..Around::default() };
+        let found = judge("machines/a.toml", named, "[[pc01]]").map(|repair| repair.text);
+        assert_eq!(found.as_deref(), Some("[[machine]]"), "its name stands below it already");
+        let machine = Around { before: Some("machine"), ..Around::default() };
+        let found = judge("machines/a.toml", machine, "[options]").map(|repair| repair.text);
+        assert_eq!(found.as_deref(), Some("[machine.options]"));
     }
 }

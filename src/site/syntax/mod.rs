@@ -14,6 +14,7 @@ use super::{
     report::{FileId, Report, SyntaxProblem},
     schema::{self, Form},
 };
+use header::{Around, Below};
 use repair::Repair;
 use statement::{Statement, Statements};
 use std::{collections::BTreeMap, ops::Range};
@@ -60,6 +61,7 @@ fn find_mistakes(report: &mut Report<'_>, file: FileId, text: &str) -> Vec<Mend>
     let path = report.path(file);
     let mut mends = Vec::new();
     let mut entry = Entry::default();
+    let mut before = None;
     for Statement { range, .. } in Statements::new(text) {
         let statement = &text[range.clone()];
         let is_header = statement::is_header(statement);
@@ -68,7 +70,15 @@ fn find_mistakes(report: &mut Report<'_>, file: FileId, text: &str) -> Vec<Mend>
             report.push_syntax(file, problem);
             mends.push(Mend { range: range.start..range.start, text: format!("[[{table}]]\n") });
         }
-        let found = if is_header { header::judge(path, statement) } else { None };
+        let found = if is_header {
+            let judge = |below| header::judge(path, Around { before, below }, statement);
+            // What stands below is looked at for a header that is wrong, of which there are few that are listed.
+            let found = judge(Below::Unnamed).and_then(|_| judge(below(text, range.end)));
+            before = Some(statement.split('#').next().unwrap_or("").trim().trim_matches(['[', ']', ' ']));
+            found
+        } else {
+            None
+        };
         if found.is_none() && is_toml(statement) {
             continue;
         }
@@ -94,6 +104,15 @@ fn find_mistakes(report: &mut Report<'_>, file: FileId, text: &str) -> Vec<Mend>
         mends.push(Mend { range, text: mend });
     }
     mends
+}
+
+/// Whether a name stands below the header that ends at an offset.
+fn below(text: &str, header: usize) -> Below {
+    let rest = text.get(header..).unwrap_or("");
+    let own = Statements::new(rest).map(|statement| &rest[statement.range]).take_while(|own| !statement::is_header(own));
+    let is_name = |own: &str| statement::pair(own).is_some_and(|pair| pair.key == "name");
+    // An entry has some dozen keys.
+    if own.take(32).any(is_name) { Below::Named } else { Below::Unnamed }
 }
 
 /// The keys of the entry of a list that statements are read of.
@@ -148,7 +167,7 @@ fn not_toml(range: Range<usize>, text: &str) -> SyntaxProblem {
     let before = statement.get(..stumble).unwrap_or("");
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = statement.get(start..).unwrap_or("").lines().next().unwrap_or("");
-    let blank = line.len() - line.trim_start().len();
+    let blank = line.len() - line.trim_start_matches(statement::BLANKS).len();
     SyntaxProblem {
         code: "not-toml",
         offset: range.start + start + blank,

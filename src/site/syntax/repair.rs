@@ -129,8 +129,13 @@ fn full_width(_: &str, statement: &str) -> Option<Repair> {
         ' ' => "an invisible or full-width blank stands here".to_owned(),
         ascii => format!("{c} is a full-width or typographic character; TOML needs {ascii}"),
     };
-    repair("full-width-punctuation", at..at + c.len_utf8(), message, text)
-        .map(|found| Repair { kind: ascii.to_string(), ..found })
+    let blank = text.trim().is_empty().then(|| "take the blank out of this empty line".to_owned());
+    let text = if ascii == ' ' { text.trim().to_owned() } else { text };
+    repair("full-width-punctuation", at..at + c.len_utf8(), message, text).map(|found| Repair {
+        kind: ascii.to_string(),
+        hint: blank,
+        ..found
+    })
 }
 
 /// Comments as other languages begin them.
@@ -383,11 +388,22 @@ fn unquoted(path: &str, statement: &str) -> Option<Repair> {
         return None;
     }
     let key = found.key.rsplit('.').next().unwrap_or(found.key);
-    let value = advice::value(path, key, found.value).unwrap_or_else(|| advice::quote(found.value));
+    let near = advice::value(path, key, found.value);
+    let is_number = schema::form_of(path, key) == Some(Form::Number);
+    let hint = (is_number && near.is_none()).then(|| format!("write {key} = and a whole number, without quotes"));
+    let value = near.unwrap_or_else(|| advice::quote(found.value));
     let text = with_value(statement, found.at, found.value, &value);
     let (code, what) = kind_of(found.value);
-    let message = format!("{what} needs double quotes");
-    repair(code, found.at..found.at + found.value.len(), message, text)
+    let (code, message) = match is_number {
+        true => ("number-expected", format!("{key} takes a whole number: digits without a 0 in front")),
+        false => (code, format!("{what} needs double quotes")),
+    };
+    let text = if hint.is_some() { String::new() } else { text };
+    repair(code, found.at..found.at + found.value.len(), message, text).map(|repair| Repair {
+        hint,
+        kind: key.to_owned(),
+        ..repair
+    })
 }
 
 fn kind_of(value: &str) -> (&'static str, &'static str) {

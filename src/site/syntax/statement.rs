@@ -8,6 +8,9 @@ use std::ops::Range;
 /// A value that is longer is not closed: lists of a site have hundreds of entries at most.
 const LONGEST: usize = 1 << 16;
 
+/// What TOML takes as a blank: of a line that begins with any other, that one is what is wrong.
+pub(super) const BLANKS: &[char] = &[' ', '\t', '\r'];
+
 /// A header, or a key with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
@@ -63,9 +66,12 @@ impl Iterator for Statements<'_> {
         while self.at < self.text.len() {
             let (text, at) = (self.text, self.at);
             let line = text[at..].split('\n').next().unwrap_or("");
-            let trimmed = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+            // The mark of byte order is skipped at the beginning of a file alone.
+            let mark = if at == 0 && line.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+            let (line, at) = (&line[mark..], at + mark);
+            let trimmed = line.trim_matches(BLANKS);
             if trimmed.is_empty() || trimmed.starts_with('#') {
-                self.at += line.len() + 1;
+                self.at = at + line.len() + 1;
                 continue;
             }
             let start = at + line.find(trimmed).unwrap_or(0);
@@ -77,7 +83,10 @@ impl Iterator for Statements<'_> {
                 at + value + end_of_value(&text[at + value..]).0
             };
             self.at = end + 1;
-            return Some(Statement { range: start..start + text[start..end].trim_end().len(), section: self.section });
+            return Some(Statement {
+                range: start..start + text[start..end].trim_end_matches([' ', '\t', '\r', '\n']).len(),
+                section: self.section,
+            });
         }
         None
     }
@@ -189,6 +198,14 @@ mod tests {
                 ("dns = [\n  \"1\", # one\n  \"2\",\n]", 2),
                 ("x = \"\"\"\na\n\"\"\"", 2),
             ]
+        );
+    }
+
+    #[test]
+    fn a_blank_that_is_none_to_toml_belongs_to_its_statement() {
+        assert_eq!(
+            cut("\u{feff}a = 1\n\u{3000}b = 2\n \u{a0}# c\n\u{3000}\n"),
+            [("a = 1", 0), ("\u{3000}b = 2", 0), ("\u{a0}# c", 0), ("\u{3000}", 0),]
         );
     }
 

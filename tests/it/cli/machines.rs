@@ -303,3 +303,59 @@ fn what_is_known_of_a_machines_hardware_is_forgotten_only_where_it_is_asked_for(
     assert_eq!(cafe.barista(&["machine", "accept", "pc01"]).status.code(), Some(0));
     assert!(!fs::read_to_string(cafe.state.join("hardware.json")).unwrap().contains("pc01"));
 }
+
+/// theforeman/smart-proxy#338: what dhcpd's journal takes back was handed out again. The whole of what is said and written.
+#[test]
+fn a_host_that_dhcpds_journal_deleted_does_not_come_back() {
+    let cafe = Cafe::new();
+    let place = cafe.work.root.path().join("dhcp");
+    fs::create_dir(&place).unwrap();
+    let host = |name: &str, n: u8, rest: &str| format!("host {name} {{\n  {rest}hardware ethernet 88:ae:dd:05:09:0{n};\n}}\n");
+    fs::write(place.join("dhcpd.conf"), host("fixed", 1, "") + &host("till", 2, "deny booting; ")).unwrap();
+    let gone = host("gone", 3, "dynamic; ") + "host gone { dynamic; deleted; }\nhost fixed { deleted; }\n";
+    fs::write(place.join("dhcpd.leases"), gone + &host("pc09", 4, "dynamic; ")).unwrap();
+    let (conf, leases) = (place.join("dhcpd.conf").display().to_string(), place.join("dhcpd.leases").display().to_string());
+    let before = site(&cafe);
+    let (code, shown, beside) = ended(&cafe.barista(&["machine", "import", &conf, &leases, "--format", "isc-dhcp", "--dry-run"]));
+    assert_eq!(
+        (code, beside),
+        (
+            Some(0),
+            format!(
+                "not taken over: {conf}:4: host till: dhcpd does not let it boot\n\
+                 not taken over: {leases}:4: host gone of line 1: it is deleted\n\
+                 not taken over: {leases}:5: host fixed: it is deleted\n\
+                 nothing was written\n"
+            )
+        )
+    );
+    let names: Vec<&str> = shown.lines().filter(|line| line.starts_with("+name")).collect();
+    assert_eq!(names, ["+name = \"pc09\""], "{shown}");
+    assert_eq!(site(&cafe), before);
+}
+
+/// A table as an old spreadsheet program ends its lines, with addresses as a new one spells them: each at its own line.
+#[test]
+fn what_is_said_of_a_table_stands_at_its_line_however_lines_end() {
+    let cafe = Cafe::new();
+    let file = cafe.work.root.path().join("mac.csv");
+    let table = "name,mac,ip\rpc31,88:ae:dd:05:09:31,192.168.001.131\rpc32,nonsense,192.168.1.132\rpc_3,88:ae:dd:05:09:33,\r\
+        pc-3,88:ae:dd:05:09:34,\r";
+    fs::write(&file, table).unwrap();
+    let file = file.display().to_string();
+    let (code, _, beside) = ended(&cafe.barista(&["machine", "import", &file, "--dry-run"]));
+    assert_eq!(
+        (code, beside),
+        (
+            Some(1),
+            format!(
+                "not taken over: {file}:3: \"pc32, nonsense, 192.168.1.132\": \"nonsense\" is no Ethernet address of a machine\n\
+                 mended: {file}:2: \"192.168.001.131\" is read as 192.168.1.131\n\
+                 error[contradicts-another-machine]: {file}:5:1: \"pc_3\" and \"pc-3\" would both become pc-3\n  \
+                 5 | pc-3,88:ae:dd:05:09:34,\n  \
+                 hint: the other stands at {file}:4; give one of them another name: a name has letters a-z, digits and '-' only\n\
+                 1 error, 0 warnings\n"
+            )
+        )
+    );
+}

@@ -239,3 +239,94 @@ fn status_says_that_a_push_waits_for_an_agent_that_does_not_run() {
     let (code, told, _) = ended(&cafe.barista(&["status"]));
     assert!(code == Some(3) && told.contains("head    whether a commit waits cannot be seen: "), "{told}");
 }
+
+/// The address of a repository elsewhere was read as a path, and the advice was to make a directory of that name.
+#[test]
+fn a_repository_on_another_computer_is_not_looked_for_here() {
+    let cafe = Cafe::new();
+    for address in ["root@server:/srv/cafe.git", "http://server/cafe.git", "server:cafe.git"] {
+        assert_eq!(
+            run(&cafe, "", &["check", "--repo", address]),
+            format!(
+                "error: {address} is on another computer, and this command reads repositories of this one\n  \
+                 hint: run it there, with the repository's path; or name a work tree of it with --site\nexit 64\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_machine_to_add_stands_at_what_was_typed() {
+    let cafe = Cafe::new();
+    let site = tree(&cafe);
+    cafe.work.write(
+        "machines/room.toml",
+        "[defaults]\nboot = [\"local\"]\n\n[[machine]]\nname = \"pc11\"\nmac = \"02:00:00:00:00:11\"\nip = \"192.168.1.111\"\n",
+    );
+    let add = |more: &[&str]| {
+        let words = [&["machine", "add", "--mac", "02:00:00:00:00:12", "--file", "room", "--dry-run"][..], more].concat();
+        run(&cafe, &site, &words)
+    };
+    assert_eq!(
+        add(&["--name", "pc11", "--ip", "192.168.1.112"]),
+        "error[duplicate]: --name pc11: machine pc11 is there twice\n  \
+         hint: the first is machines/room.toml:5:8\n1 error, 0 warnings\nexit 1\n"
+    );
+    assert_eq!(
+        add(&["--ip", "192.168.1.111"]),
+        "error[duplicate]: --ip 192.168.1.111: address 192.168.1.111 is there twice\n  \
+         hint: the first is machines/room.toml:7:6\n1 error, 0 warnings\nexit 1\n"
+    );
+    cafe.work.write("machines/office.toml", "# nobody yet\n");
+    assert_eq!(
+        run(&cafe, &site, &["machine", "add", "--mac", "02:00:00:00:00:13", "--name", "till", "--file", "machines/office.toml"]),
+        "error[nothing-to-boot]: machines/office.toml, with till in it: machine till has nothing to boot\n  \
+         hint: add boot = [\"…\"] to it, or to [defaults] of its file\n1 error, 0 warnings\nexit 1\n"
+    );
+    for file in ["network/lan.toml", "machines/", "machines/row/a.toml"] {
+        assert_eq!(
+            run(&cafe, &site, &["machine", "add", "--mac", "02:00:00:00:00:13", "--name", "till", "--file", file]),
+            format!(
+                "error: {file} is no file that machines are read from\n  \
+                 hint: machines go into a file of machines/: --file machines/room.toml\nexit 64\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_machine_is_not_called_unknown_before_any_site_was_applied() {
+    let cafe = Cafe::new();
+    let place = cafe.state.join("serve");
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("transcript.json"), r#"{"version":2,"servers":{},"machines":{}}"#).unwrap();
+    for asked in ["pc01", "192.168.1.101"] {
+        assert_eq!(
+            run(&cafe, "", &["explain", asked]),
+            format!(
+                "error: no site was applied here yet, so {asked:?} is not known by this name\n  \
+                 hint: `barista status` says what was pushed and why it is not applied; an Ethernet address is explained at once\nexit 1\n"
+            )
+        );
+    }
+    // An address that nobody knows is explained, and is no success.
+    let said = run(&cafe, "", &["explain", "88:ae:dd:05:0b:77"]);
+    assert!(said.ends_with("exit 1\n") && said.contains("88:ae:dd:05:0b:77"), "{said}");
+}
+
+#[test]
+fn a_damaged_transcript_is_said_to_be_damaged_to_whoever_may_read_it() {
+    let cafe = Cafe::new();
+    let place = cafe.state.join("serve");
+    fs::create_dir_all(&place).unwrap();
+    for text in ["{", "", r#"{"version":99}"#] {
+        fs::write(place.join("transcript.json"), text).unwrap();
+        let said = run(&cafe, "", &["explain", "pc01"]);
+        let hint =
+            "  hint: it is damaged, or of another version: systemctl restart barista-serve, which begins it anew\nexit 1\n";
+        assert!(
+            said.starts_with("error: /srv/state/serve/transcript.json: does not read") && said.ends_with(hint),
+            "{text:?}: {said}"
+        );
+    }
+}

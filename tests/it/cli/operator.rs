@@ -90,7 +90,7 @@ fn an_edit_that_would_have_findings_is_not_written() {
     let file = cafe.work.tree.join("machines/row-a.toml");
     let before = fs::read_to_string(&file).unwrap();
     for (wrong, expected) in [
-        (&["--mac", "02:00:00:00:00:09", "--ip", "192.168.1.2"][..], "]: machines/row-a.toml:"),
+        (&["--mac", "02:00:00:00:00:09", "--ip", "192.168.1.2"][..], "error[address-taken]: --ip 192.168.1.2: "),
         (&["--mac", "02:00:00:00:00:09", "--name", "pc01"], "pc01 is there twice"),
         (&["--mac", "88:ae:dd:05:08:01"], "is pc01's already"),
         (&["--from-seen", "02:00:00:00:00:09"], "was not seen to boot here"),

@@ -102,6 +102,7 @@ fn whoever_types_what_readme_shows_has_a_cafe_of_one_machine() {
     }
     let checked = said(site);
     assert!(checked.contains("no findings"), "README says so: {checked}");
+    said("barista fmt --check --site cafe");
     let pushed = said(push);
     assert!(pushed.contains("Plan") && pushed.contains("pc01"), "README says that the plan shows: {pushed}");
 

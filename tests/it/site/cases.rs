@@ -84,6 +84,16 @@ fn the_example_site_has_nothing_to_find() {
     assert_eq!((site.machines.len(), site.images.len(), site.networks.len()), (22, 6, 1));
 }
 
+/// As editors of Windows save it; iPXE takes the mark for a part of the first word.
+#[test]
+fn a_template_is_read_without_the_mark_of_byte_order() {
+    let mut tree = tree_of(&house().join("site-example"));
+    tree.entries.insert("templates/machine.ipxe".to_owned(), Entry::File("\u{feff}#!ipxe\nshell\n".into()));
+    let site = load(&tree).site.expect("nothing is wrong");
+    assert_eq!(site.templates["machine.ipxe"], "#!ipxe\nshell\n");
+    assert!(barista::plan::prepare(&site).is_ok());
+}
+
 #[test]
 fn valid_sites_load() {
     for case in cases("valid") {
@@ -135,7 +145,7 @@ fn what_cannot_be_read_is_never_taken_as_absent() {
         assert_eq!(found.matches("error[").count(), 1, "nothing is called missing for it: {found}");
     }
     let found = example_with("images/win11.raw", Entry::Unreadable("larger than 1 MiB".to_owned()));
-    assert!(found.starts_with("warning[not-read]: images/win11.raw: this file is not part of a site"), "{found}");
+    assert!(found.starts_with("warning[disk-in-git]: images/win11.raw: this is a disk, and no text of a site"), "{found}");
     assert_eq!(example_with("photo.jpg", denied()), "", "what is never read need not be readable");
 }
 

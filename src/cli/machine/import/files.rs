@@ -27,6 +27,8 @@ pub(super) struct Sources {
     pub reservations: Vec<(String, Reservation)>,
     /// What is not taken over, each with its file.
     pub left: Vec<(String, Left)>,
+    /// What is taken over in another spelling, each with its file.
+    pub mended: Vec<(String, Left)>,
     texts: BTreeMap<String, String>,
 }
 
@@ -101,12 +103,18 @@ impl Sources {
             let error = anyhow::anyhow!("{shown} tells neither by its name nor by its lines what it is");
             return Err(Failure::hinted(error, "say it with --format: csv, dnsmasq, dnsmasq-hosts, ethers, isc-dhcp or kea"));
         };
+        let text = import::with_line_feeds(&text).into_owned();
         let parsed = import::parse(format, &text);
         self.texts.insert(shown.to_owned(), text);
         let imported = match parsed {
             Ok(imported) => imported,
             Err(error) => return Ok(Err(error)),
         };
+        for deletion in &imported.deletions {
+            // dhcpd reads its journal after its configuration, and what is deleted there is deleted.
+            self.reservations.retain(|(_, earlier)| earlier.declared.as_ref() != Some(&deletion.declared));
+        }
+        self.mended.extend(imported.mended.into_iter().map(|mended| (shown.to_owned(), mended)));
         self.reservations.extend(imported.machines.into_iter().map(|machine| (shown.to_owned(), machine)));
         self.left.extend(imported.left.into_iter().map(|left| (shown.to_owned(), left)));
         let directory = file.path.parent().unwrap_or(Path::new(""));
