@@ -6,7 +6,7 @@ use barista::observed::occupancy::{Initiator, Occupancy, SystemSeen, Watch};
 use barista::observed::{Observation, Seen, Settled};
 use barista::site::SourceFormat;
 use nix::errno::Errno;
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, thread, time::Duration};
 
 const TARGET: &str = "iqn.2026-11.example.lucky-cat:pc01.win11";
 const INITIATOR: &str = "iqn.2026-11.example.lucky-cat:pc01";
@@ -299,7 +299,16 @@ fn sources_are_measured_and_those_that_lead_elsewhere_refused() {
     let names = ["plain.raw", "whole.qcow2", "backed.qcow2", "named-wrong.qcow2", "out.raw", "directory.raw", "missing.raw"];
     let format = |name: &str| if name.ends_with("raw") { SourceFormat::Raw } else { SourceFormat::Qcow2 };
     let sources = names.iter().map(|name| ((*name).to_owned(), format(name))).collect();
-    let seen = observe(&host.system(), &Scope { sources, ..scope(state.path()) }).sources;
+    let scope_of = Scope { sources, ..scope(state.path()) };
+    let mut seen = observe(&host.system(), &scope_of).sources;
+    // A test beside this one that starts a program has our descriptors, those too that wrote the files, from its fork to its exec.
+    for _ in 0..50 {
+        if seen["plain.raw"].present().is_some_and(|file| file.settled == Settled::Yes) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+        seen = observe(&host.system(), &scope_of).sources;
+    }
     let disk = |name: &str| seen[name].present().expect("is there").disk_size.clone();
     assert_eq!(disk("plain.raw").present().map(|size| size.0), Some(1 << 20));
     assert_eq!(disk("whole.qcow2").present().map(|size| size.0), Some(64 << 30));
