@@ -17,6 +17,10 @@ use crate::{
 };
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
+use rustix::{
+    fs::{Access, AtFlags},
+    io::Errno,
+};
 use std::{collections::BTreeMap, io, path::Path};
 
 /// Arguments of `explain`.
@@ -95,9 +99,9 @@ pub(super) fn read_transcript(state: &Path) -> Result<Option<Transcript>, Failur
 /// What to do where this user may not read.
 const AS_ROOT: &str = "run it as root, or as the user of the service";
 
-/// True if this user may not read a file, whatever is in it.
+/// True if this user may not read a file, whatever is in it. Asks without opening: a FIFO that somebody put there would wait.
 fn is_denied(path: &Path) -> bool {
-    matches!(fs_err::File::open(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    rustix::fs::accessat(rustix::fs::CWD, path, Access::READ_OK, AtFlags::EACCESS) == Err(Errno::ACCESS)
 }
 
 /// The same for whoever asks who was seen: where nobody listened, nobody was.
