@@ -276,7 +276,8 @@ fn judge_clock(facts: &Facts) -> Check {
         Seen::Present(false) => Check::warning(
             about,
             "clock-not-kept",
-            "nothing keeps the clock in time: leases, and what stands in the transcript, go by it",
+            "nothing keeps the clock in time: the times in the transcript, in the log and in `barista status` may be wrong, and a lease \
+             may end early or late after this host was switched off; while it is up, leases do not go by it",
             "timedatectl set-ntp true, or install chrony",
         ),
         Seen::Absent => Check::ok(about, "it is past barista's own date"),
