@@ -29,7 +29,7 @@ use crate::deploy::{
 };
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::settings::SettingsError;
-use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial};
+use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, examine_space};
 use crate::names::Mono;
 use crate::plan::Revision;
 use jiff::Timestamp;
@@ -166,6 +166,8 @@ impl<'a> Loop<'a> {
     fn look(&mut self) -> Head {
         self.memory.take_in_record();
         let allows = self.settings.look(&self.options.state);
+        // What serve cannot write, it can tell nobody but its log: the leases lie below the state directory.
+        self.told.trouble(About::Space, examine_space([&*self.options.state, &self.options.state.join("serve")]));
         self.told.trouble(About::HostFile, self.settings.doubt().map(doubted).into_iter().collect());
         if allows != self.allows {
             self.allows = allows;

@@ -34,6 +34,8 @@ pub enum About {
     Forgone,
     /// A record that could not be written.
     Unwritten(Record),
+    /// Whether there is room for the host's own records, and for the leases of `serve`.
+    Space,
     /// The file of what root allows.
     HostFile,
 }
