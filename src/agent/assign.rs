@@ -12,6 +12,7 @@ use crate::boot::assignment::{
     AgainCode, Answer, Assignment, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
 };
 use crate::desired::SeatId;
+use crate::diagnostic::Diagnostic;
 use crate::host::{
     self, GiveError, LockError, RunDir, System, give,
     offered::{ReadBefore, Record},
@@ -20,7 +21,7 @@ use crate::names::{ImageName, Iqn, MachineName, Mono};
 use crate::observed::occupancy::Initiator;
 use crate::observed::{Observation, Seen, Waiting};
 use crate::plan::assign::{Ask, Decision, Given, Wait, decide, newer_intent};
-use crate::plan::{Plan, Prepared, concerning};
+use crate::plan::{Plan, Prepared, concerning, secrets_trouble};
 use crate::site::OtherHardware;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -163,6 +164,12 @@ impl Assigner {
     /// The last look.
     pub fn last_look(&self) -> Option<Arc<Observation>> {
         self.lock().seen.as_ref().map(|seen| Arc::clone(&seen.observation))
+    }
+
+    /// What is wrong by the last look with the file of the CHAP secrets.
+    pub fn secrets_trouble(&self) -> Option<Diagnostic> {
+        let seen = self.lock().seen.clone()?;
+        secrets_trouble(&seen.prepared, &seen.observation)
     }
 
     /// The agent begins to look.

@@ -32,6 +32,7 @@ use crate::host::settings::SettingsError;
 use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, examine_space};
 use crate::names::Mono;
 use crate::plan::Revision;
+use crate::site::HostPathKey;
 use jiff::Timestamp;
 use std::{io, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
@@ -243,7 +244,7 @@ impl<'a> Loop<'a> {
                     Ended::Refused(_) | Ended::Postponed(_) | Ended::Unrecorded(_) | Ended::Locked => ended,
                     ended => match self.bring_to(&text) {
                         Ok(()) => {
-                            self.told.trouble(About::Forgone, forgone);
+                            self.tell_of_site(forgone);
                             ended
                         }
                         Err(why) => Ended::Unrecorded(why),
@@ -254,6 +255,14 @@ impl<'a> Loop<'a> {
             }
         };
         self.end(commit, why, running, ended);
+    }
+
+    /// Tells what the site that the host was brought to goes on without. A file of secrets that root has withdrawn is told of as that.
+    fn tell_of_site(&mut self, forgone: Vec<Diagnostic>) {
+        let is_withdrawn = forgone.iter().any(|path| path.place.file == HostPathKey::ChapSecrets.to_string());
+        let trouble = self.knowledge.assigner.secrets_trouble().filter(|_| !is_withdrawn);
+        self.told.trouble(About::Secrets, trouble.into_iter().collect());
+        self.told.trouble(About::Forgone, forgone);
     }
 
     fn standing(&self, commit: &CommitId) -> Standing {

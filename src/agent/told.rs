@@ -36,6 +36,8 @@ pub enum About {
     Unwritten(Record),
     /// Whether there is room for the host's own records, and for the leases of `serve`.
     Space,
+    /// The file of the CHAP secrets.
+    Secrets,
     /// The file of what root allows.
     HostFile,
 }

@@ -53,6 +53,7 @@ fn ready() -> Facts {
             image_store: "/srv/images".to_owned(),
             missing_sources: Seen::Present(BTreeMap::new()),
             secrets: Seen::Present([machine].into()),
+            served_secrets: BTreeSet::new(),
         },
         problems: Vec::new(),
     }
@@ -171,7 +172,7 @@ fn faults() -> Vec<(Spoil, &'static str)> {
         ),
         (
             |it| it.files.secrets = Seen::Absent,
-            "problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there; install -m 600",
+            "problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there: no secret is served, and no new disk is made for pc01; install -m 600",
         ),
         (
             |it| it.files.secrets = Seen::Present(BTreeSet::new()),
