@@ -4,13 +4,15 @@
 //! last look, and what it gets is looked at once more before it is told. **Invariant:** no claim alone dooms a disk; nobody is told a
 //! target before it is on record; a boot that the agent knows too little of waits.
 
+use super::claimed::{intent, refused_address};
 use super::hardware::{self, Hardware};
 use super::planned::Planned;
 use super::wakeup::Wakeup;
 use crate::boot::assignment::{
-    AgainCode, Answer, Assignment, Claims, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
+    AgainCode, Answer, Assignment, ClientUuid, Decided, Generation, RefusalCode, Request, VERSION, WaitCode,
 };
-use crate::desired::{NetworkMode, SeatId};
+use crate::desired::SeatId;
+use crate::diagnostic::Diagnostic;
 use crate::host::{
     self, GiveError, LockError, RunDir, System, give,
     offered::{ReadBefore, Record},
@@ -18,9 +20,9 @@ use crate::host::{
 use crate::names::{ImageName, Iqn, MachineName, Mono};
 use crate::observed::occupancy::Initiator;
 use crate::observed::{Observation, Seen, Waiting};
-use crate::plan::assign::{Ask, Decision, Given, Wait, boot_intent, decide, newer_intent};
-use crate::plan::{Plan, Prepared, concerning};
-use crate::site::{FetchAddress, OtherHardware};
+use crate::plan::assign::{Ask, Decision, Given, Wait, decide, newer_intent};
+use crate::plan::{Plan, Prepared, concerning, secrets_trouble};
+use crate::site::OtherHardware;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -162,6 +164,12 @@ impl Assigner {
     /// The last look.
     pub fn last_look(&self) -> Option<Arc<Observation>> {
         self.lock().seen.as_ref().map(|seen| Arc::clone(&seen.observation))
+    }
+
+    /// What is wrong by the last look with the file of the CHAP secrets.
+    pub fn secrets_trouble(&self) -> Option<Diagnostic> {
+        let seen = self.lock().seen.clone()?;
+        secrets_trouble(&seen.prepared, &seen.observation)
     }
 
     /// The agent begins to look.
@@ -482,39 +490,4 @@ enum Step {
     Response(Response),
     /// Nothing, before the agent has looked again; else this is why.
     Look(WaitCode),
-}
-
-/// When the machine's firmware asked for an address before it fetched its script, by claims of this boot of the server.
-fn intent(claims: &Claims, peer: IpAddr, boot_id: &str, now: Mono) -> Option<Mono> {
-    if claims.boot_id != boot_id {
-        return None;
-    }
-    let known = |at: u64| Some(Mono::from_millis(at)).filter(|at| *at <= now);
-    // A DISCOVER that was offered another address is another machine's.
-    let own = claims.discovers.iter().filter(|discover| discover.address.is_none_or(|address| IpAddr::V4(address) == peer));
-    let discovers: Vec<Mono> = own.filter_map(|discover| known(discover.at.0)).collect();
-    let fetches: Vec<Mono> =
-        claims.fetches.iter().filter(|fetch| fetch.peer == peer).filter_map(|fetch| known(fetch.at.0)).collect();
-    boot_intent(&discovers, &fetches)
-}
-
-/// Whether a script is fetched from an address that its machine does not have.
-fn refused_address(prepared: &Prepared, request: &Request) -> Option<RefusalCode> {
-    let table = &prepared.table;
-    let own = table.machines.get(&request.machine)?.ip;
-    // Anybody can have one more address offered to a machine; that takes none of the others from it.
-    let offered: Vec<std::net::Ipv4Addr> = request.claims.discovers.iter().filter_map(|discover| discover.address).collect();
-    let is_offered = offered.iter().any(|address| IpAddr::V4(*address) == request.peer);
-    let contradicts = |address: std::net::Ipv4Addr| IpAddr::V4(address) != request.peer;
-    let is_ours = |address: &std::net::Ipv4Addr| {
-        let network = table.networks.values().find(|network| network.subnet.contains(address));
-        network.is_some_and(|network| network.mode == NetworkMode::Server)
-    };
-    let refused = match prepared.desired.policy.fetch_address {
-        FetchAddress::Own => own.map_or(!is_offered, contradicts),
-        FetchAddress::NotContradicted => {
-            !is_offered && (own.filter(is_ours).is_some_and(contradicts) || own.is_none() && !offered.is_empty())
-        }
-    };
-    refused.then_some(RefusalCode::OtherAddress)
 }

@@ -21,7 +21,9 @@ pub mod step;
 pub mod wakeup;
 
 mod attempt;
+mod claimed;
 mod memory;
 mod planned;
 mod renew_socket;
+mod told;
 mod watch;

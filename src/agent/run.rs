@@ -1,7 +1,7 @@
-//! The agent's loop: looks at the branch, asks [`step`](super::step) what to do, does it, writes down what came of it.
+//! The agent's loop: looks at the branch, asks [`step`](super::step) what to do, does it, has `told` write down what came of it.
 //!
 //! **Invariant:** ends only when it is told to, or when it cannot begin; everything else is a status and another look.
-#![expect(clippy::disallowed_methods, reason = "effect room: the agent's clock and its process id")]
+#![expect(clippy::disallowed_methods, reason = "effect room: the agent's clock")]
 
 use super::{
     assign::Assigner,
@@ -15,8 +15,9 @@ use super::{
     reader::{Depth, Looked, Reader},
     renew_socket,
     repository::{Record, examine, examine_records, unwritable},
-    status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
+    status::{Attempt, AttemptResult},
     step::{Action, LeftAt, Outcome, State, Why},
+    told::{About, Told},
     wakeup::{Wakeup, Woken},
     watch::Watch,
 };
@@ -24,23 +25,22 @@ use crate::deploy::{
     CommitId,
     patience::{FOR_REFERENCES, within},
     repo::{Repo, RepoError},
-    select::{Head, Keep},
+    select::Head,
 };
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, chain};
+use crate::host::settings::SettingsError;
+use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, examine_space};
 use crate::names::Mono;
 use crate::plan::Revision;
+use crate::site::HostPathKey;
 use jiff::Timestamp;
-use std::{collections::BTreeMap, path::PathBuf, process, rc::Rc, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 /// How often the watch is armed anew: one on a directory that was replaced stays silent for ever.
 const REARM: Duration = Duration::from_secs(30);
 
 /// How often the repository is read whole to see whether it is sound.
 const BETWEEN_EXAMINATIONS: Duration = Duration::from_secs(20);
-
-/// Commits of which it is remembered what was last said.
-const MOST_SAID: usize = 8;
 
 /// What the agent works with.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ pub fn run(options: &Options, system: &System, wakeup: &Wakeup) -> Result<(), Ag
     if let Err(error) = renew_socket::listen(&options.run, &options.state.join("serve"), Arc::clone(&agent.knowledge.assigner)) {
         tracing::error!(%error, "no booting machine can be given a disk: {} cannot be opened", options.run.display());
     }
-    agent.publish();
+    agent.told.publish();
     notify::ready("looking");
     let now = || Mono::from(system.kernel.boottime());
     let mut armed = now();
@@ -99,7 +99,7 @@ pub fn run(options: &Options, system: &System, wakeup: &Wakeup) -> Result<(), Ag
         match agent.state.next(&head, now()) {
             Action::Attempt(commit, why) => agent.attempt(&commit, why, wakeup),
             Action::Rest(until, keep) => {
-                agent.rest(keep);
+                agent.told.rest(keep);
                 if wakeup.wait(until.since(now())) == Woken::ToStop {
                     break;
                 }
@@ -132,15 +132,7 @@ struct Loop<'a> {
     /// What root allows on this host, and the file that says so.
     allows: Allows,
     settings: FollowedSettings,
-    /// What was last said of each commit that did not go well: the same is not said every look.
-    said: BTreeMap<CommitId, Vec<String>>,
-    status: Status,
-    /// What is wrong with the repository and the records, and what the site goes on without.
-    broken: Vec<Diagnostic>,
-    forgone: Vec<Diagnostic>,
-    /// Records that could not be written.
-    unwritten: BTreeMap<Record, Diagnostic>,
-    written: Option<Status>,
+    told: Told,
     /// Whether somebody waits for the next look at the host.
     is_awaited: bool,
     knowledge: Rc<Knowledge>,
@@ -149,21 +141,6 @@ struct Loop<'a> {
 impl<'a> Loop<'a> {
     fn new(options: &'a Options, system: &'a System, wakeup: Wakeup) -> Self {
         let mut settings = FollowedSettings::default();
-        let now = Timestamp::now();
-        // What an earlier agent wrote explains what is there; without it there is only less to read.
-        let earlier = Status::read(&options.state).ok().map(Status::of_stopped_agent);
-        let status = Status {
-            version: status::VERSION,
-            at: now,
-            agent: Agent { pid: process::id(), version: env!("CARGO_PKG_VERSION").to_owned(), since: now },
-            repository: options.repo.display().to_string(),
-            branch: None,
-            serving: earlier.as_ref().and_then(|status| status.serving.clone()),
-            last: earlier.as_ref().and_then(|status| status.last.clone()),
-            waiting: None,
-            held: earlier.map(|status| status.held).unwrap_or_default(),
-            troubles: Vec::new(),
-        };
         let assigner = Arc::new(Assigner::new(system.clone(), options.state.clone(), options.run_dir.clone(), wakeup.clone()));
         let fills = Fills::Background { running: Running::default(), then: Arc::new(move || wakeup.look_at_host()) };
         let occupancy = OccupancyMemory::new(&system.kernel.boot_id());
@@ -180,12 +157,7 @@ impl<'a> Loop<'a> {
             reading: Reading::Fine,
             allows: settings.look(&options.state),
             settings,
-            said: BTreeMap::new(),
-            status,
-            broken: Vec::new(),
-            forgone: Vec::new(),
-            unwritten: BTreeMap::new(),
-            written: None,
+            told: Told::new(&options.repo, &options.state),
             is_awaited: false,
             knowledge: Rc::new(Knowledge::new(occupancy, fills, assigner)),
         }
@@ -194,11 +166,10 @@ impl<'a> Loop<'a> {
     /// Looks at the branch.
     fn look(&mut self) -> Head {
         self.memory.take_in_record();
-        let doubt = self.settings.doubt().cloned();
         let allows = self.settings.look(&self.options.state);
-        if doubt.as_ref() != self.settings.doubt() {
-            self.tell_troubles();
-        }
+        // What serve cannot write, it can tell nobody but its log: the leases lie below the state directory.
+        self.told.trouble(About::Space, examine_space([&*self.options.state, &self.options.state.join("serve")]));
+        self.told.trouble(About::HostFile, self.settings.doubt().map(doubted).into_iter().collect());
         if allows != self.allows {
             self.allows = allows;
             self.state.forget_refusals();
@@ -209,7 +180,7 @@ impl<'a> Loop<'a> {
         }
         let now = Mono::from(self.system.kernel.boottime());
         let looked = self.reader.look(self.memory.history(), Depth::References).map(|Looked { branch, head }| {
-            self.status.branch = Some(branch.to_string());
+            self.told.status.branch = Some(branch.to_string());
             head
         });
         let reading = if looked.is_ok() { Reading::Fine } else { Reading::Broken };
@@ -227,38 +198,8 @@ impl<'a> Loop<'a> {
         // The branch is compared with commits further back than the examination reads.
         troubles.extend(trouble.filter(|_| troubles.is_empty()).cloned().into_iter().collect::<Vec<_>>());
         troubles.extend(records);
-        self.broken = troubles;
-        self.tell_troubles();
+        self.told.trouble(About::Sound, troubles);
         self.memory.look_what_is_kept();
-    }
-
-    fn tell_troubles(&mut self) {
-        let troubles: Vec<Diagnostic> =
-            self.broken.iter().chain(&self.forgone).chain(self.unwritten.values()).cloned().chain(self.doubt()).collect();
-        for trouble in troubles.iter().filter(|trouble| !self.status.troubles.contains(trouble)) {
-            tracing::warn!("{}", trouble.on_one_line());
-        }
-        self.status.troubles = troubles;
-    }
-
-    /// What is wrong with the file of what root allows, while what it said before counts.
-    fn doubt(&self) -> Option<Diagnostic> {
-        let doubt = self.settings.doubt()?;
-        let path = doubt.path.display();
-        let hint = format!("write the whole file beside it, and rename it: mv {path}.new {path}");
-        let what = format!("{doubt}: what it said before counts");
-        Some(Diagnostic::whole(Severity::Warning, "host-file-unreadable", path.to_string(), what, hint))
-    }
-
-    fn rest(&mut self, keep: Option<Keep>) {
-        let waiting = keep.map(|keep| keep.to_string());
-        if waiting != self.status.waiting {
-            if let Some(why) = &waiting {
-                tracing::info!("nothing new is applied: {why}");
-            }
-            self.status.waiting = waiting;
-        }
-        self.publish();
     }
 
     fn attempt(&mut self, commit: &CommitId, why: Why, wakeup: &Wakeup) {
@@ -273,13 +214,13 @@ impl<'a> Loop<'a> {
         let revision = read.as_ref().map_or_else(|_| unread(), |text| text.revision());
         let running = Attempt { revision: revision.clone(), began, ended: None, result: AttemptResult::Running };
         // Of one that came to nothing before, it is told that it is being applied once something is done.
-        let is_again = self.status.last.as_ref().is_some_and(|last| {
+        let is_again = self.told.status.last.as_ref().is_some_and(|last| {
             let is_open =
                 matches!(last.result, AttemptResult::Waiting | AttemptResult::Refused { .. } | AttemptResult::Failed { .. });
             is_open && last.revision == revision
         });
         if why != Why::Look && read.is_ok() && !is_again {
-            self.tell_begun(why, &running);
+            self.told.begin(why, &running);
         }
         let ended = match read {
             Err(why) => Ended::Unreadable(why),
@@ -295,7 +236,7 @@ impl<'a> Loop<'a> {
                 let (ended, forgone) = attempt(&text.tree, &revision, &means, &mut || {
                     self.bring_to(&text)?;
                     if is_again && why != Why::Look {
-                        self.tell_begun(why, &running);
+                        self.told.begin(why, &running);
                     }
                     Ok(())
                 });
@@ -303,8 +244,7 @@ impl<'a> Loop<'a> {
                     Ended::Refused(_) | Ended::Postponed(_) | Ended::Unrecorded(_) | Ended::Locked => ended,
                     ended => match self.bring_to(&text) {
                         Ok(()) => {
-                            self.forgone = forgone;
-                            self.tell_troubles();
+                            self.tell_of_site(forgone);
                             ended
                         }
                         Err(why) => Ended::Unrecorded(why),
@@ -317,38 +257,35 @@ impl<'a> Loop<'a> {
         self.end(commit, why, running, ended);
     }
 
+    /// Tells what the site that the host was brought to goes on without. A file of secrets that root has withdrawn is told of as that.
+    fn tell_of_site(&mut self, forgone: Vec<Diagnostic>) {
+        let is_withdrawn = forgone.iter().any(|path| path.place.file == HostPathKey::ChapSecrets.to_string());
+        let trouble = self.knowledge.assigner.secrets_trouble().filter(|_| !is_withdrawn);
+        self.told.trouble(About::Secrets, trouble.into_iter().collect());
+        self.told.trouble(About::Forgone, forgone);
+    }
+
     fn standing(&self, commit: &CommitId) -> Standing {
         let is_left = matches!(self.memory.left(), LeftAt::Commit(left) if left == commit);
         let is_applied = self.memory.history().applied.as_ref() == Some(commit);
         if is_left || is_applied { Standing::Before } else { Standing::New }
     }
 
-    fn tell_begun(&mut self, why: Why, running: &Attempt) {
-        let name = describe(&running.revision);
-        tracing::info!("applying {name}");
-        notify::status(&format!("applying {name}"));
-        self.set_last(why, running.clone());
-        self.publish();
-    }
-
     /// Keeps the text of a commit of which something is about to be done; why that cannot be, where a start would lead to another.
     fn bring_to(&mut self, text: &Rc<SiteText>) -> Result<(), String> {
         let written = self.memory.bring_to(Rc::clone(text));
-        let trouble = self.take_in_write(Record::Begun, written);
-        match trouble {
+        match self.take_in_write(Record::Begun, &written) {
             Some(trouble) if !self.memory.is_at(&text.commit.id) => Err(format!("nothing of it is done: {trouble}")),
             _ => Ok(()),
         }
     }
 
     /// Keeps among the troubles that a record cannot be written, for as long as that is so.
-    fn take_in_write<T>(&mut self, record: Record, written: std::io::Result<T>) -> Option<String> {
-        match written {
-            Ok(_) => drop(self.unwritten.remove(&record)),
-            Err(error) => drop(self.unwritten.insert(record, unwritable(&self.options.state, record, &error))),
-        }
-        self.tell_troubles();
-        self.unwritten.get(&record).map(|trouble| trouble.message.clone())
+    fn take_in_write<T>(&mut self, record: Record, written: &io::Result<T>) -> Option<String> {
+        let trouble = written.as_ref().err().map(|error| unwritable(&self.options.state, record, error));
+        let message = trouble.as_ref().map(|trouble| trouble.message.clone());
+        self.told.trouble(About::Unwritten(record), trouble.into_iter().collect());
+        message
     }
 
     /// Records a commit that the host matches; one that cannot be recorded has failed, and is looked at again.
@@ -358,10 +295,8 @@ impl<'a> Loop<'a> {
         if matches!(recorded, Ok(Recorded::Anew)) {
             self.examine = Mono::BOOT;
         }
-        self.status.waiting = None;
-        let before = self.status.serving.take().filter(|serving| serving.revision == running.revision);
-        self.status.serving = before.or_else(|| Some(Serving { revision: running.revision.clone(), since: Timestamp::now() }));
-        match self.take_in_write(Record::Applied, recorded) {
+        self.told.serve(&running.revision);
+        match self.take_in_write(Record::Applied, &recorded) {
             None => Ended::Matches { done, after },
             Some(trouble) => {
                 let failures = vec![format!("the host matches it, and that cannot be recorded: {trouble}")];
@@ -374,8 +309,11 @@ impl<'a> Loop<'a> {
         let ended = self.record(commit, &running, ended);
         let now = Mono::from(self.system.kernel.boottime());
         self.state = std::mem::take(&mut self.state).record(commit, outcome(&ended), now);
-        self.take_in(commit, why, running, ended);
-        self.publish();
+        if matches!(ended, Ended::Unreadable(_)) {
+            self.examine = Mono::BOOT;
+        }
+        self.told.take_in(commit, why, running, ended);
+        self.told.publish();
     }
 
     /// Has a commit that is not known yet read by another process first.
@@ -387,95 +325,14 @@ impl<'a> Loop<'a> {
         notify::alive();
         Trial { program, repository: repo, revision: commit.as_str(), state }.run()
     }
+}
 
-    fn take_in(&mut self, commit: &CommitId, why: Why, running: Attempt, ended: Ended) {
-        let now = Timestamp::now();
-        let name = describe(&running.revision);
-        let result = match ended {
-            Ended::Locked => {
-                self.say(commit, vec!["waits: somebody else is applying".to_owned()]);
-                if why != Why::Look {
-                    self.set_last(why, Attempt { result: AttemptResult::Waiting, ..running });
-                }
-                return;
-            }
-            Ended::Matches { done, after } => {
-                self.said.remove(commit);
-                self.status.held = status::held(&after, &self.status.held, now);
-                let held = self.status.held.len();
-                if why != Why::Look || done > 0 {
-                    tracing::info!("the host matches {name}: {done} changes done, {held} held");
-                }
-                notify::status(&format!("at {name}, {held} held"));
-                let is_told = self.status.last.as_ref().is_some_and(|last| matches!(last.result, AttemptResult::Applied { .. }));
-                if why == Why::Look && done == 0 && is_told {
-                    return;
-                }
-                AttemptResult::Applied { done }
-            }
-            Ended::Refused(findings) | Ended::Postponed(findings) => {
-                let told = findings.iter().map(ToString::to_string);
-                self.say(commit, std::iter::once("is refused".to_owned()).chain(told).collect());
-                AttemptResult::Refused { findings }
-            }
-            Ended::Failed { done, failures, after } => {
-                if let Some(after) = after {
-                    self.status.held = status::held(&after, &self.status.held, now);
-                }
-                self.say(commit, failures.clone());
-                AttemptResult::Failed { done, failures }
-            }
-            Ended::Unrecorded(failure) => {
-                self.say(commit, vec![failure.clone()]);
-                AttemptResult::Failed { done: 0, failures: vec![failure] }
-            }
-            Ended::Unfinished { done, rest } => {
-                tracing::info!("{name}: {done} changes done, {} still to do", rest.len());
-                rest.iter().for_each(|rest| tracing::debug!("{name}: {rest}"));
-                self.set_last(why, running);
-                return;
-            }
-            Ended::Unreadable(cause) => {
-                self.examine = Mono::BOOT;
-                self.say(commit, vec![cause.clone()]);
-                AttemptResult::Unreadable { why: cause }
-            }
-        };
-        self.set_last(why, Attempt { ended: Some(now), result, ..running });
-    }
-
-    /// Logs what did not go well with a commit, unless it is what was said of it before.
-    fn say(&mut self, commit: &CommitId, lines: Vec<String>) {
-        if self.said.get(commit) == Some(&lines) {
-            return;
-        }
-        lines.iter().for_each(|line| tracing::warn!("{}: {line}", commit.short()));
-        if self.said.len() >= MOST_SAID {
-            self.said.clear();
-        }
-        self.said.insert(commit.clone(), lines);
-    }
-
-    /// The last attempt shown is the head's: what is done for the last good commit meanwhile must not hide why a newer one
-    /// was refused.
-    fn set_last(&mut self, why: Why, attempt: Attempt) {
-        let same = self.status.last.as_ref().is_none_or(|last| last.revision.id == attempt.revision.id);
-        if same || why == Why::Commit {
-            self.status.last = Some(attempt);
-        }
-    }
-
-    /// Writes the status document when it says something new.
-    fn publish(&mut self) {
-        if self.written.as_ref() == Some(&self.status) {
-            return;
-        }
-        self.status.at = Timestamp::now();
-        match self.status.write(&self.options.state) {
-            Ok(()) => self.written = Some(self.status.clone()),
-            Err(error) => tracing::warn!("{}", chain(&error)),
-        }
-    }
+/// What is wrong with the file of what root allows, while what it said before counts.
+fn doubted(doubt: &SettingsError) -> Diagnostic {
+    let path = doubt.path.display();
+    let hint = format!("write the whole file beside it, and rename it: mv {path}.new {path}");
+    let what = format!("{doubt}: what it said before counts");
+    Diagnostic::whole(Severity::Warning, "host-file-unreadable", path.to_string(), what, hint)
 }
 
 fn outcome(ended: &Ended) -> Outcome {

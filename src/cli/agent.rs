@@ -56,7 +56,10 @@ pub(super) async fn start(arguments: &Arguments, stop: &Wakeup) -> Result<Exit, 
     match ended.map_err(|fault| anyhow::anyhow!("the agent's loop broke down: {fault}"))? {
         Ok(()) => Ok(Exit::Done),
         Err(AgentError::Repository(error)) => Err(explain(error)),
-        Err(error) => Err(error.into()),
+        Err(AgentError::InstanceState(error)) => {
+            let hint = error.hint();
+            Err(Failure::Error { error: error.into(), hint })
+        }
     }
 }
 

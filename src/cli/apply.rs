@@ -6,7 +6,7 @@ use super::{
     arguments::{JsonArgument, SiteArguments, StateArgument, refuse_both},
     failure::{Exit, Failure},
     output::{self, Answer},
-    plan::{explain, parse_targets, refuse_unknown, refuse_unmatched},
+    plan::{explain, parse_targets, refuse_unknown, refuse_unmatched, warn_of_secrets},
     progress,
     saved::SavedPlan,
     signals, source,
@@ -64,6 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let proposal = reconciliation.propose().map_err(explain)?;
     refuse_unmatched(targets, &proposal)?;
     refuse_unknown(&arguments.force, &proposal)?;
+    warn_of_secrets(&proposal);
     if let Some(saved) = &saved {
         refuse_stale(saved, &proposal.plan)?;
     }

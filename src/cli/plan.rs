@@ -10,7 +10,7 @@ use super::{
 use crate::agent::converge::{self, Observer, Proposal, Reconciliation};
 use crate::host::{LockError, System, render_ops};
 use crate::names::MachineName;
-use crate::plan::{Detail, Plan, Targets, render};
+use crate::plan::{Detail, Plan, Targets, render, secrets_trouble};
 use std::path::PathBuf;
 
 /// Arguments of `plan`.
@@ -62,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let proposal = reconciliation.propose().map_err(explain)?;
     refuse_unmatched(&targets, &proposal)?;
     refuse_unknown(&arguments.force, &proposal)?;
+    warn_of_secrets(&proposal);
     if let Some(path) = &arguments.out {
         let saved = SavedPlan::new(source.pinned(&text), &arguments.state.state, &arguments.target, proposal.plan.clone());
         saved.write(path)?;
@@ -86,6 +87,11 @@ fn show(arguments: &Arguments, plan: &Plan) -> Result<(), Failure> {
         output::plan(&render(plan, detail))?;
     }
     Ok(())
+}
+
+/// Says what it comes to that the file of the CHAP secrets cannot be read.
+pub(super) fn warn_of_secrets(proposal: &Proposal) {
+    secrets_trouble(&proposal.prepared, &proposal.observation).iter().for_each(output::note_diagnostic);
 }
 
 /// A glob of `--target` that names nothing is a slip, and a plan for nothing would pass for one that is done.

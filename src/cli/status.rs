@@ -16,7 +16,8 @@ use crate::deploy::{
     repo::{Repo, RepoError},
 };
 use crate::diagnose::explain::unknown_machines;
-use crate::host::{chain, read_transcript};
+use crate::diagnostic::Diagnostic;
+use crate::host::{chain, examine_space, read_transcript};
 use crate::observed::Seen;
 use crate::serve::dhcp::rogue_server::find_mode_conflicts;
 use jiff::Timestamp;
@@ -101,7 +102,17 @@ fn read(state: &Path) -> Result<(Status, instance_lock::InstanceState), Failure>
         instance_lock::InstanceState::Running => status,
         instance_lock::InstanceState::Gone => status.of_stopped_agent(),
     };
-    Ok((status, presence))
+    Ok((with_full_disk(status, examine_space([state, &state.join("serve")])), presence))
+}
+
+/// The status with what is wrong with its disk, which keeps the agent from writing just that.
+fn with_full_disk(mut status: Status, short: Vec<Diagnostic>) -> Status {
+    for trouble in short {
+        if !status.troubles.contains(&trouble) {
+            status.troubles.push(trouble);
+        }
+    }
+    status
 }
 
 fn is_settled(status: &Status) -> bool {

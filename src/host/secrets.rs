@@ -1,13 +1,14 @@
 //! Reads the site's CHAP secrets from their file, which is root's and lies outside the repository.
 //!
-//! What barista itself publishes for `serve` reads as such a file too, by its place (`boot/chap.json`): a site whose file root has
-//! withdrawn goes on with it. **Invariant:** a file that others can read is refused; no error quotes what is in it. EFFECTS: reads that
-//! file.
+//! What barista itself publishes for `serve` reads as such a file too, by its place (`boot/chap.json`): a site whose file cannot be read,
+//! is gone or was withdrawn by root goes on with it. **Invariant:** a file that others can read is refused; no error quotes what is in
+//! it; nothing but what was served before stands for a file. EFFECTS: reads that file.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the file of the CHAP secrets")]
 
 use super::write_shared;
 use crate::boot::chap::{self, Secrets};
 use crate::names::{Credentials, MachineName};
+use crate::observed::{Seen, StandIn};
 use nix::fcntl::OFlag;
 use std::{
     fs::{self, OpenOptions},
@@ -40,6 +41,21 @@ pub fn read_secrets(path: &Path) -> Result<Secrets, String> {
         return Err(said(format!("is larger than {LARGEST} bytes")));
     }
     if is_published { chap::parse(&text).map_err(|what| said(what.to_owned())) } else { parse(&text).map_err(said) }
+}
+
+/// Reads the secrets of a site, and says what stands for its file where that cannot be read: what is served. Where nothing is served either,
+/// why the file cannot be read.
+pub(super) fn observe_secrets(source: Option<&Path>, state: &Path) -> (Seen<Secrets>, Option<StandIn>) {
+    let Some(source) = source else { return (Seen::Absent, None) };
+    let why = match read_secrets(source) {
+        Ok(secrets) => return (Seen::Present(secrets), None),
+        Err(why) => why,
+    };
+    let served = state.join(chap::PATH);
+    match read_secrets(&served) {
+        Ok(secrets) => (Seen::Present(secrets), Some(StandIn { file: served.display().to_string(), why })),
+        Err(_) => (Seen::Unreadable(why), None),
+    }
 }
 
 /// Gives `serve` the secrets, or takes them away when the site names none; a file that cannot be read leaves what is served.

@@ -140,9 +140,10 @@ impl fmt::Display for NotAllowed {
 }
 
 impl HostSettings {
-    /// Those of this host for a state directory; the defaults where there is no file.
+    /// Those of this host for a state directory; the defaults where there is no file. One that was changed a moment ago is waited for, for
+    /// somebody may be writing it.
     pub fn of_process(state: &Path) -> Result<Self, SettingsError> {
-        Self::read(&place(), state)
+        Self::read_settled(&place(), state)
     }
 
     /// Reads a file.

@@ -2,11 +2,10 @@
 //!
 //! **Invariant:** nothing is read or served at a path that is not allowed, whyever a site is looked at. A new commit that names one
 //! comes out as findings and not as a site; one that the host was brought to before goes on without the path, so that what root lists
-//! takes no seat away, and each path it goes without is said. Where the file of the CHAP secrets is withdrawn, the secrets that are
-//! served stand for it: a seat is made new disks as before.
+//! takes no seat away, and each path it goes without is said. A file of CHAP secrets that is withdrawn is to the plan as one that is
+//! gone: the secrets that are served stand for it, and a seat is made new disks as before.
 
 use super::settings::{HostSettings, Purpose, SettingsError};
-use crate::boot::chap;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::site::{Checked, HostPath, HostPathKey};
 use std::path::{Component, Path, PathBuf};
@@ -25,15 +24,13 @@ pub fn judge_paths_by(checked: Checked, allows: &Allows) -> Checked {
 }
 
 /// The site of a commit that the host was brought to before, without the paths that this host does not allow any more. Its seats go on:
-/// nothing is filled from such an image store and no secret is read from such a file, and what was filled and is served stays: the
-/// published secrets are read in its place. Loaders are judged by `serve`, which serves none of them.
+/// nothing is filled from such an image store and no secret is read from such a file, and what was filled and is served stays. Loaders are judged by `serve`, which serves none of them.
 pub fn forgo_paths(checked: Checked, allows: &Allows, state: &Path) -> (Checked, Vec<Diagnostic>) {
     let mut forgone = Vec::new();
     let mut site = checked.site;
     for path in &checked.paths {
         let Err((message, mend)) = allow(allows, path) else { continue };
         let storage = site.as_mut().and_then(|site| site.storage.as_mut());
-        let served = state.join(chap::PATH).display().to_string();
         // Not the usual place: what lies there under the same name is another file.
         let nowhere = || nowhere(state, Path::new(&path.path)).display().to_string();
         let comes_to = match path.key {
@@ -44,7 +41,7 @@ pub fn forgo_paths(checked: Checked, allows: &Allows, state: &Path) -> (Checked,
             }
             HostPathKey::ChapSecrets => {
                 let iscsi = site.as_mut().and_then(|site| site.iscsi.as_mut());
-                iscsi.into_iter().for_each(|iscsi| iscsi.chap_secrets = Some(served.clone()));
+                iscsi.into_iter().for_each(|iscsi| iscsi.chap_secrets = Some(nowhere()));
                 "no secret is read from it; those that are served count on, and a machine that has none of them gets no new disk"
             }
         };
@@ -111,7 +108,7 @@ mod tests {
         let store = site.storage.as_ref().and_then(|storage| storage.image_store.clone());
         assert_eq!(store.as_deref(), Some("/nonexistent/not-allowed/data/images"));
         let secrets = site.iscsi.as_ref().and_then(|iscsi| iscsi.chap_secrets.clone());
-        assert_eq!(secrets.as_deref(), Some("/nonexistent/boot/chap.json"));
+        assert_eq!(secrets.as_deref(), Some("/nonexistent/not-allowed/root/chap.toml"));
         for (path, comes_to) in
             [("/data/loaders", "no loader"), ("/data/images", "no version is filled"), ("/root/chap.toml", "no secret is read")]
         {

@@ -169,8 +169,21 @@ pub struct Journal {
 pub struct SecretsSeen {
     /// Machines that have one; absent when the site names no file.
     pub machines: Seen<BTreeSet<MachineName>>,
+    /// What they were read from, where the site's own file cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<StandIn>,
     /// Whether those that are served are these.
     pub served: ServedSecrets,
+}
+
+/// The secrets that are served, in place of a file that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StandIn {
+    /// Where they lie.
+    pub file: String,
+    /// Why the site's own file cannot be read.
+    pub why: String,
 }
 
 /// The secrets that are served, against those of the site.

@@ -137,13 +137,23 @@ impl<'a> Context<'a> {
         self.stock.disks.get(version).filter(|disk| disk.marks.filling == crate::observed::Filling::Ready)
     }
 
+    /// The file that secrets are read from: the site's, or what stands for it.
+    pub fn secrets_file(&self) -> Option<String> {
+        let file = self.storage.chap_secrets()?;
+        Some(self.observation.secrets.stand_in.as_ref().map_or_else(|| file.to_owned(), |stand_in| stand_in.file.clone()))
+    }
+
     /// Why a machine's secret is not there, where it has to prove itself.
     pub fn secret_missing(&self, machine: &MachineName, seat: &crate::desired::DiskSeat) -> Option<super::Hold> {
         let file = self.storage.chap_secrets().filter(|_| seat.login == crate::desired::Login::Chap)?;
         match &self.observation.secrets.machines {
             Seen::Present(machines) if machines.contains(machine) => None,
             Seen::Unreadable(why) => Some(super::Hold::Unreadable { what: why.clone() }),
-            Seen::Present(_) | Seen::Absent => Some(super::Hold::Secret { machine: machine.clone(), file: file.to_owned() }),
+            Seen::Present(_) | Seen::Absent => Some(match &self.observation.secrets.stand_in {
+                // Nobody knows whether the file has it.
+                Some(stand_in) => super::Hold::Unreadable { what: stand_in.why.clone() },
+                None => super::Hold::Secret { machine: machine.clone(), file: file.to_owned() },
+            }),
         }
     }
 }

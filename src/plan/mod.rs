@@ -21,6 +21,7 @@ mod order;
 mod pool;
 mod render;
 mod seats;
+mod secrets;
 mod target;
 mod versions;
 mod view;
@@ -38,5 +39,6 @@ pub use op::{
 };
 pub use pool::is_half_made_pool;
 pub use render::{Detail, render, render_text};
+pub use secrets::{ComesTo, secrets_trouble, what_waits};
 pub use versions::source_mark;
 pub use words::{hold_text, reason_text, subject_text};

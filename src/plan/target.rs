@@ -198,7 +198,7 @@ pub(super) fn shape<'a>(
         hold = Some(Hold::Foreign { what: format!("target {stranger}, which listens on every address of port {port},") });
     }
     let missing = wanted.and_then(|wanted| context.secret_missing(&seat.machine, wanted));
-    let secrets = wanted.filter(|wanted| wanted.login == Login::Chap).and_then(|_| storage.chap_secrets().map(str::to_owned));
+    let secrets = wanted.filter(|wanted| wanted.login == Login::Chap).and_then(|_| context.secrets_file());
     let plan = TargetPlan {
         machine: seat.machine.clone(),
         image: seat.image.clone(),

@@ -5,11 +5,12 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: looks into the image store")]
 
 use super::{Check, Facts, Privilege};
+use crate::boot::chap;
 use crate::desired::{Login, Source};
 use crate::host::{Command, CommandError, Scope, System, read_secrets};
 use crate::names::MachineName;
 use crate::observed::{Seen, Vg};
-use crate::plan::Prepared;
+use crate::plan::{Prepared, what_waits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -31,6 +32,8 @@ pub struct SiteFiles {
     pub missing_sources: Seen<BTreeMap<String, String>>,
     /// The machines that have a CHAP secret; absent where the file is.
     pub secrets: Seen<BTreeSet<MachineName>>,
+    /// The machines that `serve` has a secret for.
+    pub served_secrets: BTreeSet<MachineName>,
 }
 
 /// Looks at a site's files.
@@ -55,6 +58,7 @@ pub(super) fn look(system: &System, prepared: &Prepared, state: &Path, vg: &Seen
         image_store: store.display().to_string(),
         missing_sources: missing_sources(prepared, &store, vg),
         secrets,
+        served_secrets: read_secrets(&state.join(chap::PATH)).map_or_else(|_| BTreeSet::new(), |it| it.into_keys().collect()),
     }
 }
 
@@ -143,7 +147,8 @@ fn judge_secrets(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
     let needed: BTreeSet<&MachineName> = seats.filter(|(_, seat)| seat.login == Login::Chap).map(|(id, _)| &id.machine).collect();
     match &facts.files.secrets {
         Seen::Absent => {
-            let what = format!("the file of the CHAP secrets, {path}, is not there");
+            let comes_to = what_waits(needed, &facts.files.served_secrets).text;
+            let what = format!("the file of the CHAP secrets, {path}, is not there: {comes_to}");
             let mend = format!(
                 "install -m 600 /dev/null {path}, and write [MACHINE] and below it secret = \"…\" for each that has chap = true"
             );
@@ -155,7 +160,7 @@ fn judge_secrets(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
                 vec![Check::problem(
                     about,
                     "secrets-unreadable",
-                    reason.clone(),
+                    format!("{reason}: {}", what_waits(needed, &facts.files.served_secrets).text),
                     format!("chown root {path}; chmod 600 {path}; mend what it says"),
                 )]
             }

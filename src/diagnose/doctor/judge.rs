@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** pure; every problem names the thing and the mend, and each check says something even when all is well.
 
-use super::{Check, Facts, Interface, Listener, Privilege, files};
+use super::{Check, Facts, Interface, Listener, Privilege, files, space};
 use crate::boot::table::{BootTable, Network};
 use crate::desired::Backing;
 use crate::desired::{Firmware, NetworkMode};
@@ -30,6 +30,7 @@ pub fn judge(facts: &Facts, prepared: &Prepared) -> Vec<Check> {
         checks.push(Check::ok("host", "the programs and kernel modules that the site needs are there"));
     }
     checks.extend(judge_storage(facts, prepared));
+    checks.extend(space::judge(facts));
     checks.extend(files::judge(facts, prepared));
     checks.extend(table.networks.iter().map(|(name, network)| judge_interface(facts, name, network)));
     checks.extend(judge_addresses(facts, prepared));
@@ -276,7 +277,8 @@ fn judge_clock(facts: &Facts) -> Check {
         Seen::Present(false) => Check::warning(
             about,
             "clock-not-kept",
-            "nothing keeps the clock in time: leases, and what stands in the transcript, go by it",
+            "nothing keeps the clock in time: the times in the transcript, in the log and in `barista status` may be wrong, and a lease \
+             may end early or late after this host was switched off; while it is up, leases do not go by it",
             "timedatectl set-ntp true, or install chrony",
         ),
         Seen::Absent => Check::ok(about, "it is past barista's own date"),

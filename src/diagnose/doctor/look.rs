@@ -3,9 +3,9 @@
 //! **Invariant:** changes nothing, and waits for no program longer than its deadline.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads /proc, /sys and directories")]
 
-use super::{Facts, Interface, Listener, Privilege, files, firewall};
+use super::{Facts, Interface, Listener, Privilege, files, firewall, space};
 use crate::desired::Source;
-use crate::host::{Command, CommandError, Needs, Scope, System, observe, preflight};
+use crate::host::{Command, CommandError, Needs, RunDir, Scope, System, observe, preflight};
 use crate::observed::Seen;
 use crate::plan::Prepared;
 use ipnet::Ipv4Net;
@@ -53,6 +53,7 @@ pub fn look(system: &System, prepared: &Prepared, state: &Path) -> Facts {
         loaders: loaders(prepared.table.loaders.as_deref()),
         neighbours: proc("/proc/sys/net/ipv4/neigh/default/gc_thresh3").and_then(|text| text.trim().parse().ok()),
         clearing_services: clearing_services(system),
+        space: space::look(&[state, RunDir::of_process(state).path()]),
         files: files::look(system, prepared, state, &vg),
         problems: preflight(system, &needs, &vg),
         vg,

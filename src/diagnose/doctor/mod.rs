@@ -8,6 +8,7 @@ mod firewall;
 mod judge;
 mod look;
 mod network;
+mod space;
 
 pub use files::SiteFiles;
 pub use judge::judge;
@@ -16,12 +17,16 @@ pub use network::{Answer, judge_dhcp};
 
 use crate::{
     diagnostic::{Code, Diagnostic, Severity},
+    host::Space,
     observed::{Seen, Vg},
 };
 use ipnet::Ipv4Net;
 use jiff::Zoned;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// The code of what could not be looked at.
 const NOT_LOOKED_AT: Code = Code::new("not-looked-at");
@@ -138,6 +143,8 @@ pub struct Facts {
     pub clearing_services: Seen<BTreeSet<String>>,
     /// The site's volume group; absent too for a site without disks.
     pub vg: Seen<Vg>,
+    /// What is free where barista keeps its own files.
+    pub space: Vec<(PathBuf, Seen<Space>)>,
     /// What the site needs of files.
     pub files: SiteFiles,
     /// What stands in the way of a plan.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::desired::NetworkMode;
+use crate::host::Access;
+use crate::names::Bytes;
 use crate::observed::{LvKind, Tags};
 use crate::plan::{Prepared, prepare};
 use crate::site::{Entry, Tree, load};
@@ -42,11 +44,16 @@ fn ready() -> Facts {
         neighbours: Some(1024),
         clearing_services: Seen::Present(BTreeSet::new()),
         vg: Seen::Present(serde_json::from_value(vg).expect("a volume group")),
+        space: vec![
+            ("/var/lib/barista".into(), Seen::Present(ROOMY)),
+            ("/run/barista".into(), Seen::Present(Space { id: 2, ..ROOMY })),
+        ],
         files: SiteFiles {
             thin_check: Seen::Present(()),
             image_store: "/srv/images".to_owned(),
             missing_sources: Seen::Present(BTreeMap::new()),
             secrets: Seen::Present([machine].into()),
+            served_secrets: BTreeSet::new(),
         },
         problems: Vec::new(),
     }
@@ -77,9 +84,12 @@ fn a_ready_host_has_no_complaint_and_says_what_was_looked_at() {
     assert_eq!(complaints(&ready(), "server"), Vec::<String>::new());
     let abouts: BTreeSet<String> =
         judge(&ready(), &prepared("server")).into_iter().map(|check| check.about().to_owned()).collect();
-    let expected = "capabilities clock firewall host images interfaces kernel loaders ports programs secrets services storage";
+    let expected =
+        "capabilities clock disk firewall host images interfaces kernel loaders ports programs secrets services storage";
     assert_eq!(abouts.iter().map(String::as_str).collect::<Vec<_>>().join(" "), expected);
 }
+
+const ROOMY: Space = Space { id: 1, free: Bytes(1 << 30), files: Some(1000), access: Access::Writable };
 
 type Spoil = fn(&mut Facts);
 
@@ -95,6 +105,22 @@ fn faults() -> Vec<(Spoil, &'static str)> {
         ),
         (|it| it.listeners = udp(4011, "*", None), "warning ports: udp port 4011 (the PXE boot server) is taken, and by whom"),
         (|it| it.listeners = Seen::Unreadable("ss is not installed".into()), "unseen ports: who listens could not be seen: ss"),
+        (
+            |it| it.space[0].1 = Seen::Present(Space { free: Bytes(16 << 10), ..ROOMY }),
+            "problem disk: less than 16 MiB is free on the file system of /var/lib/barista: commits cannot be recorded, and machines without a reserved address may get none; make room there",
+        ),
+        (
+            |it| it.space[1].1 = Seen::Present(Space { files: Some(0), ..ROOMY }),
+            "problem disk: no file can be made on the file system of /run/barista, for it has no free inode",
+        ),
+        (
+            |it| it.space[0].1 = Seen::Present(Space { access: Access::ReadOnly, ..ROOMY }),
+            "problem disk: the file system of /var/lib/barista is read-only",
+        ),
+        (
+            |it| it.space[0].1 = Seen::Unreadable("denied".into()),
+            "unseen disk: how much is free for /var/lib/barista could not be seen: denied",
+        ),
         (|it| it.capabilities = Some(0), "warning capabilities: this process may not open low ports"),
         (|it| it.vg = Seen::Absent, "problem storage: there is no volume group cafe; vgcreate"),
         (|it| it.vg = Seen::Unreadable("only root".into()), "unseen storage: only root; run it as root"),
@@ -146,7 +172,7 @@ fn faults() -> Vec<(Spoil, &'static str)> {
         ),
         (
             |it| it.files.secrets = Seen::Absent,
-            "problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there; install -m 600",
+            "problem secrets: the file of the CHAP secrets, /etc/barista/chap.toml, is not there: no secret is served, and no new disk is made for pc01; install -m 600",
         ),
         (
             |it| it.files.secrets = Seen::Present(BTreeSet::new()),

@@ -14,11 +14,11 @@ pub(super) use lio::read_target_now;
 use super::apply::filling;
 use super::commands::Commands;
 use super::offered::Record;
-use super::{System, read_secrets};
+use super::{System, secrets::observe_secrets};
 use crate::desired::{Source, SourceFormat};
 use crate::names::{Iqn, Mark, Mono, SiteName, VgName};
 use crate::observed::occupancy::{Look, Network};
-use crate::observed::{Observation, SecretsSeen, Seen, Vg};
+use crate::observed::{Observation, SecretsSeen, Seen, ServedSecrets, Vg};
 use crate::plan::Prepared;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -87,10 +87,7 @@ pub fn observe(system: &System, scope: &Scope) -> Observation {
 
 /// Looks at the host once, at configfs as deep as said.
 pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observation {
-    let secrets = match &scope.chap_secrets {
-        None => Seen::Absent,
-        Some(path) => read_secrets(path).map_or_else(Seen::Unreadable, Seen::Present),
-    };
+    let (secrets, stand_in) = observe_secrets(scope.chap_secrets.as_deref(), &scope.state);
     let known = secrets.present().cloned().unwrap_or_default();
     // What was being filled before LVM was asked may be whole by now; by its report it is not.
     let filled_before = filling(&scope.state);
@@ -121,7 +118,11 @@ pub fn observe_to(system: &System, scope: &Scope, depth: Depth<'_>) -> Observati
         filling: filling(&scope.state).into_iter().chain(filled_before).collect(),
         assets: files::observe_assets(scope),
         secrets: SecretsSeen {
-            served: files::observe_served_secrets(&scope.state, &secrets),
+            served: match stand_in {
+                Some(_) => ServedSecrets::Same,
+                None => files::observe_served_secrets(&scope.state, &secrets),
+            },
+            stand_in,
             machines: match secrets {
                 Seen::Absent => Seen::Absent,
                 Seen::Present(secrets) => Seen::Present(secrets.into_keys().collect()),

@@ -6,6 +6,7 @@
 pub mod netascii;
 pub mod request;
 mod retransmit;
+mod room;
 pub mod serve;
 pub mod session;
 #[cfg(test)]

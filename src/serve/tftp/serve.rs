@@ -1,13 +1,14 @@
 //! The TFTP loop: one thread, one socket that hears requests, one socket for each transfer.
 //!
-//! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address. When all are taken, one
-//! that never acknowledged anything makes room, then one of the address that has the most, and a stranger's before a machine's of the
-//! site, so that no flood keeps a machine out. A machine is known by the address that is reserved for it or that it leases. The caps are silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a thread; decides nothing.
+//! **Invariant:** transfers are counted before anything is allocated for them, in all and for each address; which one gives way is
+//! decided by `room`. The caps are silent, for a machine that hears nothing asks again. EFFECTS: sockets, timers and a
+//! thread; decides nothing.
 #![expect(clippy::disallowed_methods, reason = "effect room: TFTP sockets, their clock and their thread")]
 
 use super::{
     netascii::NetasciiFiles,
     request::{Opening, ReadRequest, Refusal, parse_opening},
+    room::{Life, Peer, Room, Running, find_room},
     session::Outcome,
     transfer::{Buffers, Transfer},
 };
@@ -25,7 +26,6 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -36,10 +36,6 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 
-/// Transfers at once: a room of 200 machines with some that asked twice, and descriptors to spare.
-const MOST_TRANSFERS: usize = 512;
-/// Transfers at once for one address: a ROM has one, a test bench behind one address a few.
-const MOST_FOR_ONE: usize = 16;
 /// Time for running transfers to end when the service stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// A request that came while the same machine's last transfer was ending is good for this long.
@@ -258,32 +254,19 @@ impl Transfers {
 
     /// Makes room for a transfer of this address, by ending one that is worth less than it; whether there is room.
     fn make_room(&mut self, newcomer: IpAddr, served: &Served) -> bool {
-        let worth = |transfer: &Transfer| Worth {
-            of_site: self.boots.is_machine(&served.table, transfer.peer.ip()),
-            heard: transfer.heard.is_some(),
-            since: transfer.begun,
+        let whose = |ip: IpAddr| if self.boots.is_machine(&served.table, ip) { Peer::Machine } else { Peer::Stranger };
+        let running = |(token, transfer): (&u64, &Transfer)| {
+            let ip = transfer.peer.ip();
+            // Whose the address of one is that never took anything does not matter, for anybody can write it.
+            let life = transfer.heard.map_or(Life::Silent, |_| Life::Heard(whose(ip)));
+            Running { token: *token, ip, life, begun: transfer.begun }
         };
-        let of_newcomer = self.of_peer.keys().filter(|peer| peer.ip() == newcomer).count();
-        let candidates = self.running.iter().map(|(token, transfer)| (worth(transfer), transfer.peer.ip(), *token));
-        if of_newcomer >= MOST_FOR_ONE {
-            // Its own, and only one that never took anything: what it is being sent it may want.
-            let own = candidates.filter(|(worth, ip, _)| *ip == newcomer && !worth.heard).min();
-            return own.is_some_and(|(_, _, token)| self.remove(token).is_some());
+        let all: Vec<Running> = self.running.iter().map(running).collect();
+        match find_room(&all, newcomer, whose(newcomer)) {
+            Room::Free => true,
+            Room::InPlaceOf(token) => self.remove(token).is_some(),
+            Room::Full => false,
         }
-        if self.running.len() < MOST_TRANSFERS {
-            return true;
-        }
-        let mut of_each: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        self.of_peer.keys().for_each(|peer| *of_each.entry(peer.ip()).or_default() += 1);
-        let count = |ip: IpAddr| of_each.get(&ip).copied().unwrap_or_default();
-        let least = candidates.min_by_key(|(worth, ip, _)| (worth.of_site, worth.heard, Reverse(count(*ip)), worth.since));
-        let Some((worth, ip, token)) = least else { return false };
-        let is_worth_less = match (worth.of_site, self.boots.is_machine(&served.table, newcomer)) {
-            (true, false) => false,
-            (false, true) => true,
-            _ => !worth.heard || count(ip) > of_newcomer + 1,
-        };
-        is_worth_less && self.remove(token).is_some()
     }
 
     /// Ends a transfer whose machine has asked anew, and begins that one.
@@ -370,14 +353,6 @@ impl Transfers {
             self.start(transfer.peer, request, file, largest_block);
         }
     }
-}
-
-/// What a transfer is worth when another one needs its place: the least goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Worth {
-    of_site: bool,
-    heard: bool,
-    since: Instant,
 }
 
 /// Says how a transfer ended.

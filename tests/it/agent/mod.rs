@@ -4,6 +4,7 @@ pub mod assigner;
 pub mod awaited;
 pub mod backoff;
 pub mod converge;
+pub mod full_disk;
 pub mod interrupt;
 pub mod roll_back;
 pub mod survival;

@@ -2,10 +2,16 @@
 
 use crate::room::{Files, NIGHT, PC01, Room, cafe, flat, prepare, text, with};
 use barista::boot::chap::{MARKER, PATH};
+use barista::diagnostic::Severity;
 use barista::host::{ConfigFs, HostSettings, forgo_paths, render_ops};
-use barista::plan::{Hold, Outcome, Reason};
+use barista::plan::{Hold, Outcome, Reason, secrets_trouble};
 use barista::site::{Entry, Tree, load};
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const SECRET: &str = "correcthorse1";
 
@@ -154,4 +160,53 @@ fn a_file_that_root_withdraws_stops_no_new_side_of_a_machine_whose_secret_is_ser
     let all = with(&files, "machines/row.toml", "name = \"pc02\"\n", "name = \"pc02\"\nchap = true\n");
     let held: Vec<String> = room.plan(&all).held().map(|(_, hold)| hold.to_string()).collect();
     assert!(held.iter().any(|why| why.contains("pc02")), "pc02 has no secret: {held:?}");
+}
+
+#[test]
+fn a_file_that_is_gone_or_does_not_read_stops_no_new_side_of_a_machine_whose_secret_is_served() {
+    let spoil: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).expect("is there"),
+        |path| fs::write(path, "[pc01").expect("written"),
+        |path| fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("its own"),
+    ];
+    for spoil in spoil {
+        let room = Room::new();
+        let files = guarded(&room, &secrets());
+        room.settle(&files);
+        let file = room.state.path().join("chap.toml");
+        spoil(&file);
+        let said = |files: &Files| {
+            let prepared = prepare(files);
+            secrets_trouble(&prepared, &room.observe(&prepared)).expect("it is said")
+        };
+        for machine in ["pc01", "pc02"] {
+            room.work(&files, machine, "alpha");
+        }
+        let ops = render_ops(&room.plan(&files));
+        let served = room.state.path().join(PATH);
+        assert!(ops.contains(&format!("auth/password <the secret of pc01 in {}>", served.display())), "{ops}");
+        room.settle(&files);
+        for machine in ["pc01", "pc02"] {
+            assert_eq!(room.targets(machine, "alpha").len(), 2, "{machine} has a clean side again");
+        }
+        for target in room.targets("pc01", "alpha") {
+            let path = format!("iscsi/{target}/tpgt_1/acls/{PC01}/auth/password");
+            assert_eq!(configfs(&room).read(&path).expect("readable"), SECRET);
+        }
+        let trouble = said(&files);
+        assert!(trouble.message.contains(&*file.to_string_lossy()) && trouble.severity == Severity::Warning, "{trouble:?}");
+        // One that was never served has no other secret than the file's, and waits for it.
+        let all = with(&files, "machines/row.toml", "name = \"pc02\"\n", "name = \"pc02\"\nchap = true\n");
+        let trouble = said(&all);
+        let names = |text: &str| (text.contains("pc01"), text.contains("pc02"));
+        assert_eq!((names(&trouble.message), trouble.severity), ((false, true), Severity::Error), "{trouble:?}");
+        let plan = room.plan(&all);
+        let held: Vec<String> = plan.held().map(|(change, hold)| format!("{:?} {hold}", change.subject)).collect();
+        assert!(held.iter().any(|held| held.contains("pc02") && held.contains("chap.toml")), "{held:?}");
+        // Back again, it counts.
+        write_secrets(&room, "[pc01]\nsecret = \"batterystaple\"\n", 0o600);
+        let prepared = prepare(&files);
+        assert_eq!(secrets_trouble(&prepared, &room.observe(&prepared)), None);
+        assert!(flat(&room.plan(&files)).contains("the secret of pc01 is another one"), "{}", text(&room.plan(&files)));
+    }
 }
