@@ -1,7 +1,7 @@
 //! Plan and apply together on the fake host: whatever the start and wherever it is cut off, the next run finishes.
 
 use crate::room::{Files, NIGHT, PC01, QUIET, Room, cafe, disk, empty, flat, hasty, machines, text, with};
-use barista::host::fake::FakeHost;
+use barista::host::{Output, fake::FakeHost};
 use barista::plan::assign::{Decision, Wait};
 use barista::plan::{Action, DiskOp, Disruption, ExportOp, Hold, Outcome, Reason, Sign, Step, Subject};
 use barista::site::{Entry, Tree, load};
@@ -15,6 +15,15 @@ fn names(files: &[&str]) -> Vec<String> {
 #[test]
 fn a_new_café_is_there_after_one_apply() {
     let room = Room::new();
+    room.settle(&cafe(3));
+    assert_eq!(room.table().machines.len(), 3);
+}
+
+#[test]
+fn modules_that_are_loaded_are_not_asked_of_modprobe_which_sees_no_files_within_a_unit() {
+    let room = Room::new();
+    room.host.load_lio();
+    room.host.answer("modprobe", Output { status: Some(1), ..Output::default() });
     room.settle(&cafe(3));
     assert_eq!(room.table().machines.len(), 3);
 }

@@ -28,7 +28,7 @@ use worker::Worker;
 const MODPROBE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The modules that a target needs.
-const MODPROBE: [&str; 5] = ["modprobe", "-a", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+const MODULES: [&str; 3] = ["target_core_mod", "target_core_iblock", "iscsi_target_mod"];
 
 /// The kernel's iSCSI target, for one run.
 pub struct Lio<'a> {
@@ -70,8 +70,13 @@ impl<'a> Lio<'a> {
         });
     }
 
+    /// Loads the modules that are not loaded. What is there is not asked of modprobe: within the agent's unit it sees no module files.
     fn load_kernel(&self) -> Result<(), Outcome> {
-        let command = Command::new(MODPROBE, MODPROBE_DEADLINE);
+        let missing: Vec<&str> = MODULES.into_iter().filter(|module| !self.system.kernel.has_module(module)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let command = Command::new(["modprobe", "-a"].into_iter().chain(missing), MODPROBE_DEADLINE);
         self.system.commands.succeed(&command).map(drop).map_err(|error| Outcome::Failed(chain(&error)))
     }
 
@@ -247,7 +252,7 @@ impl Exporter for Lio<'_> {
 pub fn render(op: &ExportOp, device: impl Fn(&DiskId) -> String) -> Vec<String> {
     let lines = |ops: Vec<ConfigFsOp>| ops.iter().map(op::render).collect::<Vec<_>>();
     match op {
-        ExportOp::LoadKernel => [MODPROBE.join(" ")].into_iter().chain(lines(Lio::small(op))).collect(),
+        ExportOp::LoadKernel => [format!("modprobe -a {}", MODULES.join(" "))].into_iter().chain(lines(Lio::small(op))).collect(),
         ExportOp::Build(plan) => {
             let name = plan.name.as_ref().map_or_else(
                 || format!("{}:{}.{}.{}-<8 hex of its disks>", plan.prefix, plan.named.0, plan.named.1, plan.side),
