@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         output::note("\nStart the services (on a host with targetcli, first: systemctl disable --now rtslib-fb-targetctl):");
         output::data(
-            "systemd-sysusers && systemd-tmpfiles --create && systemctl restart systemd-modules-load && systemctl daemon-reload && systemctl enable --now barista-agent barista-serve\n",
+            "systemd-sysusers barista.conf && systemd-tmpfiles --create barista.conf && systemctl restart systemd-modules-load && systemctl daemon-reload && systemctl enable --now barista-agent barista-serve\n",
         )?;
     }
     let branch = arguments.branch.as_ref().map_or("main", Branch::as_str);
