@@ -91,6 +91,8 @@ fn render(text: &SiteText) -> Vec<u8> {
                 Kept::File(content.len() as u64)
             }
             Entry::Symlink(target) => Kept::Symlink(target.clone()),
+            // A site that was applied has such a file among those that are not read only.
+            Entry::TooLarge(size) => Kept::Unreadable(format!("{size} bytes are too many for a file of a site")),
             Entry::Unreadable(why) => Kept::Unreadable(why.clone()),
         };
         entries.push((path.clone(), kept));

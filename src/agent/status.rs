@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "effect room: writes and reads the status document")]
 
 use crate::diagnostic::Diagnostic;
+use crate::names::{DocumentError, read_document};
 use crate::plan::{Action, Plan, Revision, Subject};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -153,13 +154,13 @@ pub enum StatusError {
         source: io::Error,
     },
     /// It is not this document.
-    #[error("{} does not read as a status document of version {VERSION}", path.display())]
+    #[error("{} does not read", path.display())]
     Malformed {
         /// Which.
         path: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: DocumentError,
     },
 }
 
@@ -201,12 +202,8 @@ impl Status {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StatusError::Absent(path)),
             Err(source) => return Err(StatusError::Io { path, source }),
         };
-        let status: Self = serde_json::from_str(&text).map_err(|source| StatusError::Malformed { path: path.clone(), source })?;
-        if status.version == VERSION {
-            return Ok(status);
-        }
-        let source = serde::de::Error::custom(format!("it is version {}", status.version));
-        Err(StatusError::Malformed { path, source })
+        read_document(&text, VERSION..=VERSION, |status: &Self| status.version)
+            .map_err(|source| StatusError::Malformed { path, source })
     }
 
     /// What the document of an agent that has stopped says: nothing is being applied any more.

@@ -7,7 +7,7 @@
 pub use crate::desired::Network;
 
 use crate::desired::{Firmware, PxeStrategy};
-use crate::names::{DhcpOptions, ImageName, Iqn, MacAddr, MachineName, NetworkName, SiteName};
+use crate::names::{DhcpOptions, DocumentError, ImageName, Iqn, MacAddr, MachineName, NetworkName, SiteName, read_document};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,17 +102,6 @@ pub enum Way {
     Assigned,
 }
 
-/// A table that cannot be used, and why.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// Not JSON, or not this document.
-    #[error("the boot table does not read as one")]
-    Malformed(#[source] serde_json::Error),
-    /// Another version of this document.
-    #[error("the boot table is version {0}, and this program reads version {BEFORE} and {VERSION}: run `barista apply` with it")]
-    Version(u32),
-}
-
 /// Takes what is written as long as it is what comes next.
 struct Same<'a>(&'a [u8]);
 
@@ -129,20 +118,8 @@ impl io::Write for Same<'_> {
 
 impl BootTable {
     /// Reads a published table.
-    pub fn parse(text: &str) -> Result<Self, TableError> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let read = serde_json::from_str::<Self>(text).map_err(TableError::Malformed);
-        if read.as_ref().is_ok_and(|table| matches!(table.version, BEFORE | VERSION)) {
-            return read;
-        }
-        // Another version may have other fields: what it is comes before what does not read.
-        match serde_json::from_str::<Head>(text).map_err(TableError::Malformed)?.version {
-            BEFORE | VERSION => read,
-            other => Err(TableError::Version(other)),
-        }
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        read_document(text, BEFORE..=VERSION, |table: &Self| table.version)
     }
 
     /// The text that is published: stable to the byte for the same table.

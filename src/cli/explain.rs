@@ -7,15 +7,14 @@ use super::{
     output,
 };
 use crate::agent::occupancy;
-use crate::host::{self, SeatSeen, System, observe_seat};
-use crate::names::{MachineName, Mono};
+use crate::host::{self, SeatSeen, System, TranscriptError, observe_seat};
+use crate::names::{DocumentError, MachineName, Mono};
 use crate::observed::{Seen, Target, occupancy::is_firmware};
 use crate::{
     boot::table::{self, BootTable},
     diagnose::explain::{self, Disk, Evidence, Initiator},
     transcript::{self, Transcript},
 };
-use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use rustix::{
     fs::{Access, AtFlags},
@@ -76,28 +75,39 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The published boot table; `None` when nothing was published yet.
 pub(super) fn read_table(state: &Path) -> Result<Option<BootTable>, Failure> {
-    let text = read(&state.join(table::PATH))?;
-    let parsed = text.map(|text| BootTable::parse(&text)).transpose();
-    Ok(parsed.with_context(|| format!("{} does not read", state.join(table::PATH).display()))?)
+    let path = state.join(table::PATH);
+    let parsed = read(&path)?.map(|text| BootTable::parse(&text)).transpose();
+    parsed.map_err(|error| {
+        let hint = mend_document(&error, "barista-agent");
+        Failure::hinted(anyhow::Error::from(error).context(format!("{} does not read", path.display())), hint)
+    })
 }
 
 /// The transcript; `None` when the service has kept none yet.
 pub(super) fn read_transcript(state: &Path) -> Result<Option<Transcript>, Failure> {
-    match host::read_transcript(state) {
-        Seen::Absent => Ok(None),
-        Seen::Present(transcript) => Ok(Some(transcript)),
-        Seen::Unreadable(why) => {
-            let hint = match is_denied(&state.join(transcript::PATH)) {
-                true => AS_ROOT,
-                false => "it is damaged, or of another version: systemctl restart barista-serve, which begins it anew",
-            };
-            Err(Failure::hinted(anyhow::anyhow!(why), hint))
-        }
-    }
+    host::read_transcript(state).map_err(|error| {
+        let hint = match &error {
+            TranscriptError::Document { source, .. } => mend_document(source, "barista-serve"),
+            TranscriptError::Closed(_) if is_denied(&state.join(transcript::PATH)) => AS_ROOT.to_owned(),
+            TranscriptError::Closed(_) => "move it away, and then: systemctl restart barista-serve".to_owned(),
+        };
+        Failure::hinted(error, hint)
+    })
 }
 
 /// What to do where this user may not read.
-const AS_ROOT: &str = "run it as root, or as the user of the service";
+pub(super) const AS_ROOT: &str = "run it as root, or as the user of the service";
+
+/// What to do about a document that a service writes, by why it does not read.
+pub(super) fn mend_document(error: &DocumentError, service: &str) -> String {
+    match error {
+        DocumentError::Empty | DocumentError::Damaged(_) => format!("systemctl restart {service}, which writes it anew"),
+        DocumentError::Newer { .. } => {
+            "this is an older barista than the one that runs: `type -a barista` shows which there are".to_owned()
+        }
+        DocumentError::Older { .. } => format!("systemctl restart {service}, which then runs as this barista"),
+    }
+}
 
 /// True if this user may not read a file, whatever is in it. Asks without opening: a FIFO that somebody put there would wait.
 fn is_denied(path: &Path) -> bool {

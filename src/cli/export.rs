@@ -26,6 +26,7 @@ enum Server {
     /// A file for dnsmasq's conf-dir
     Dnsmasq,
     /// A file for an include of ISC dhcpd
+    #[value(alias = "dhcpd", alias = "isc")]
     IscDhcp,
     /// A configuration for Kea
     Kea,

@@ -77,6 +77,15 @@ impl Failure {
         }
     }
 
+    /// What went wrong in the midst of a sentence that goes on without it.
+    pub fn in_passing(&self) -> String {
+        match self {
+            Self::Error { error, hint: Some(hint) } => format!("{error:#}; {hint}"),
+            Self::Error { error, hint: None } => format!("{error:#}"),
+            Self::Findings(_) | Self::Usage(_) | Self::Mistyped { .. } => self.to_text(),
+        }
+    }
+
     /// Prints what went wrong to standard error.
     pub fn report(self) -> Exit {
         output::note(self.to_text());

@@ -59,6 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 findings.push(refusal(path, 0, "this is a link, and links are not followed".to_owned(), None));
                 continue;
             }
+            Entry::TooLarge(size) => {
+                findings.push(refusal(path, 0, format!("this file has {size} bytes, and one of a site has at most 1 MiB"), None));
+                continue;
+            }
             Entry::Unreadable(why) => {
                 findings.push(refusal(path, 0, format!("this cannot be read: {why}"), None));
                 continue;

@@ -6,7 +6,7 @@
 use super::{
     arguments::StateArgument,
     edits::{self, DryRunArgument, FileChange},
-    example,
+    elsewhere, example,
     failure::{Exit, Failure},
     output, source,
     units::{self, Place},
@@ -52,10 +52,18 @@ pub(super) struct Arguments {
 /// Runs `init`; run again it brings hooks and units up to date.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let repository = match (&arguments.example, &arguments.repository) {
-        (Some(directory), _) => return example::write(directory, arguments.how),
+        (Some(directory), _) => {
+            elsewhere::refuse(
+                directory,
+                "the example is written into a directory of this one",
+                "name a directory here, such as cafe",
+            )?;
+            return example::write(directory, arguments.how);
+        }
         (None, Some(repository)) => repository,
         (None, None) => return Err(Failure::Usage("which repository? name a directory, such as /srv/cafe.git".to_owned())),
     };
+    elsewhere::refuse(repository, "init makes a repository of this one", MAKE_THERE)?;
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()));
     let place = Place {
         program: env::current_exe().context("cannot tell where this program lies")?,
@@ -98,6 +106,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// What to do about a repository that is to be made on another computer.
+const MAKE_THERE: &str = "run it there, as root, with the path alone: barista init /srv/cafe.git";
+
 /// What git and `init` put into a bare repository (gitrepository-layout(5)): one whose making was cut off is finished.
 const OF_GIT: [&str; 12] = [
     "HEAD",
@@ -116,6 +127,12 @@ const OF_GIT: [&str; 12] = [
 
 /// Refuses a directory that holds something else than a repository: git's files would lie among it.
 fn refuse_others(repository: &Path) -> Result<(), Failure> {
+    if let Ok(metadata) = fs::metadata(repository)
+        && !metadata.is_dir()
+    {
+        let error = anyhow::anyhow!("{} is a file, and a repository is a directory", repository.display());
+        return Err(Failure::hinted(error, "name a directory that does not exist yet, such as /srv/cafe.git"));
+    }
     let Ok(entries) = fs::read_dir(repository) else { return Ok(()) };
     let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let is_repository = names.iter().any(|name| name == "HEAD" || name == ".git");

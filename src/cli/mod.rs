@@ -11,6 +11,7 @@ mod check;
 mod clock;
 mod doctor;
 mod edits;
+mod elsewhere;
 mod example;
 mod explain;
 mod export;

@@ -75,12 +75,9 @@ impl SavedPlan {
             Failure::hinted(error, "save one with `barista plan --out FILE`")
         })?;
         if saved.version != VERSION {
-            return Err(anyhow::anyhow!(
-                "{} is version {}, and this program reads version {VERSION}",
-                path.display(),
-                saved.version
-            )
-            .into());
+            let error =
+                anyhow::anyhow!("{} is version {}, and this program reads version {VERSION}", path.display(), saved.version);
+            return Err(Failure::hinted(error, "save it again with this barista: barista plan --out FILE"));
         }
         Ok(saved)
     }

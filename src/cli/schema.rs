@@ -46,7 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Some(asked) => {
             let known = schemas.keys().map(|name| stem(name)).collect::<Vec<_>>().join(", ");
             let found = schemas.iter().find(|(name, _)| stem(name) == stem(asked));
-            let (_, schema) = found.ok_or_else(|| Failure::Usage(format!("no schema {asked:?}; there are {known}")))?;
+            let (_, schema) = found.ok_or_else(|| Failure::Mistyped {
+                message: format!("there is no schema {asked:?}"),
+                hint: format!("name one of {known}"),
+            })?;
             output::json(schema)?;
         }
     }
@@ -55,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// `site` of `site.schema.json`.
 fn stem(file: &str) -> &str {
-    file.strip_suffix(".schema.json").unwrap_or(file)
+    [".schema.json", ".json", ".toml"].iter().find_map(|ending| file.strip_suffix(ending)).unwrap_or(file)
 }
 
 /// Every schema by its file's name: those of a site's files, and those of the documents.

@@ -1,6 +1,9 @@
 //! The text of a site, from a directory or from a commit.
 
-use super::failure::{Failure, print_wrong};
+use super::{
+    elsewhere,
+    failure::{Failure, print_wrong},
+};
 use crate::deploy::{
     directory::{self, DirectoryError},
     patience::{FOR_FILES, Late, within},
@@ -101,6 +104,12 @@ pub(super) fn read_directory(path: &Path) -> Result<Tree, Failure> {
 
 /// An error of a directory with what to do about it.
 pub(super) fn explain_directory(error: DirectoryError) -> Failure {
+    if let DirectoryError::List { path, .. } = &error
+        && let Err(refused) =
+            elsewhere::refuse(path, "a site is a directory of this one", "name a work tree of it here: --site cafe")
+    {
+        return refused;
+    }
     let hint = match &error {
         DirectoryError::Repository { path } => format!("name it with --repo: --repo {}", path.display()),
         DirectoryError::File { path } => match path.parent().filter(|_| path.ends_with("site.toml")) {
@@ -115,25 +124,19 @@ pub(super) fn explain_directory(error: DirectoryError) -> Failure {
     Failure::hinted(error, hint)
 }
 
-/// True for the address of a repository on another computer, as `git remote` takes it (gitfaq(7), git-clone(1) "GIT URLS").
-fn is_elsewhere(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    // A colon behind a slash is part of a path; before it, git takes what stands there for a computer.
-    let host = text.split_once(':').map(|(host, _)| host).filter(|host| !host.is_empty() && !host.contains('/'));
-    host.is_some()
-}
+/// What to do about a repository of another computer.
+const RUN_THERE: &str = "run it there, with the repository's path; or name a work tree of it with --site";
 
 /// An error of a repository with what to do about it.
 pub(super) fn explain(error: RepoError) -> Failure {
+    if let RepoError::Missing(path) = &error
+        && let Err(refused) = elsewhere::refuse(path, "this command reads repositories of this one", RUN_THERE)
+    {
+        return refused;
+    }
     let hint = match &error {
         RepoError::Missing(path) if path.join("site.toml").is_file() => {
             format!("{0} is a site's directory: name it with --site {0}", path.display())
-        }
-        RepoError::Missing(path) if is_elsewhere(path) => {
-            return Failure::Mistyped {
-                message: format!("{} is on another computer, and this command reads repositories of this one", path.display()),
-                hint: "run it there, with the repository's path; or name a work tree of it with --site".to_owned(),
-            };
         }
         RepoError::Missing(path) => format!("make it with `barista init {}`", path.display()),
         RepoError::Format { .. } => {

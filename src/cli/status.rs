@@ -3,7 +3,7 @@
 use super::{
     arguments::{JsonArgument, StateArgument},
     clock,
-    explain::read_table,
+    explain::{AS_ROOT, mend_document, read_table, read_transcript},
     failure::{Exit, Failure},
     machine, output, watch,
 };
@@ -17,12 +17,12 @@ use crate::deploy::{
 };
 use crate::diagnose::explain::unknown_machines;
 use crate::diagnostic::Diagnostic;
-use crate::host::{chain, examine_space, read_transcript};
-use crate::observed::Seen;
+use crate::host::{chain, examine_space};
 use crate::serve::dhcp::rogue_server::find_mode_conflicts;
 use jiff::Timestamp;
 use std::{
     fmt::Write as _,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -95,6 +95,11 @@ fn read(state: &Path) -> Result<(Status, instance_lock::InstanceState), Failure>
         StatusError::Absent(_) => {
             Failure::hinted(error, "start it: systemctl start barista-agent, or barista agent --repo GITDIR")
         }
+        StatusError::Malformed { ref source, .. } => {
+            let hint = mend_document(source, "barista-agent");
+            Failure::hinted(error, hint)
+        }
+        StatusError::Io { ref source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Failure::hinted(error, AS_ROOT),
         other => other.into(),
     })?;
     let presence = instance_lock::look(state)?;
@@ -165,10 +170,10 @@ fn render(status: &Status, presence: instance_lock::InstanceState, unseen: Optio
 /// Machines that nobody entered, and networks whose mode does not fit what was heard on them, as far as the transcript knows of any.
 fn strangers(state: &Path) -> Result<String, Failure> {
     let transcript = match read_transcript(state) {
-        Seen::Present(transcript) => transcript,
-        Seen::Absent => return Ok(String::new()),
+        Ok(Some(transcript)) => transcript,
+        Ok(None) => return Ok(String::new()),
         // What another user's file says is not needed for all the rest.
-        Seen::Unreadable(why) => return Ok(format!("{:<8}{why}\n", "unseen")),
+        Err(failure) => return Ok(format!("{:<8}{}\n", "unseen", failure.in_passing())),
     };
     let table = read_table(state)?.map(FixedTable::from);
     let is_known = |mac| table.as_ref().is_some_and(|table| table.machine(mac).is_some());

@@ -105,7 +105,7 @@ impl Gathered {
 
 /// What stands in the tree for a file past [`LARGEST_FILE`].
 fn too_large(size: u64) -> Entry {
-    Entry::Unreadable(format!("{size} bytes; files of a site are at most {LARGEST_FILE} bytes"))
+    Entry::TooLarge(size)
 }
 
 /// The path of `name` in `directory`, `/` between parts, the root being empty.

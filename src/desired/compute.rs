@@ -28,6 +28,7 @@ pub fn compute(site: &Site) -> Result<Desired, NamingError> {
         storage: compute_storage(site)?,
         policy: site.policy.clone(),
         room: compute_room(site)?,
+        titles: site.titles(),
     })
 }
 

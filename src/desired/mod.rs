@@ -30,6 +30,8 @@ pub struct Desired {
     pub policy: Policy,
     /// What machines are told.
     pub room: Room,
+    /// What people call images, where it is another thing than their names.
+    pub titles: BTreeMap<ImageName, String>,
 }
 
 /// Disks, and how they are shown to machines.

@@ -56,7 +56,7 @@ pub use site_paths::{Allows, forgo_paths, judge_paths, judge_paths_by};
 pub use space::{Access, LEAST_ROOM, Shortage, Space, examine_space, short_of};
 pub use state_files::{create_directory, write_atomically, write_private};
 pub use system::System;
-pub use transcript::read_transcript;
+pub use transcript::{TranscriptError, read_transcript};
 pub use trial::{MEMORY as TRIAL_MEMORY, SECONDS as TRIAL_SECONDS, Trial, confine};
 
 use secrets::publish_secrets;

@@ -62,7 +62,8 @@ fn shown(trusted: &Path, below: &Path) -> String {
     clean(&trusted.join(below).to_string_lossy())
 }
 
-fn clean_value(value: serde_json::Value) -> serde_json::Value {
+/// A document, every string of which is cleaned of control characters.
+pub(super) fn clean_value(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
         Value::String(text) => Value::String(clean(&text)),

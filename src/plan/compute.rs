@@ -10,13 +10,13 @@ use super::order::arrange;
 use super::pool::{gate_vg_metadata, no_group, note_vg_metadata, plan_delivery, plan_pool};
 use super::seats::{Machines, plan_seats};
 use super::versions::{gate_ends, plan_versions};
-use super::{Action, ExportOp, Hold, Plan, Reason, Revision, Subject, VERSION};
+use super::{Action, Change, ExportOp, Hold, Plan, Reason, Revision, Subject, VERSION};
 use crate::boot::compute_table;
 use crate::boot::ipxe::TemplateError;
 use crate::boot::table::BootTable;
 use crate::desired::{self, Desired, Storage};
 use crate::diagnostic::{Code, Diagnostic, Place, Severity};
-use crate::names::{Bytes, DiskId};
+use crate::names::{Bytes, DiskId, ImageName};
 use crate::observed::{Lio, Observation, Seen, Stock};
 use crate::site::{Consent, Site};
 use std::collections::BTreeSet;
@@ -92,7 +92,11 @@ pub fn compute(prepared: &Prepared, observation: &Observation, revision: Revisio
     gate_paused(observation, &mut builder);
     builder.hold_what_waits();
     let (changes, notes, steps) = arrange(context.as_ref(), builder, &table, before.as_deref());
-    Plan { version: VERSION, site: desired.site.clone(), revision, changes, notes, steps }
+    let is_changed = |image: &ImageName| {
+        changes.iter().any(|change: &Change| matches!(&change.subject, Subject::Version { image: of, .. } if of == image))
+    };
+    let titles = desired.titles.clone().into_iter().filter(|(image, _)| is_changed(image)).collect();
+    Plan { version: VERSION, site: desired.site.clone(), revision, titles, changes, notes, steps }
 }
 
 /// The disks of the site's store.

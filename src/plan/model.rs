@@ -6,6 +6,7 @@
 use super::{Gate, Hold, Step};
 use crate::names::{Handle, ImageName, MachineName, Side, SiteName, VersionName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of the plan document.
 pub const VERSION: u32 = 2;
@@ -24,6 +25,9 @@ pub struct Plan {
     pub site: SiteName,
     /// The commit, or `uncommitted`, with its subject line.
     pub revision: Revision,
+    /// What people call the images whose versions change, where it is another thing than their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub titles: BTreeMap<ImageName, String>,
     /// What is to change, in the order it is done.
     pub changes: Vec<Change>,
     /// What the operator should know though nothing changes because of it.

@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
 };
+use unicode_width::UnicodeWidthStr as _;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub fn render(plan: &Plan, detail: Detail) -> String {
     _ = writeln!(text, "Plan for {} at {revision}{subject}", plan.site);
     let mut lines = group(&shown, detail);
     lines.sort_by(|a, b| (a.rank, &a.first).cmp(&(b.rank, &b.first)));
+    name_images(plan, &mut lines);
     let who = lines.iter().map(|line| line.who().chars().count()).max().unwrap_or(0).min(28);
     for line in &lines {
         line.write(who, &mut text);
@@ -56,6 +58,20 @@ pub fn render(plan: &Plan, detail: Detail) -> String {
     _ = writeln!(text, "{}", summary(plan));
     daily(plan, &mut text);
     text
+}
+
+/// Puts the title of an image beside its name once, where its own changes begin, if a line has room for it.
+fn name_images(plan: &Plan, lines: &mut [Line<'_>]) {
+    for (image, title) in &plan.titles {
+        let begins = |line: &&mut Line<'_>| line.first == "version" && line.what.split('@').next() == Some(image.as_str());
+        if let Some(line) = lines.iter_mut().find(begins) {
+            let titled = format!("{} \"{title}\"", line.what);
+            // The mark, the word version and the blanks between take the rest.
+            if titled.width() <= WIDTH - 20 {
+                line.what = titled;
+            }
+        }
+    }
 }
 
 /// What goes on whatever the site says, in one line: `Daily work: 2 disks for a next boot, 1 used disk goes.`
@@ -267,9 +283,11 @@ impl Line<'_> {
 fn wrap(line: &str, text: &mut String) {
     let mut rest = line.trim_end();
     let mut indent = "";
-    while rest.chars().count() + indent.len() > WIDTH {
+    while rest.width() + indent.len() > WIDTH {
         let most = WIDTH - indent.len();
-        let cut = rest.char_indices().take(most + 1).filter(|(at, c)| *c == ' ' && *at > 24).map(|(at, _)| at).last();
+        // A Chinese character takes two columns.
+        let fits = |at: &usize| rest[..*at].width() <= most;
+        let cut = rest.match_indices(' ').map(|(at, _)| at).filter(|at| *at > 24).take_while(fits).last();
         let Some(cut) = cut else { break };
         _ = writeln!(text, "{indent}{}", rest[..cut].trim_end());
         rest = rest[cut..].trim_start();
@@ -363,6 +381,13 @@ mod tests {
             let list = names(list);
             assert_eq!(ranges(&list.iter().collect()), shown);
         }
+    }
+
+    #[test]
+    fn a_chinese_line_is_broken_by_the_columns_that_it_takes() {
+        let mut text = String::new();
+        wrap(&"网吧系统 ".repeat(20), &mut text);
+        assert!(text.lines().all(|line| line.width() <= WIDTH) && text.lines().count() > 2, "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::Consent;
 use super::{
-    raw::{Address, AddressRange, AssetPath, InterfaceName, LoaderPath, SourcePath, Subnet},
+    raw::{Address, AddressRange, AssetPath, DomainName, InterfaceName, LoaderPath, SourcePath, Subnet},
     schema::{self, Form},
 };
 use crate::names::{Bytes, Interval, Iqn, LvName, MacAddr, MachineName, Percent, PoolSize, VersionName, VgName, near_ipv4};
@@ -17,6 +17,11 @@ pub(super) fn value(path: &str, key: &str, raw: &str) -> Option<String> {
         Form::Flag => flag(raw).map(str::to_owned),
         Form::Number => raw.parse::<u32>().ok().map(|number| number.to_string()),
         // A list of one is that one.
+        // What the kernel is told are words on one line.
+        Form::Text(_) if key == "args" && raw.starts_with('[') => {
+            let words: Vec<&str> = raw.split('"').skip(1).step_by(2).collect();
+            (!words.is_empty()).then(|| quote(&words.join(" ")))
+        }
         Form::Text(kind) if raw.starts_with('[') && kind != "AddressRange" => match items(raw)[..] {
             [one] => text(kind_of(path, key, kind), one).map(|text| quote(&text)),
             _ => None,
@@ -75,6 +80,7 @@ fn kind_of(path: &str, key: &str, kind: &'static str) -> &'static str {
         ("", "name" | "from" | "to") => "MachineName",
         ("", "address") => "Address",
         ("", "interface") => "InterfaceName",
+        ("", "domain") => "DomainName",
         _ => kind,
     }
 }
@@ -104,6 +110,7 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "LvName" => is_legal::<LvName>,
         "Iqn" => is_legal::<Iqn>,
         "InterfaceName" => is_legal::<InterfaceName>,
+        "DomainName" => is_legal::<DomainName>,
         _ => return Some(raw.to_owned()),
     };
     if check(raw) {
@@ -114,7 +121,7 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "Bytes" => size(raw),
         "Interval" => time(raw),
         "Percent" => percent(raw),
-        "PoolSize" => percent(raw).filter(|_| !raw.contains(char::is_alphabetic)).or_else(|| size(raw)),
+        "PoolSize" => percent(raw).or_else(|| size(raw)),
         "MacAddr" => mac(raw),
         "Address" | "Relays" => address(raw),
         "Subnet" => subnet(raw),
@@ -122,12 +129,13 @@ fn text(kind: &str, raw: &str) -> Option<String> {
         "SourcePath" | "AssetPath" | "LoaderPath" => file(kind, raw),
         "VersionName" => name(raw, "."),
         // A reference names what is there: what stands around its name is left off, and no other name is made of it.
-        "ImageName" => name(image_of(raw), ""),
+        "ImageName" => Some(image_of(raw).to_lowercase()),
         "Consent" => Some(raw.split('@').map(str::trim).collect::<Vec<_>>().join("@").replace(['/', ' '], ".")),
         // eno1.5@eno1, as `ip link` shows a VLAN and what it is on.
         "InterfaceName" => raw.split_once('@').map(|(name, _)| name.to_owned()),
-        // /dev/cafe, and /dev/cafe/pool.
-        "VgName" => raw.strip_prefix("/dev/").map(|path| path.split('/').next().unwrap_or(path).to_owned()),
+        "VgName" => volume_group(raw),
+        "DomainName" => Some(raw.trim_matches('.').to_lowercase()),
+        "Iqn" if is_legal::<Iqn>(&raw.to_lowercase()) => Some(raw.to_lowercase()),
         "LvName" => raw.rsplit('/').next().map(str::to_owned),
         "Iqn" => name(raw, ".")
             .filter(|name| !name.is_empty() && !name.starts_with("iqn"))
@@ -158,6 +166,8 @@ fn number(raw: &str) -> (&str, String) {
 }
 
 fn size(raw: &str) -> Option<String> {
+    // 64,5GiB, as most of Europe writes it.
+    let raw = &raw.replacen(',', ".", 1);
     let (count, unit) = number(raw);
     let (unit, smaller) = match unit.chars().next() {
         None | Some('g') => ("GiB", "MiB"),
@@ -216,12 +226,23 @@ fn bare_time(key: &str, raw: &str) -> Option<String> {
 
 fn percent(raw: &str) -> Option<String> {
     let (count, unit) = number(raw);
+    // lvcreate(8) says of what it is a part; a number of bytes is none.
+    if !["", "%", "%free", "%vg", "percent", "per cent"].contains(&unit.as_str()) {
+        return None;
+    }
     let percent: f64 = count.parse().ok()?;
     let percent = if percent > 0.0 && percent <= 1.0 && unit.is_empty() { percent * 100.0 } else { percent };
     (percent <= 100.0).then(|| format!("{}%", percent.round()))
 }
 
 fn mac(raw: &str) -> Option<String> {
+    let raw = raw.strip_prefix("0x").unwrap_or(raw);
+    // ARP tables of some systems leave zeroes out: 0:1b:21:5:8:fa.
+    let parts: Vec<&str> = raw.split([':', '-']).collect();
+    let raw = &match parts.len() {
+        6 => parts.iter().map(|part| format!("{part:0>2}")).collect::<Vec<_>>().join(":"),
+        _ => raw.to_owned(),
+    };
     let digits: Vec<char> = raw.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
     let others = raw.chars().any(|c| !c.is_ascii_hexdigit() && !":-. _：".contains(c));
     if digits.len() != 12 || others {
@@ -310,7 +331,45 @@ pub(super) fn store(path: &str, key: &str, raw: &str) -> Option<String> {
 /// What names an image in a path of its file, or in a version of it.
 fn image_of(raw: &str) -> &str {
     let name = raw.rsplit(['/', '\\']).next().unwrap_or(raw);
-    name.split('@').next().unwrap_or(name).trim()
+    let name = name.split('@').next().unwrap_or(name).trim();
+    [".toml", ".qcow2", ".raw", ".img", ".vhdx"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
+}
+
+/// The volume group of a path: `/dev/cafe`, `/dev/cafe/pool`, `cafe/pool`, and `/dev/mapper/cafe-pool` in device mapper's spelling.
+fn volume_group(raw: &str) -> Option<String> {
+    if let Some(mapped) = raw.strip_prefix("/dev/mapper/") {
+        // A hyphen of a name is doubled there, so a single one ends it.
+        let hidden = mapped.replace("--", "\0");
+        return Some(hidden.split('-').next().unwrap_or(&hidden).replace('\0', "-"));
+    }
+    let path = raw.strip_prefix("/dev/").unwrap_or(raw);
+    // A disk is no volume group, and /dev/sdb says nothing of one.
+    let is_disk = ["sd", "nvme", "vd", "hd", "md"].iter().any(|disk| path.starts_with(disk)) && raw.starts_with("/dev/");
+    path.split('/').next().filter(|_| !is_disk).map(str::to_owned)
+}
+
+/// What to write where one address takes the place of several.
+pub(super) fn several(path: &str, key: &str, raw: &str) -> Option<String> {
+    schema::form_of(path, "macs").filter(|_| key == "mac")?;
+    let macs: Option<Vec<String>> = items(raw).iter().map(|item| text("MacAddr", item).map(|mac| quote(&mac))).collect();
+    let macs = macs.filter(|macs| macs.len() > 1)?;
+    Some(format!("write macs = [{}] instead of mac", macs.join(", ")))
+}
+
+/// What to write for a range with what dnsmasq has behind it: a netmask, and how long addresses are leased.
+pub(super) fn range_and_lease(key: &str, raw: &str) -> Option<String> {
+    let parts = items(raw);
+    let (ends, rest) = parts.split_at_checked(2).filter(|_| key == "range")?;
+    let range = range(&ends.join("-")).filter(|range| is_legal::<AddressRange>(range))?;
+    let (masks, times): (Vec<&str>, Vec<&str>) = rest.iter().copied().partition(|part| netmask(part).is_some());
+    match (&masks[..], &times[..]) {
+        ([] | [_], []) => Some(format!("write range = {}", quote(&range))),
+        ([] | [_], [lease]) => {
+            let lease = text("Interval", lease)?;
+            Some(format!("write range = {}, and on a line of its own lease-time = {}", quote(&range), quote(&lease)))
+        }
+        _ => None,
+    }
 }
 
 /// A name in the letters that names are made of.

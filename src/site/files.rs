@@ -57,7 +57,7 @@ pub(super) struct Files<'a> {
 /// Sorts a tree's entries, and reports what does not belong.
 pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
     let mut files = Files::default();
-    let mut strangers = BTreeSet::new();
+    let (mut strangers, mut large) = (BTreeSet::new(), BTreeSet::new());
     let (mut has_settings, mut meant_settings) = (false, false);
     let below = site_below(tree);
     for (path, entry) in &tree.entries {
@@ -89,6 +89,11 @@ pub(super) fn sort<'a>(report: &mut Report<'a>, tree: &'a Tree) -> Files<'a> {
             }
             if matches!(entry, Entry::Symlink(_)) {
                 let _ = read(report, path, entry);
+            }
+            if let Entry::TooLarge(size) = entry
+                && large.insert(directory)
+            {
+                strangers::warn_of_size(report, path, *size);
             }
             continue;
         }
@@ -165,6 +170,12 @@ fn is_ignored(path: &str) -> bool {
         || name.ends_with(".md")
 }
 
+fn report_too_large(report: &mut Report<'_>, path: &str, size: u64) {
+    let message = format!("this file has {size} bytes and is larger than 1 MiB");
+    let hint = "split it: there may be any number of files in machines/";
+    report.push_path("file-too-large", path, Severity::Error, message, hint);
+}
+
 /// A file's text; `None`, and a finding, if it has none that can be used.
 fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<(FileId, &'a str)> {
     let bytes = match entry {
@@ -187,6 +198,10 @@ fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<
             report.push_path("link", path, Severity::Error, message, "put the file itself here");
             return None;
         }
+        Entry::TooLarge(size) => {
+            report_too_large(report, path, *size);
+            return None;
+        }
         Entry::Unreadable(reason) => {
             let hint = "what cannot be read is not taken as absent; make it readable, or remove it";
             report.push_path("unreadable", path, Severity::Error, format!("this cannot be read: {reason}"), hint);
@@ -194,14 +209,7 @@ fn read<'a>(report: &mut Report<'a>, path: &'a str, entry: &'a Entry) -> Option<
         }
     };
     if bytes.len() > LARGEST {
-        let message = format!("this file has {} bytes and is larger than 1 MiB", bytes.len());
-        report.push_path(
-            "file-too-large",
-            path,
-            Severity::Error,
-            message,
-            "split it: there may be any number of files in machines/",
-        );
+        report_too_large(report, path, bytes.len() as u64);
         return None;
     }
     match utf8(bytes) {

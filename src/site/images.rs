@@ -86,6 +86,7 @@ impl Images {
                 let known: Vec<&str> = self.by_name.keys().map(ImageName::as_str).collect();
                 let guess = spelling::did_you_mean(name.as_str(), known.iter().copied());
                 let hint = match known.len() {
+                    _ if name.as_str() == "local" => "add images/local.toml with the line: kind = \"local\"".to_owned(),
                     0 => format!("add images/{name}.toml"),
                     1..=12 => format!("{guess}images of this site: {}", known.join(", ")),
                     _ => format!("{guess}or add images/{name}.toml"),
@@ -359,7 +360,10 @@ fn judge_source(report: &mut Report<'_>, place: Place, path: &str) -> Option<Sou
             None => {
                 let lower = path.rsplit_once('.').map(|(stem, ending)| format!("{stem}.{}", ending.to_ascii_lowercase()));
                 let known = lower.filter(|lower| formats.iter().any(|(ending, _)| lower.ends_with(ending)));
-                let hint = known.map_or(endings.to_owned(), |lower| {
+                let is_medium = path.to_ascii_lowercase().ends_with(".iso");
+                let medium = "an .iso is a medium to install from, and no disk that was installed: write blank = true in place of source, \
+                    and install onto it";
+                let hint = known.map_or(if is_medium { medium } else { endings }.to_owned(), |lower| {
                     format!("endings are read in small letters: rename the file in the image store, and write source = {lower:?}")
                 });
                 error("source-format", place, format!("source {path:?} has no ending that is known")).hint(hint)

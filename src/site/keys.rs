@@ -8,17 +8,33 @@ use super::{
 };
 
 /// What other DHCP servers, boot servers and diskless systems call a key of ours; the first that is legal is meant.
-const CALLED: [(&[&str], &[&str]); 26] = [
+const CALLED: [(&[&str], &[&str]); 27] = [
     (&["router"], &["gateway", "gw", "default-gateway", "default-router", "routers"]),
     (&["name"], &["hostname", "host-name", "host", "pc", "pc-name", "computer-name", "machine-name", "id", "label"]),
-    (&["dns"], &["nameserver", "nameservers", "name-server", "dns-server", "dns-servers", "domain-name-servers", "dns1"]),
+    (&["dns"], &["nameserver", "nameservers", "name-server", "dns-server", "dns-servers", "domain-name-servers"]),
     (&["ip"], &["address", "ip-address", "ipaddr", "ip-addr", "ipv4", "fixed-address", "static-ip"]),
     (
         &["mac", "macs"],
         &["mac-address", "macaddr", "hwaddr", "hardware", "hardware-ethernet", "ethernet", "physical-address", "mac-addresses"],
     ),
-    (&["boot"], &["boot-order", "image", "images", "os", "system", "default-image", "disk", "boot-image", "menu"]),
-    (&["range"], &["dhcp-range", "pool", "ip-range", "ip-pool", "address-range", "range-start", "start", "dynamic"]),
+    (
+        &["boot"],
+        &[
+            "boot-order",
+            "image",
+            "images",
+            "os",
+            "system",
+            "default-image",
+            "disk",
+            "boot-image",
+            "menu",
+            "default",
+            "boot-default",
+        ],
+    ),
+    (&["args"], &["append", "cmdline", "kernel-args", "kernel-parameters", "boot-args", "params", "parameters"]),
+    (&["range"], &["dhcp-range", "pool", "ip-range", "ip-pool", "address-range", "dynamic"]),
     (&["lease-time"], &["lease", "leasetime", "default-lease-time", "max-lease-time", "ttl"]),
     (&["subnet"], &["network", "cidr", "net", "netmask", "mask", "subnet-mask", "prefix"]),
     (&["interface"], &["nic", "iface", "device", "dev", "listen"]),
@@ -28,7 +44,7 @@ const CALLED: [(&[&str], &[&str]); 26] = [
     (&["kind"], &["type", "format"]),
     (&["current"], &["version", "current-version", "active", "default-version", "default"]),
     (&["source"], &["file", "path", "filename", "url", "src", "image-file", "vhd", "disk-file"]),
-    (&["sha256"], &["checksum", "hash", "sha256sum", "digest", "md5"]),
+    (&["sha256"], &["checksum", "hash", "sha256sum", "digest"]),
     (&["size"], &["capacity", "disk-size", "length"]),
     (&["reset"], &["restore", "clean", "volatile", "persistent", "readonly", "snapshot"]),
     (&["title"], &["description", "display-name", "caption", "menu-name", "comment"]),
@@ -48,11 +64,13 @@ pub(super) struct Advice {
     pub(super) meant: Vec<&'static str>,
     /// The table that it belongs below: every key that stands too early is the same mistake, and the table is not called missing.
     pub(super) owner: Option<&'static str>,
+    /// What several unknown keys have in common that are one mistake.
+    pub(super) alike: Option<&'static str>,
 }
 
 impl Advice {
     fn hint(hint: impl Into<String>) -> Self {
-        Self { hint: hint.into(), meant: Vec::new(), owner: None }
+        Self { hint: hint.into(), meant: Vec::new(), owner: None, alike: None }
     }
 }
 
@@ -69,6 +87,9 @@ pub(super) fn advise(path: &str, (written, shape): (&str, Shape), legal: &[&str]
     let own_file = Some(spelled.as_str()).filter(|_| shape == Shape::Header).and_then(|name| schema::file_called(path, name));
     if let Some(file) = own_file {
         return Advice::hint(format!("what stands below [{written}] belongs into {file}"));
+    }
+    if let Some(advice) = reworked(&spelled, legal) {
+        return advice;
     }
     if let Some(key) = called.first() {
         return Advice { meant: called.clone(), ..Advice::hint(format!("write {key} instead of {written}")) };
@@ -93,6 +114,33 @@ pub(super) fn advise(path: &str, (written, shape): (&str, Shape), legal: &[&str]
         None => legal_here(),
     };
     Advice { owner, ..Advice::hint(hint) }
+}
+
+/// Keys whose value is another one here: several that are one, and what stands for something else.
+fn reworked(spelled: &str, legal: &[&str]) -> Option<Advice> {
+    let ends =
+        ["start", "end", "first", "last", "limit", "count", "range-start", "range-end", "pool-start", "pool-end", "start-ip"];
+    let servers = ["dns1", "dns2", "dns-1", "dns-2", "primary-dns", "secondary-dns", "preferred-dns", "alternate-dns"];
+    let all: [(&'static str, &str, &[&'static str]); 4] = [
+        ("range", "the first and the last address are one key: write range = \"192.168.1.200-192.168.1.249\"", &ends[..]),
+        ("dns", "all name servers are one list: write dns = [\"192.168.1.1\", \"8.8.8.8\"]", &servers),
+        (
+            "sha256",
+            "sha256 alone is compared: write what sha256sum prints, or leave this line out",
+            &["md5", "sha1", "sha512", "crc32"],
+        ),
+        (
+            "volume-group",
+            "write volume-group = \"cafe\", the name that `vgs` shows; of an empty disk it is made by `vgcreate cafe /dev/sdb`",
+            &["device", "devices", "disk", "disks", "pv", "zpool", "partition"],
+        ),
+    ];
+    // `[[version]]` says its name in a key of that name.
+    if spelled == "version" && legal.contains(&"blank") {
+        return Some(Advice { meant: vec!["name"], ..Advice::hint("write name instead of version") });
+    }
+    let (key, hint, names) = all.into_iter().find(|(key, _, names)| legal.contains(key) && names.contains(&spelled))?;
+    Some(Advice { meant: vec![key], alike: Some(names[0]), ..Advice::hint(hint) })
 }
 
 /// What people configure elsewhere and a site does not: barista works it out.

@@ -25,6 +25,7 @@ mod strangers;
 mod syntax;
 mod table;
 mod tree;
+mod words;
 
 pub use edit::{
     Added, Addressing, Edit, EditError, FormatError, NamePattern, Naming, NewMachine, Places, TextPlace, add_machines, format,

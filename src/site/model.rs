@@ -287,6 +287,14 @@ pub enum Firmware {
     Any,
 }
 
+impl Site {
+    /// What people call images, where it is another thing than their names.
+    pub fn titles(&self) -> BTreeMap<ImageName, String> {
+        let titled = self.images.values().filter(|image| image.title != image.name.as_str());
+        titled.map(|image| (image.name.clone(), image.title.clone())).collect()
+    }
+}
+
 /// Something a machine can boot or have attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {

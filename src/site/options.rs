@@ -52,7 +52,9 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
         let place = file.at(key.start);
         let Some(rule) = OptionRule::find(&key.value) else {
             let names = OPTION_RULES.iter().filter(|rule| !matches!(rule.owner, OptionOwner::Server(_))).map(|rule| rule.name);
-            let guess = spelling::did_you_mean(&key.value, names);
+            // dnsmasq(8) has the word option before a name.
+            let asked = key.value.trim_start_matches("option:");
+            let guess = spelling::did_you_mean(asked, names);
             let plain = key.value.trim_start_matches('0').parse::<u8>().ok().filter(|number| OPTIONS.contains(number));
             let hint = match plain {
                 Some(number) => format!("write \"{number}\""),

@@ -10,7 +10,7 @@ use super::{
     raw::Spanned,
     report::{FileId, Place, Problem, Report, error},
     schema::{self, Form, Shape},
-    spelling,
+    spelling, words,
 };
 use crate::names::Platform;
 use ipnet::Ipv4Net;
@@ -62,6 +62,14 @@ pub(super) fn read_entries<T: DeserializeOwned>(
         .into_iter()
         .filter_map(|entry| {
             let start = entry.span().start as u32;
+            if entry.get_ref().as_table().is_some_and(DeTable::is_empty) {
+                let line = report.slice(file, start as usize, usize::MAX).lines().next().unwrap_or("");
+                let header = line.trim_start_matches('[').split(']').next().unwrap_or("").trim().to_owned();
+                let problem = error("empty-entry", file.at(start), format!("nothing stands below this [[{header}]]"));
+                report.push(problem.hint("write its keys below it, or remove the line").alike(""));
+                report.mark_broken(file, 0, &header);
+                return None;
+            }
             if !entry.get_ref().is_table() {
                 report.push(
                     error("table-expected", file.at(start), "each entry of this list must be a table")
@@ -183,13 +191,15 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
         let problem = error("unknown-key", place, format!("unknown key {written:?}")).hint(advice.hint);
         let own = schema::key(path, written).filter(|key| schema::form_of_top(path, key).is_some());
         let meant = Meant { here: advice.meant, at_top: own.into_iter().chain(advice.owner).collect() };
-        return match advice.owner {
-            Some(owner) => (problem.alike(format!("below {owner}")), meant),
-            None => (problem, meant),
+        return match (advice.owner, advice.alike) {
+            (Some(owner), _) => (problem.alike(format!("below {owner}")), meant),
+            (None, Some(alike)) => (problem.alike(alike), meant),
+            (None, None) => (problem, meant),
         };
     }
     if message.starts_with("unknown variant") {
-        let guess = spelling::did_you_mean(written, legal.iter().copied());
+        let meant = words::value(key, written, &legal).map(|word| format!("did you mean \"{word}\"? "));
+        let guess = meant.unwrap_or_else(|| spelling::did_you_mean(written, legal.iter().copied()));
         let quoted: Vec<String> = legal.iter().map(|word| format!("\"{word}\"")).collect();
         let hint = format!("{guess}legal here: {}", quoted.join(", "));
         return (error("unknown-value", place, format!("unknown value {written:?} of {key}")).hint(hint), Meant::default());
@@ -203,6 +213,7 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
     }
     if message.starts_with("invalid type") {
         let advised = advice::value(path, key, written).map(|value| format!("write {key} = {value}"));
+        let advised = advised.or_else(|| advice::several(path, key, written));
         let advised = advised.or_else(|| table_to_write(report.header_before(file, span.start), path, key, written));
         return (wrong_type(place, (path, key, slice), message, advised).alike(format!("{key} {message}")), Meant::default());
     }
@@ -223,8 +234,17 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
     };
     let problem = error(code_of(message), place, said).alike(kind);
     let of_path = || if code_of(message) == "invalid-path" { advice::store(path, key, written) } else { None };
+    let nothing = || words::left_out(key, written).map(str::to_owned);
+    let several = || advice::several(path, key, written).or_else(|| advice::range_and_lease(key, written));
     let of_mask = || if key == "subnet" { network_of(report, file, written) } else { None };
-    match advised.or_else(of_path).or_else(of_mask).or_else(|| example_of(key, message)) {
+    match advised
+        .filter(|_| nothing().is_none())
+        .or_else(nothing)
+        .or_else(several)
+        .or_else(of_path)
+        .or_else(of_mask)
+        .or_else(|| example_of(key, message))
+    {
         Some(hint) => (problem.hint(hint), Meant::default()),
         None => (problem, Meant::default()),
     }
@@ -351,6 +371,10 @@ fn example_of(key: &str, message: &str) -> Option<String> {
             "write \"win11@2026-10\" for a version, \"pc03.ubuntu\" for a machine's disk, or \"*\" for everything"
         }
         "invalid-name" if begins("version name ") => "write letters a-z, digits, '-' and '.', such as \"2026-11\"",
+        "invalid-name" if begins("image name ") => {
+            "write the name of an image, which is that of its file in images/ without .toml: letters a-z, digits and '-'"
+        }
+        "invalid-name" if begins("site name ") => "write letters a-z, digits and '-', such as \"lucky-cat\"",
         "invalid-name" => "write letters a-z, digits and '-', such as \"cashier-1\"",
         "invalid-path"
             if begins("asset path ") && ["must measure", "an empty part"].iter().any(|rule| message.contains(rule)) =>

@@ -81,6 +81,13 @@ pub(super) fn judge(report: &mut Report<'_>, tree: &Tree, (directory, name): (&s
         );
         return warn("disk-in-git", "this is a disk, and no text of a site: it is not read", hint);
     }
+    if let Entry::TooLarge(size) = entry
+        && !(DIRECTORIES.contains(&directory) && name.ends_with(".toml"))
+        && meant_toml(last).is_none()
+    {
+        warn_of_size(report, &path, *size);
+        return Standing::Stranger;
+    }
     match DIRECTORIES.into_iter().find(|known| *known == directory) {
         None => judge_root(report, tree, name, entry),
         Some("templates") if TEMPLATES.contains(&name) => Standing::Read,
@@ -115,6 +122,16 @@ pub(super) fn judge(report: &mut Report<'_>, tree: &Tree, (directory, name): (&s
     }
 }
 
+/// Reports a file that is no part of a site and is too large for git: each push carries it, and so does every copy ever after.
+pub(super) fn warn_of_size(report: &mut Report<'_>, path: &str, size: u64) {
+    let message = format!("this file has {} MiB, and is no part of a site: it is not read", size.div_ceil(1 << 20));
+    let hint = format!(
+        "kernels lie in the asset store of the server, /var/lib/barista/assets, and disks in its image store; take it out of git: \
+         git rm --cached '{path}', out of every commit that is pushed, for one push may measure 64 MiB"
+    );
+    report.push_path("large-in-git", path, Severity::Warning, message, hint);
+}
+
 /// The stem of a file that was meant to be TOML.
 fn meant_toml(name: &str) -> Option<&str> {
     let endings = [".toml.txt", ".toml", ".tml", ".tom", ".tolm", ".yaml", ".yml", ".json", ".ini", ".conf"];
@@ -133,7 +150,7 @@ fn judge_root(report: &mut Report<'_>, tree: &Tree, name: &str, entry: &Entry) -
     let is_toml = name.ends_with(".toml");
     let text = match entry {
         Entry::File(bytes) => String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]).into_owned(),
-        Entry::Symlink(_) | Entry::Unreadable(_) => String::new(),
+        Entry::Symlink(_) | Entry::TooLarge(_) | Entry::Unreadable(_) => String::new(),
     };
     let has = |word: &str| text.lines().any(|line| line.trim_start().starts_with(word));
     let meant = match stem.to_ascii_lowercase().as_str() {

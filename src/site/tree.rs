@@ -11,7 +11,9 @@ pub enum Entry {
     File(Vec<u8>),
     /// A symbolic link's target, as it is spelled.
     Symlink(String),
-    /// A file that is there and was not read, with the reason: too large, no permission, a device.
+    /// A file that was not read because no file of a site is so large, with its size in bytes.
+    TooLarge(u64),
+    /// A file that is there and was not read, with the reason: no permission, a device.
     Unreadable(String),
 }
 

@@ -11,7 +11,7 @@ mod repeats;
 pub use event::{Asker, DhcpAnswer, DhcpMessage, EventKind, Silence};
 
 use self::index::Index;
-use crate::names::MacAddr;
+use crate::names::{DocumentError, MacAddr, read_document};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -23,6 +23,9 @@ use std::{
 /// The version of this document. Version 1 had no [`Event::kind`] and version 2 no [`MachineTranscript::source`]; both are still
 /// read.
 pub const VERSION: u32 = 3;
+
+/// The oldest version that is still read.
+const OLDEST: u32 = 1;
 
 /// Where the transcript lies under the state directory.
 pub const PATH: &str = "serve/transcript.json";
@@ -182,15 +185,10 @@ impl Transcript {
 
     /// Reads a transcript of this version or one of the two before; any other is an error. Until [`Transcript::know`] is told, every
     /// machine in it is a stranger.
-    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        let transcript: Self = serde_json::from_str(text)?;
-        match transcript.version {
-            1 | 2 | VERSION => {
-                let index = Index::of(&transcript.machines, &transcript.known);
-                Ok(Self { version: VERSION, index, ..transcript })
-            }
-            other => Err(serde::de::Error::custom(format_args!("version {other} is not {VERSION}"))),
-        }
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        let transcript: Self = read_document(text, OLDEST..=VERSION, |transcript: &Self| transcript.version)?;
+        let index = Index::of(&transcript.machines, &transcript.known);
+        Ok(Self { version: VERSION, index, ..transcript })
     }
 
     /// Takes note of which machines are of the site; only the others may be forgotten.

@@ -47,6 +47,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FileFormat {
     /// A table: name, Ethernet address and IP address, parted by commas, semicolons or tabs
+    #[value(alias = "tsv", alias = "excel", alias = "table")]
     Csv,
     /// dnsmasq.conf, or a file of its conf-dir
     Dnsmasq,
@@ -55,6 +56,7 @@ enum FileFormat {
     /// /etc/ethers
     Ethers,
     /// dhcpd.conf of ISC DHCP
+    #[value(alias = "dhcpd", alias = "isc")]
     IscDhcp,
     /// Kea's configuration of DHCPv4
     Kea,

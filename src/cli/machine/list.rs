@@ -5,17 +5,17 @@
 use crate::cli::{
     arguments::{JsonArgument, SiteArguments, StateArgument},
     clock,
+    explain::read_transcript,
     failure::{Exit, Failure},
     output, source,
 };
-use crate::host::read_transcript;
 use crate::names::{ImageName, MacAddr, MachineName, NetworkName};
-use crate::observed::Seen;
 use crate::site::Site;
 use crate::transcript::{MachineTranscript, Transcript};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Arguments of `machine list`.
 #[derive(Debug, clap::Args)]
@@ -60,14 +60,11 @@ struct ListedMachine {
 /// Runs `machine list`.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let site = source::load(&arguments.site.source().read()?)?;
-    let transcript = match read_transcript(&arguments.state.state) {
-        Seen::Present(transcript) => transcript,
-        Seen::Absent => Transcript::empty(),
-        Seen::Unreadable(why) => {
-            output::note(format!("when machines were last seen is not known: {why}"));
-            Transcript::empty()
-        }
-    };
+    let transcript = read_transcript(&arguments.state.state).unwrap_or_else(|failure| {
+        output::note(format!("when machines were last seen is not known: {}", failure.in_passing()));
+        None
+    });
+    let transcript = transcript.unwrap_or_else(Transcript::empty);
     let machines = list(&site, &transcript);
     if arguments.json.json {
         output::json(&MachineList { version: 1, machines })?;
@@ -77,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         output::note("the site has no machine");
         return Ok(Exit::Done);
     }
-    output::data(&render(&machines))?;
+    output::data(&render(&machines, &site.titles()))?;
     Ok(Exit::Done)
 }
 
@@ -99,8 +96,13 @@ fn list(site: &Site, transcript: &Transcript) -> Vec<ListedMachine> {
     listed.collect()
 }
 
+/// An image's name, with its title where it has one: `win11 (网吧系统)`.
+fn titled(image: &ImageName, titles: &BTreeMap<ImageName, String>) -> String {
+    titles.get(image).map_or_else(|| image.to_string(), |title| format!("{image} ({title})"))
+}
+
 /// A table: a line for each machine, its columns as wide as they have to be.
-fn render(machines: &[ListedMachine]) -> String {
+fn render(machines: &[ListedMachine], titles: &BTreeMap<ImageName, String>) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let words = |list: &[String]| list.join(" ");
     let row = |machine: &ListedMachine| {
@@ -109,16 +111,17 @@ fn render(machines: &[ListedMachine]) -> String {
             words(&machine.macs.iter().map(ToString::to_string).collect::<Vec<_>>()),
             or_dash(machine.ip.map(|ip| ip.to_string())),
             or_dash(machine.network.as_ref().map(ToString::to_string)),
-            words(&machine.boot.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            words(&machine.boot.iter().map(|image| titled(image, titles)).collect::<Vec<_>>()),
             or_dash(machine.last_seen.map(clock::local)),
         ]
     };
     let heads = ["NAME", "MAC", "IP", "NETWORK", "BOOT", "LAST SEEN"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(heads).chain(machines.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..6).map(width).collect();
     let line = |row: &[String; 6]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width()))).collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()

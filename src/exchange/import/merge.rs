@@ -157,7 +157,7 @@ fn name(reservation: &Reservation) -> (MachineName, Naming) {
 }
 
 /// A spelling as a legal name: its first label in small letters, with a dash for whatever else there is.
-fn mend(spelled: &str) -> Option<MachineName> {
+pub fn mend(spelled: &str) -> Option<MachineName> {
     let label = spelled.trim().split('.').next().unwrap_or_default();
     let mut name = String::new();
     for character in label.chars().map(|character| character.to_ascii_lowercase()) {

@@ -10,7 +10,7 @@ mod kea;
 mod merge;
 mod ours;
 
-pub use merge::{Clash, ClashKind, Machine, Merged, Naming, merge};
+pub use merge::{Clash, ClashKind, Machine, Merged, Naming, mend as mend_name, merge};
 
 use crate::names::{MacAddr, near_ipv4};
 use std::{borrow::Cow, net::Ipv4Addr};

@@ -178,7 +178,7 @@ pub fn new_row(tree: &Tree, file: &str, title: &str, boot: &[ImageName], machine
     let is_row = |path: &str| path.starts_with("machines/") && path.ends_with(".toml");
     let first_line = |entry: &Entry| match entry {
         Entry::File(bytes) => std::str::from_utf8(bytes).ok()?.lines().next().map(str::to_owned),
-        Entry::Symlink(_) | Entry::Unreadable(_) => None,
+        Entry::Symlink(_) | Entry::TooLarge(_) | Entry::Unreadable(_) => None,
     };
     let firsts = tree.entries.iter().filter(|(path, _)| is_row(path)).filter_map(|(_, entry)| first_line(entry));
     let schema = firsts.map(|line| line.trim_start_matches('\u{feff}').to_owned()).find(|line| line.starts_with("#:schema "));

@@ -6,10 +6,12 @@ use super::{
     super::{
         advice,
         schema::{self, Form},
+        words,
     },
     is_toml,
     statement::pair,
 };
+use crate::names::MacAddr;
 use std::{net::Ipv4Addr, ops::Range};
 
 /// A mistake, and the statement without it.
@@ -28,8 +30,10 @@ pub(super) struct Repair {
 }
 
 /// Rules, the surest first. Each changes a statement or does not know what is wrong with it.
-const RULES: [fn(&str, &str) -> Option<Repair>; 17] = [
+const RULES: [fn(&str, &str) -> Option<Repair>; 19] = [
     of_dnsmasq,
+    of_dhcpd,
+    row_of_a_table,
     full_width,
     foreign_comment,
     foreign_key,
@@ -81,6 +85,40 @@ fn of_dnsmasq(_: &str, statement: &str) -> Option<Repair> {
     let hint = "remove these lines; `barista machine import /etc/dnsmasq.conf` takes its machines over".to_owned();
     repair("line-of-dnsmasq", 0..statement.len(), format!("{} is a line of dnsmasq, and not of a site", found.key), String::new())
         .map(|repair| Repair { hint: Some(hint), kind: "dnsmasq".to_owned(), ..repair })
+}
+
+/// `hardware ethernet 88:ae:dd:05:08:fa;`: a line of dhcpd.conf(5), which the importer reads.
+fn of_dhcpd(_: &str, statement: &str) -> Option<Repair> {
+    let line = statement.lines().next()?.trim();
+    let words: Vec<&str> = line.split_whitespace().take(2).collect();
+    let begins_block = line.contains('{') && matches!(words[..], ["host" | "subnet" | "group" | "pool" | "shared-network", _]);
+    let says = line.ends_with([';', '}'])
+        && matches!(words[..], ["hardware", "ethernet"] | ["fixed-address" | "option" | "filename" | "next-server", _]);
+    if line.contains('=') || !(begins_block || says || line == "}") {
+        return None;
+    }
+    let hint = "remove these lines; `barista machine import /etc/dhcp/dhcpd.conf` takes its machines over".to_owned();
+    repair("line-of-dhcpd", 0..line.len(), "this is a line of dhcpd, and not of a site", String::new()).map(|repair| Repair {
+        hint: Some(hint),
+        kind: "dhcpd".to_owned(),
+        ..repair
+    })
+}
+
+/// `pc01,88:ae:dd:05:08:fa,192.168.1.101`: a row of a spreadsheet or of a router's page.
+fn row_of_a_table(_: &str, statement: &str) -> Option<Repair> {
+    let line = statement.lines().next()?;
+    let mut cells = line.split(|c: char| c.is_whitespace() || ",;|，；".contains(c));
+    let is_mac = |cell: &str| cell.trim_matches('"').parse::<MacAddr>().is_ok();
+    if line.contains(['=', '[', '{', '#']) || line.split_whitespace().next() == Some("mac") || !cells.any(is_mac) {
+        return None;
+    }
+    let hint = "write [[machine]], and below it name, mac and ip on lines of their own; `barista machine import FILE` makes them of a table";
+    repair("row-of-a-table", 0..line.len(), "this is a row of a table, and not TOML", String::new()).map(|repair| Repair {
+        hint: Some(hint.to_owned()),
+        kind: "row".to_owned(),
+        ..repair
+    })
 }
 
 /// The ASCII character that a typographic or full-width one stands for.
@@ -180,13 +218,18 @@ fn is_key(text: &str) -> bool {
 }
 
 /// `地址 = "…"`.
-fn foreign_key(_: &str, statement: &str) -> Option<Repair> {
+fn foreign_key(path: &str, statement: &str) -> Option<Repair> {
     let key = pair(statement)?.key;
     if key.is_ascii() || key.contains(['"', '\'']) || !key.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_') {
         return None;
     }
     let message = format!("{key} is no key: keys are English words in ASCII");
-    let hint = Some("write the key as the schemas have it, such as name, mac, ip, boot".to_owned());
+    let hint = match words::key(path, key) {
+        Some("subnet") => "write subnet, with the network and the length of its prefix: subnet = \"192.168.1.0/24\"".to_owned(),
+        Some(ours) => format!("write {ours} instead of {key}"),
+        None => "write the key as the schemas have it, such as name, mac, ip, boot".to_owned(),
+    };
+    let hint = Some(hint);
     repair("key-not-ascii", 0..key.len(), message, String::new()).map(|found| Repair { hint, kind: key.to_owned(), ..found })
 }
 

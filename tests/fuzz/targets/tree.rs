@@ -142,7 +142,7 @@ fuzz_target!(|input: &[u8]| {
         let sizes = tree.entries.values().map(|entry| match entry {
             Entry::File(bytes) => bytes.len() as u64,
             Entry::Symlink(target) => target.len() as u64 / 3,
-            Entry::Unreadable(_) => 0,
+            Entry::TooLarge(_) | Entry::Unreadable(_) => 0,
         });
         let (mut all, mut largest) = (0, 0);
         sizes.for_each(|size| (all, largest) = (all + size, size.max(largest)));

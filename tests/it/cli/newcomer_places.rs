@@ -315,18 +315,44 @@ fn a_machine_is_not_called_unknown_before_any_site_was_applied() {
 }
 
 #[test]
-fn a_damaged_transcript_is_said_to_be_damaged_to_whoever_may_read_it() {
+fn a_document_that_does_not_read_is_told_with_its_cause_and_what_mends_that() {
     let cafe = Cafe::new();
-    let place = cafe.state.join("serve");
-    fs::create_dir_all(&place).unwrap();
+    for directory in ["serve", "boot"] {
+        fs::create_dir_all(cafe.state.join(directory)).unwrap();
+    }
+    let cause = |text: &str, newest: u32| match text {
+        "" => "it is empty".to_owned(),
+        "{" => "it is damaged: EOF while parsing an object at line 1 column 1".to_owned(),
+        _ => format!("a newer barista wrote it: it is version 99, and this one reads up to version {newest}"),
+    };
+    let hint = |text: &str, service: &str| match text.contains("99") {
+        true => "this is an older barista than the one that runs: `type -a barista` shows which there are".to_owned(),
+        false => format!("systemctl restart {service}, which writes it anew"),
+    };
+    let tree = cafe.work.tree.to_string_lossy().into_owned();
     for text in ["{", "", r#"{"version":99}"#] {
-        fs::write(place.join("transcript.json"), text).unwrap();
-        let said = run(&cafe, "", &["explain", "pc01"]);
-        let hint =
-            "  hint: it is damaged, or of another version: systemctl restart barista-serve, which begins it anew\nexit 1\n";
-        assert!(
-            said.starts_with("error: /srv/state/serve/transcript.json: does not read") && said.ends_with(hint),
-            "{text:?}: {said}"
+        let refused = |file: &str, newest: u32, service: &str| {
+            let (cause, hint) = (cause(text, newest), hint(text, service));
+            format!("error: /srv/state/{file} does not read: {cause}\n  hint: {hint}\nexit 1\n")
+        };
+        let transcript = cafe.state.join("serve/transcript.json");
+        fs::write(&transcript, text).unwrap();
+        for words in [&["explain", "pc01"][..], &["machine", "seen"], &["machine", "add"]] {
+            let said = run(&cafe, &self::tree(&cafe), words);
+            assert_eq!(said, refused("serve/transcript.json", 3, "barista-serve"), "{words:?} {text:?}");
+        }
+        // What is in the site is listed all the same.
+        let said = run(&cafe, "", &["machine", "list", "--site", &tree]);
+        let (cause, hint) = (cause(text, 3), hint(text, "barista-serve"));
+        let aside = format!(
+            "when machines were last seen is not known: /srv/state/serve/transcript.json does not read: {cause}; {hint}\nexit 0\n"
         );
+        assert!(said.contains("pc01") && said.ends_with(&aside), "{text:?}: {said}");
+        fs::remove_file(&transcript).unwrap();
+        fs::write(cafe.state.join("status.json"), text).unwrap();
+        assert_eq!(run(&cafe, "", &["status"]), refused("status.json", 2, "barista-agent"), "{text:?}");
+        fs::write(cafe.state.join("boot/table.json"), text).unwrap();
+        assert_eq!(run(&cafe, "", &["explain", "pc01"]), refused("boot/table.json", 2, "barista-agent"), "{text:?}");
+        fs::remove_file(cafe.state.join("boot/table.json")).unwrap();
     }
 }

@@ -213,7 +213,15 @@ fn pool() -> Pool {
 
 fn outcomes(ground: &Ground, changes: Vec<Change>, steps: Vec<Step>, store: &std::path::Path) -> Vec<Outcome> {
     let revision = Revision { id: "uncommitted".into(), subject: String::new() };
-    let plan = Plan { version: VERSION, site: "contract".parse().expect("legal"), revision, changes, notes: Vec::new(), steps };
+    let plan = Plan {
+        version: VERSION,
+        site: "contract".parse().expect("legal"),
+        revision,
+        titles: std::collections::BTreeMap::new(),
+        changes,
+        notes: Vec::new(),
+        steps,
+    };
     let (state, image_store) = (store.to_owned(), store.to_owned());
     let context = ApplyContext { state, image_store, configfs_deadline: CONFIGFS_DEADLINE, fills: Fills::Wait };
     let report = apply(&ground.system, &plan, &context, &mut Silent);

@@ -53,7 +53,7 @@ fn boot(name: &str, after: &[u32]) -> Change {
 fn run(host: &FakeHost, state: &Path, changes: Vec<Change>, steps: Vec<Step>) -> Vec<Outcome> {
     let revision = Revision { id: "uncommitted".into(), subject: String::new() };
     let site = "lucky-cat".parse().expect("legal");
-    let plan = Plan { version: VERSION, site, revision, changes, notes: Vec::new(), steps };
+    let plan = Plan { version: VERSION, site, revision, titles: BTreeMap::new(), changes, notes: Vec::new(), steps };
     // Long enough for a loaded machine, and short enough to wait for in the tests that block.
     let deadline = Duration::from_secs(3);
     let context =

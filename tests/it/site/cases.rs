@@ -144,7 +144,7 @@ fn what_cannot_be_read_is_never_taken_as_absent() {
         );
         assert_eq!(found.matches("error[").count(), 1, "nothing is called missing for it: {found}");
     }
-    let found = example_with("images/win11.raw", Entry::Unreadable("larger than 1 MiB".to_owned()));
+    let found = example_with("images/win11.raw", Entry::TooLarge(70 << 20));
     assert!(found.starts_with("warning[disk-in-git]: images/win11.raw: this is a disk, and no text of a site"), "{found}");
     assert_eq!(example_with("photo.jpg", denied()), "", "what is never read need not be readable");
 }
@@ -168,6 +168,19 @@ fn a_file_may_measure_one_mebibyte_and_no_more() {
         found.starts_with("error[file-too-large]: images/other.toml: this file has 1048577 bytes and is larger than 1 MiB"),
         "{found}"
     );
+}
+
+#[test]
+fn a_large_file_that_is_no_part_of_a_site_is_told_before_the_push_that_is_too_large() {
+    for path in ["backup.bin", "assets/debian/linux", "images/setup.exe"] {
+        let found = example_with(path, Entry::TooLarge((70 << 20) + 1));
+        let said = format!("warning[large-in-git]: {path}: this file has 71 MiB, and is no part of a site: it is not read\n");
+        assert!(found.contains(&said), "{path}: {found}");
+        assert!(found.contains(&format!("git rm --cached '{path}'")) && !found.contains("error["), "{path}: {found}");
+    }
+    let found = example_with("images/other.toml", Entry::TooLarge((1 << 20) + 1));
+    assert!(found.starts_with("error[file-too-large]: images/other.toml: this file has 1048577 bytes"), "{found}");
+    assert_eq!(example_with("README.md", Entry::File(vec![b'x'; 1 << 20])), "", "a page of text is nobody's trouble");
 }
 
 /// A source of numbers that is the same on every run (Numerical Recipes' LCG, high bits).

@@ -3,7 +3,7 @@
 //! **Invariant:** reads regular files of bounded size and number, each once; what is included and cannot be read is told, not passed over.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the files that are imported")]
 
-use crate::cli::failure::Failure;
+use crate::cli::{elsewhere, failure::Failure};
 use crate::diagnostic::{self, Code, Diagnostic, Severity};
 use crate::exchange::import::{self, Format, Include, Left, Place, Reach, Reservation, SyntaxError};
 use crate::names::{NotUtf8, SAVE_AS_UTF8, clean, utf8, utf16};
@@ -37,6 +37,37 @@ struct Wanted {
     path: PathBuf,
     format: Option<Format>,
     by: Option<(String, Include)>,
+}
+
+/// What to do about a file of no kind that is read.
+fn what_to_do(text: &str) -> String {
+    let lines = || text.lines().map(str::trim);
+    if lines().any(|line| line == "[[machine]]") {
+        return "that is a file of a site: copy it into the directory machines/".to_owned();
+    }
+    let table = "make a table of it: the line name,mac,ip, and below it a line for each machine; save it as machines.csv";
+    match lines().find(|line| !line.is_empty()) {
+        Some(first) if first.starts_with('<') => format!("a page of the web or XML is not read: {table}"),
+        _ => format!("say it with --format: csv, dnsmasq, dnsmasq-hosts, ethers, isc-dhcp or kea; or {table}"),
+    }
+}
+
+/// A file that was named and cannot be read, with what to do about it.
+fn refuse(path: &Path, error: io::Error) -> Failure {
+    let shown = path.display();
+    let wants = "import reads files of this one";
+    if let Err(refused) = elsewhere::refuse(path, wants, "download it, and name the file") {
+        return refused;
+    }
+    let hint = match error.kind() {
+        _ if path == Path::new("-") => "standard input is not read: write it to a file, and name that".to_owned(),
+        io::ErrorKind::NotFound => {
+            "name a file that is there: a .csv, dnsmasq.conf, dhcpd.conf, Kea's .json or /etc/ethers".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => "run it as somebody who may read that file".to_owned(),
+        _ => format!("copy what it says into a file, and name that in place of {shown}"),
+    };
+    Failure::hinted(anyhow::Error::from(error).context(format!("cannot read {shown}")), hint)
 }
 
 impl Sources {
@@ -83,7 +114,7 @@ impl Sources {
                         .left
                         .push((by.clone(), Left { line: include.line, what: format!("{shown} cannot be read: {error}") }));
                 }
-                (Err(error), None) => return Err(anyhow::Error::from(error).context(format!("cannot read {shown}")).into()),
+                (Err(error), None) => return Err(refuse(&next.path, error)),
             }
         }
         if findings.is_empty() { Ok(sources) } else { Err(Failure::Findings(findings)) }
@@ -101,7 +132,7 @@ impl Sources {
         let format = file.format.or_else(|| import::recognise(&name, &text));
         let Some(format) = format else {
             let error = anyhow::anyhow!("{shown} tells neither by its name nor by its lines what it is");
-            return Err(Failure::hinted(error, "say it with --format: csv, dnsmasq, dnsmasq-hosts, ethers, isc-dhcp or kea"));
+            return Err(Failure::hinted(error, what_to_do(&text)));
         };
         let text = import::with_line_feeds(&text).into_owned();
         let parsed = import::parse(format, &text);
