@@ -141,7 +141,8 @@ fn start_log(command: &Command) {
     let keeps = has_colours.then_some('\u{1b}');
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || output::LogLine { keeps }).with_target(false);
     // The first logger stays; a second one only happens where the program is called as a library.
-    drop(if is_journal { log.event_format(output::Journal).try_init() } else { log.with_ansi(has_colours).try_init() });
+    let log = log.with_ansi(has_colours);
+    drop(if is_journal { log.event_format(output::Journal).try_init() } else { log.try_init() });
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// no distribution that is still maintained has less (Debian 11: 2.03.11, RHEL 8: 2.03.14).
 const OLDEST_LVM: [u32; 3] = [2, 3, 11];
 
-/// What the kernel must be able to load.
-const MODULES: [&str; 4] = ["dm_thin_pool", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+/// What the kernel must be able to load. LVM asks for dm_snapshot before it makes a thin snapshot, too.
+const MODULES: [&str; 5] = ["dm_thin_pool", "dm_snapshot", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
 
 /// What a site asks of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -192,6 +192,14 @@ mod tests {
             "configfs is not mounted at /sys/kernel/config: run",
         ] {
             assert!(told.contains(expected), "{expected} is not in:\n{told}");
+        }
+    }
+
+    #[test]
+    fn whatever_must_be_loaded_is_loaded_at_boot_as_the_agents_unit_loads_nothing() {
+        let listed = include_str!("../cli/units/modules-load.conf");
+        for module in MODULES {
+            assert!(listed.lines().any(|line| line == module), "{module}");
         }
     }
 

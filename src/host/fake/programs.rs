@@ -135,7 +135,7 @@ fn run_lvm_command(world: &mut World, command: &str, words: &[String]) -> Output
 fn run_modprobe(world: &mut World, words: &[String]) -> Result<String, Refusal> {
     let modules: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
     let is_dry = words.iter().any(|word| word == "-n" || word == "--dry-run" || word == "-nq");
-    let known = |module: &&str| ["configfs", "dm_thin_pool", "dm-thin-pool"].contains(module) || is_lio(module);
+    let known = |module: &&str| ["configfs", "dm_thin_pool", "dm-thin-pool", "dm_snapshot"].contains(module) || is_lio(module);
     if let Some(unknown) = modules.iter().find(|module| !known(module)) {
         return Err((1, format!("modprobe: FATAL: Module {unknown} not found in directory /lib/modules/fake")));
     }
