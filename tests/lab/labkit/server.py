@@ -1,6 +1,6 @@
 """The server VM: real LVM, LIO and configfs, a café bridge, and a door for the harness.
 
-It must never be reachable from beyond 127.0.0.1, and its root disk never keeps a change.
+It must never be reachable from beyond 127.0.0.1; its root disk keeps no change, but where systemd starts it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from pathlib import Path
 from . import disks
 from .debian import kernel
 from .failure import Failed
+from .paths import sh
 from .qemu import Qemu, free_port, wait_for
 
 MODULES = ("dm_thin_pool", "dm_snapshot", "target_core_mod", "target_core_iblock", "target_core_file",
            "iscsi_target_mod", "loop", "iscsi_tcp", "sd_mod", "bridge", "veth")
+"""What a server has loaded that has no `modules-load.d` of its own."""
+BASE = ("bridge", "loop")
+"""The rest of it where systemd starts: what barista needs comes by its own file."""
 BRIDGE, ADDRESS = "br0", "192.168.77.1"
 
 
@@ -53,15 +57,20 @@ class Server:
     """One server with its disks; it can be killed and started again on the same ones."""
 
     def __init__(self, work: Path, log: Path, share: Path, ports: int, *, data_mib: int = 4096,
-                 modules: tuple[str, ...] = MODULES, configfs: str = "yes", cache: str = "unsafe") -> None:
+                 modules: tuple[str, ...] = MODULES, configfs: str = "yes", cache: str = "unsafe", init: str = "lab") -> None:
         self.work, self.log, self.share = work, log, share
         self.ports = [Port() for _ in range(ports)]
-        self.modules, self.configfs, self.cache = modules, configfs, cache
+        self.modules, self.configfs, self.cache, self.init = modules, configfs, cache, init
         self.ssh_port = free_port(socket.SOCK_STREAM)
         self.data, self.state = work / "data.raw", work / "state.ext4"
         with self.data.open("wb") as file:
             file.truncate(data_mib * disks.MIB)
         disks.make_ext4(self.state, None, 256)
+        self.root = work / "root.ext4"
+        if init == "systemd":
+            # What is enabled and written on this server has to be there at its next start.
+            self.modules, self.configfs = BASE, "no"
+            sh("cp", "--sparse=always", "--reflink=auto", disks.server_disks() / "root.ext4", self.root)
         self._ids = itertools.count(1)
         self._spawned = itertools.count(1)
         self.qemu: Qemu | None = None
@@ -75,11 +84,12 @@ class Server:
             "-machine", "q35", "-cpu", "max,la57=off", "-smp", "2", "-m", "1280",
             "-kernel", str(system.vmlinuz), "-initrd", str(boot / "initrd"),
             "-append", "console=ttyS0,115200 quiet panic=5 mitigations=off nokaslr "
-                       f"lab.modules={','.join(self.modules)} lab.configfs={self.configfs}",
+                       f"net.ifnames=0 lab.modules={','.join(self.modules)} lab.configfs={self.configfs} lab.init={self.init}",
             "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=control,path={control},server=on,wait=off", "-device", "virtserialport,chardev=control",
         ]
-        drives = (("root", boot / "root.ext4", "snapshot=on"),
+        root = (boot / "root.ext4", "snapshot=on") if self.init == "lab" else (self.root, "cache=writethrough")
+        drives = (("root", *root),
                   ("share", self.share, "readonly=on"),
                   ("images", disks.client_images() / "images.ext4", "readonly=on"),
                   ("state", self.state, f"cache={self.cache}"),
