@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         for path in units::write(directory, &place)? {
             output::note(format!("wrote {}", path.display()));
         }
-        output::note("\nStart the services (on a host with targetcli, first: systemctl disable --now rtslib-fb-targetctl):");
+        output::note("\nStart the services (on a host with targetcli, first: systemctl mask rtslib-fb-targetctl):");
         output::data(
             "systemd-sysusers barista.conf && systemd-tmpfiles --create barista.conf && systemctl restart systemd-modules-load && systemctl daemon-reload && systemctl enable --now barista-agent barista-serve\n",
         )?;

@@ -328,13 +328,14 @@ fn judge_services(facts: &Facts) -> Check {
     match &facts.clearing_services {
         Seen::Present(enabled) if !enabled.is_empty() => {
             let names = enabled.iter().cloned().collect::<Vec<_>>().join(" ");
-            let what = format!("{names} is enabled: when it stops, it clears every iSCSI target of everyone");
-            Check::problem(about, "clearing-service-enabled", what, format!("systemctl disable --now {names}"))
+            let what = format!("{names} clears every iSCSI target of everyone when it stops");
+            let mend = format!("do not stop it; take its stop action away, which stops nothing: systemctl mask {names}");
+            Check::problem(about, "clearing-service-enabled", what, mend)
         }
-        Seen::Present(_) | Seen::Absent => Check::ok(about, "no service is enabled that would clear the targets"),
+        Seen::Present(_) | Seen::Absent => Check::ok(about, "no service would clear the targets"),
         Seen::Unreadable(reason) => {
             let what = format!("which services are enabled could not be seen: {reason}");
-            Check::unseen(about, what, "see that rtslib-fb-targetctl and target are not enabled")
+            Check::unseen(about, what, "systemctl mask rtslib-fb-targetctl target, if they are there")
         }
     }
 }

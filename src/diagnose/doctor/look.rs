@@ -123,15 +123,52 @@ fn loaders(directory: Option<&str>) -> (BTreeSet<String>, Vec<String>) {
     (files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(), directories)
 }
 
+/// The services that would clear the targets: those that start with the host, and those that are up whether or not they do.
 fn clearing_services(system: &System) -> Seen<BTreeSet<String>> {
-    let mut enabled = BTreeSet::new();
-    for service in CLEARING {
-        match system.commands.run(&Command::new(["systemctl", "is-enabled", service], DEADLINE)) {
-            // Whatever is not there, or not enabled, ends with another status than 0.
-            Ok(output) if output.is_success() && output.stdout.trim() != "alias" => drop(enabled.insert(service.to_owned())),
-            Ok(_) => {}
-            Err(error) => return Seen::Unreadable(error.to_string()),
+    // sd_booted(3): without systemd there is nobody who would stop them.
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Seen::Absent;
+    }
+    let ask = ["systemctl", "show", "-p", "Id", "-p", "LoadState", "-p", "ActiveState", "-p", "UnitFileState"];
+    match system.commands.run(&Command::new(ask.into_iter().chain(CLEARING), DEADLINE)) {
+        Ok(output) if output.is_success() => Seen::Present(parse_clearing(&output.stdout)),
+        Ok(output) => Seen::Unreadable(format!("systemctl show ended with {:?}: {}", output.status, output.stderr.trim())),
+        Err(error) => Seen::Unreadable(error.to_string()),
+    }
+}
+
+/// Reads a block of properties for each unit, with an empty line between them. Two names of one unit have one id; a unit that is masked
+/// has no stop action any more, also while it is up.
+fn parse_clearing(shown: &str) -> BTreeSet<String> {
+    let value = |block: &str, name: &str| {
+        block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)).unwrap_or_default()
+    };
+    let clears = |block: &&str| {
+        value(block, "LoadState") == "loaded"
+            && (value(block, "ActiveState") != "inactive" || value(block, "UnitFileState").starts_with("enabled"))
+    };
+    shown.split("\n\n").filter(clears).map(|block| value(block, "Id")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_clears_targets_is_one_that_is_up_or_will_be_and_was_not_masked() {
+        let unit = |id: &str, load: &str, active: &str, file: &str| {
+            format!("Id={id}.service\nLoadState={load}\nActiveState={active}\nUnitFileState={file}\n")
+        };
+        let clearing = |units: &[String]| parse_clearing(&units.join("\n")).into_iter().collect::<Vec<_>>().join(" ");
+        let absent = unit("target", "not-found", "inactive", "");
+        assert_eq!(clearing(&[unit("a", "loaded", "active", "enabled"), absent.clone()]), "a.service");
+        assert_eq!(clearing(&[unit("a", "loaded", "active", "disabled"), absent.clone()]), "a.service", "its stop clears all");
+        assert_eq!(
+            clearing(&[unit("a", "loaded", "inactive", "enabled"), unit("a", "loaded", "inactive", "enabled")]),
+            "a.service"
+        );
+        for quiet in [unit("a", "loaded", "inactive", "disabled"), unit("a", "masked", "active", "masked"), absent] {
+            assert_eq!(clearing(std::slice::from_ref(&quiet)), "", "{quiet}");
         }
     }
-    Seen::Present(enabled)
 }

@@ -150,7 +150,7 @@ fn faults() -> Vec<(Spoil, &'static str)> {
         (|it| it.neighbours = Some(0), "warning kernel: the kernel keeps 0 neighbours at most"),
         (
             |it| it.clearing_services = Seen::Present(["target.service".to_owned()].into()),
-            "problem services: target.service is enabled: when it stops",
+            "problem services: target.service clears every iSCSI target of everyone when it stops; do not stop it",
         ),
         (|it| it.clearing_services = Seen::Unreadable("no systemctl".into()), "unseen services: which services"),
         (
