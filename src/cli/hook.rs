@@ -21,7 +21,7 @@ use crate::agent::{
 };
 use crate::deploy::{
     Branch, CommitId,
-    hook::{Concern, RefUpdate, crowds, parse_updates, weigh},
+    hook::{Concern, Deletions, RefUpdate, crowds, fills, kept_out, misshown, parse_updates, undeletable, weigh},
     left_locks,
     patience::{FOR_REFERENCES, within},
     repo::Repo,
@@ -121,8 +121,12 @@ fn pushed() -> Result<(PathBuf, Vec<RefUpdate>), Failure> {
 struct Pushed {
     followed: Branch,
     commits: BTreeMap<CommitId, Standing>,
-    /// Why it may not make the references that it makes.
-    crowds: Option<String>,
+    /// Why it is refused as a whole: the references that it makes, or its size.
+    refused: Option<String>,
+    /// Whether git will delete the branches that it deletes.
+    deletions: Deletions,
+    /// What is to be said of the repository beside.
+    note: Option<String>,
 }
 
 /// A pushed commit in its repository.
@@ -133,6 +137,8 @@ struct Standing {
     of_host: Ancestry,
     /// What the host has applied last, where the branch is empty: there is nothing to pull and nothing to revert.
     begun_anew: Option<CommitId>,
+    /// Why git cannot have the branch at it.
+    kept_out: Option<String>,
     /// The first line of its message.
     subject: String,
 }
@@ -152,28 +158,38 @@ fn read(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Pushed
             let of_host = repo.ancestry_in(&commit, &history)?;
             let subject = repo.resolve(commit.as_str())?.subject;
             let begun_anew = history.applied.clone().filter(|_| update.old.is_none());
-            commits.insert(commit, Standing { of_branch, of_host, begun_anew, subject });
+            let in_the_way = if update.old.is_none() { repo.in_the_way_of(&followed)? } else { Vec::new() };
+            let kept_out = kept_out(&in_the_way, &followed, &path);
+            commits.insert(commit, Standing { of_branch, of_host, begun_anew, kept_out, subject });
         }
         let is_made = updates.iter().any(|update| update.old.is_none() && update.new.is_some());
-        let crowds = if is_made { crowds(&updates, &followed, repo.count_references()?) } else { None };
-        Ok(Pushed { followed, commits, crowds })
+        let crowds = if is_made { crowds(&updates, &followed, repo.count_references()?, &path) } else { None };
+        let refused = crowds.or_else(|| fills(&updates, &followed, repo.bytes_of_objects(), &path));
+        let note = misshown(&repo.replacements()?, &path);
+        Ok(Pushed { followed, commits, refused, deletions: repo.deletions(), note })
     });
     read.map_err(explain_repo)
 }
 
 fn before(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Exit, Failure> {
-    let Pushed { followed, commits, crowds } = read(repository, updates, state)?;
+    let Pushed { followed, commits, refused, deletions, note } = read(repository, updates, state)?;
     if let Some(booted) = left_locks::Booted::look(System::real().kernel.boottime()) {
         for lock in left_locks::remove(repository, updates, booted) {
             output::note(format!("removed {}, which a power cut left", lock.display()));
         }
     }
-    if let Some(why) = crowds {
+    note.into_iter().for_each(output::note);
+    if let Some(why) = refused {
         output::note(format!("refused: {why}"));
         return Ok(Exit::Error);
     }
     let mut exit = Exit::Done;
     for update in updates {
+        if let (Concern::Pass(_), Some(why)) = (weigh(update, &followed), undeletable(update, deletions, repository)) {
+            output::note(format!("refused: {why}"));
+            exit = Exit::Error;
+            continue;
+        }
         match weigh(update, &followed) {
             Concern::Pass(note) => output::note(note),
             Concern::Refuse(why) => {
@@ -207,6 +223,10 @@ fn check(repository: &Path, commit: &CommitId, standing: &Standing, state: &Path
             });
             return Ok(Exit::Error);
         }
+    }
+    if let Some(why) = &standing.kept_out {
+        output::note(format!("refused: {why}"));
+        return Ok(Exit::Error);
     }
     let revision = Revision { id: commit.to_string(), subject: standing.subject.clone() };
     if let Err(finding) = (Trial { program: Path::new(THIS_PROGRAM), repository, revision: commit.as_str(), state }).run() {

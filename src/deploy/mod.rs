@@ -4,6 +4,7 @@
 //! or followed: no hook of it, no link, no submodule; and no file is read before its size is known to be small.
 
 pub mod directory;
+mod ground;
 pub mod hook;
 pub mod init;
 pub mod left_locks;

@@ -18,7 +18,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr},
     sync::{Mutex, MutexGuard},
@@ -27,6 +27,9 @@ use std::{
 /// Where the kernel says its name for this run.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Addresses kept for the DHCP service, which takes them with each packet: more is a room that asks nothing.
+const MOST_LOADED: usize = 4096;
+
 /// The boots of the room.
 #[derive(Debug)]
 pub struct Boots {
@@ -34,12 +37,14 @@ pub struct Boots {
     heard: Mutex<Heard>,
     /// Whose each address is or was last. No more than there are leases.
     leased: Mutex<BTreeMap<Ipv4Addr, MacAddr>>,
+    /// From where loaders were fetched whole, until the DHCP service has taken note of it.
+    loaded: Mutex<BTreeSet<Ipv4Addr>>,
 }
 
 impl Boots {
     /// None yet. Where the kernel does not say its name for this run, nobody can believe a stamp, and machines boot all the same.
     pub fn open() -> Self {
-        Self { boot_id: boot_id(), heard: Mutex::default(), leased: Mutex::default() }
+        Self { boot_id: boot_id(), heard: Mutex::default(), leased: Mutex::default(), loaded: Mutex::default() }
     }
 
     /// Begins a boot for whoever fetches the first script.
@@ -90,6 +95,25 @@ impl Boots {
         let at = boottime();
         heard.note_fetch(table, machine, Fetch { at, peer });
         heard.claims(machine, boot, peer, &self.boot_id, at)
+    }
+
+    /// Takes note that a loader was fetched whole by TFTP, which nobody does from an address that is not its own.
+    pub fn note_loader_fetch(&self, peer: IpAddr) {
+        let mut loaded = self.loaded();
+        if let IpAddr::V4(ip) = peer.to_canonical()
+            && loaded.len() < MOST_LOADED
+        {
+            loaded.insert(ip);
+        }
+    }
+
+    /// From where loaders were fetched since this was asked last.
+    pub fn take_loader_fetches(&self) -> BTreeSet<Ipv4Addr> {
+        std::mem::take(&mut self.loaded())
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, BTreeSet<Ipv4Addr>> {
+        self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn leased(&self) -> MutexGuard<'_, BTreeMap<Ipv4Addr, MacAddr>> {

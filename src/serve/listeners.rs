@@ -1,10 +1,11 @@
-//! Opens the ports the table names, and opens them again when it or the interfaces change.
+//! Opens the ports the table names, opens them again when it or the interfaces change, and publishes the table to the services.
 //!
-//! **Invariant:** a port that cannot be opened costs no other port; after the first table it is said once and tried each second.
-//! EFFECTS: sockets and tasks.
+//! **Invariant:** a port that cannot be opened costs no other port; it is said once and tried each second, at the start too. An open port
+//! is closed only when the one that takes its place is open. No service knows of a table whose HTTP port is not ours while another is: the
+//! ports above 1023 are anybody's of this host, and a machine runs what it fetches there. EFFECTS: sockets and tasks.
 #![expect(clippy::disallowed_methods, reason = "effect room: opens the services' sockets")]
 
-use super::{Listening, Ports, ServeError, Served, Sockets};
+use super::{HttpState, Listening, Ports, ServeError, Served, Sockets};
 use crate::{
     desired::NetworkMode,
     serve::{
@@ -23,10 +24,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, UdpSocket},
+    sync::Arc,
 };
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -48,6 +50,11 @@ pub struct ListenerSet {
     ports: Ports,
     given: Sockets,
     shared: Shared,
+    publish: watch::Sender<Arc<Served>>,
+    /// The newest table, as it was read.
+    newest: Served,
+    /// How the services know of it; not at all while another is served.
+    published: Option<HttpState>,
     dhcp: Listeners,
     service: JoinHandle<()>,
     tftp: Option<Running>,
@@ -56,12 +63,26 @@ pub struct ListenerSet {
 }
 
 impl ListenerSet {
-    /// All listeners, closed.
-    pub fn new(ports: Ports, given: Sockets, shared: Shared, leases: Opened) -> Self {
+    /// All listeners, closed, for a table that was published without its HTTP.
+    pub fn new(ports: Ports, given: Sockets, publish: watch::Sender<Arc<Served>>, shared: Shared, leases: Opened) -> Self {
+        let newest = shared.served.borrow().as_ref().clone();
         let (incoming, heard) = mpsc::channel(BACKLOG);
         let service =
             tokio::spawn(serve_dhcp(heard, shared.served.clone(), shared.recorder.clone(), shared.boots.clone(), leases));
-        Self { ports, given, shared, dhcp: Listeners::new(incoming), service, tftp: None, http: None, said: BTreeSet::new() }
+        let dhcp = Listeners::new(incoming);
+        Self {
+            ports,
+            given,
+            shared,
+            publish,
+            newest,
+            published: Some(HttpState::Closed),
+            dhcp,
+            service,
+            tftp: None,
+            http: None,
+            said: BTreeSet::new(),
+        }
     }
 
     /// Where the services listen.
@@ -70,7 +91,7 @@ impl ListenerSet {
         Listening { tftp: at(&self.tftp), http: at(&self.http) }
     }
 
-    /// Opens the ports of the first table; a port that is taken or not permitted is an error the operator must mend.
+    /// Opens the ports of the first table; one that is not permitted is an error the operator must mend, and any other is waited for.
     pub fn open_first(&mut self) -> Result<(), ServeError> {
         let failures = self.open();
         let (later, now): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_for_later);
@@ -78,8 +99,12 @@ impl ListenerSet {
         now.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Opens what is not open, closes what is not wanted.
-    pub fn keep_open(&mut self) {
+    /// Opens what is not open, closes what is not wanted, for the newest table where there is another.
+    pub fn keep_open(&mut self, fresh: Option<Served>) {
+        if let Some(fresh) = fresh {
+            self.newest = fresh;
+            self.published = None;
+        }
         let failures = self.open();
         self.say(failures);
     }
@@ -100,20 +125,50 @@ impl ListenerSet {
     }
 
     fn open(&mut self) -> Vec<ServeError> {
+        // HTTP first: whoever asks by DHCP is sent there.
+        let mut failures: Vec<_> = self.open_http().err().into_iter().collect();
         let served = self.shared.served.borrow().clone();
-        let mut failures = self.open_dhcp(&served);
-        let table = &served.table;
-        let tftp = SocketAddr::new(table.tftp_address.into(), self.ports.tftp);
-        let http = SocketAddr::new(table.http_address.into(), self.ports.http.unwrap_or(table.http_port));
-        if must_open(&mut self.tftp, tftp) {
-            let opened = self.open_tftp(tftp).map_err(|error| ServeError::open("TFTP", tftp.port(), tftp.ip(), error));
-            opened.map_or_else(|error| failures.push(error), |running| self.tftp = Some(running));
-        }
-        if must_open(&mut self.http, http) {
-            let opened = self.open_http(http).map_err(|error| ServeError::open("HTTP", http.port(), http.ip(), error));
-            opened.map_or_else(|error| failures.push(error), |running| self.http = Some(running));
-        }
+        failures.extend(self.open_dhcp(&served));
+        failures.extend(self.open_tftp(&served).err());
         failures
+    }
+
+    /// Opens HTTP where the newest table wants it, and publishes that table, or leaves the one that is served with the port it names.
+    fn open_http(&mut self) -> Result<(), ServeError> {
+        let table = &self.newest.table;
+        let wanted = SocketAddr::new(table.http_address.into(), self.ports.http.unwrap_or(table.http_port));
+        if is_open(self.http.as_ref(), wanted) {
+            self.publish(HttpState::Open);
+            return Ok(());
+        }
+        match self.bind_http(wanted) {
+            Ok(running) => {
+                let before = self.http.replace(running);
+                self.publish(HttpState::Open);
+                stop(before);
+                Ok(())
+            }
+            Err(error) => {
+                drop(self.http.take_if(|running| running.task.is_finished()));
+                let error = ServeError::open("HTTP", wanted.port(), wanted.ip(), error);
+                match self.http {
+                    None => self.publish(HttpState::Closed),
+                    Some(_) if self.said.contains(&sentence(&error)) => {}
+                    Some(_) => tracing::warn!(
+                        "the last table is served on, with the HTTP port that it names: no machine is sent to one that is not ours"
+                    ),
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the services know of the newest table, where they do not yet.
+    fn publish(&mut self, http: HttpState) {
+        if self.published != Some(http) {
+            self.publish.send_replace(Arc::new(self.newest.clone().with_http(http)));
+            self.published = Some(http);
+        }
     }
 
     fn open_dhcp(&mut self, served: &Served) -> Vec<ServeError> {
@@ -132,7 +187,17 @@ impl ListenerSet {
         failures
     }
 
-    fn open_tftp(&mut self, wanted: SocketAddr) -> io::Result<Running> {
+    fn open_tftp(&mut self, served: &Served) -> Result<(), ServeError> {
+        let wanted = SocketAddr::new(served.table.tftp_address.into(), self.ports.tftp);
+        if is_open(self.tftp.as_ref(), wanted) {
+            return Ok(());
+        }
+        let running = self.bind_tftp(wanted).map_err(|error| ServeError::open("TFTP", wanted.port(), wanted.ip(), error))?;
+        stop(self.tftp.replace(running));
+        Ok(())
+    }
+
+    fn bind_tftp(&mut self, wanted: SocketAddr) -> io::Result<Running> {
         let socket = match self.given.tftp.take() {
             Some(given) => given,
             None => UdpSocket::bind(wanted)?,
@@ -145,7 +210,7 @@ impl ListenerSet {
         Ok(Running { wanted, at, stop, task })
     }
 
-    fn open_http(&mut self, wanted: SocketAddr) -> io::Result<Running> {
+    fn bind_http(&mut self, wanted: SocketAddr) -> io::Result<Running> {
         let listener = match self.given.http.take() {
             Some(given) => {
                 given.set_nonblocking(true)?;
@@ -168,36 +233,41 @@ impl ListenerSet {
 
     /// Says each failure once, until it is over.
     fn say(&mut self, failures: Vec<ServeError>) {
-        let now: BTreeSet<String> = failures.iter().map(sentence).collect();
-        for fresh in now.difference(&self.said) {
-            tracing::warn!("{fresh}; tried again each second");
+        let mut now = BTreeSet::new();
+        for failure in failures {
+            let told = sentence(&failure);
+            if !self.said.contains(&told) {
+                let hint = failure.hint().unwrap_or("look at the interface and its addresses (ip address)");
+                tracing::warn!("{told}; tried again each second: {hint}");
+            }
+            now.insert(told);
         }
         self.said = now;
     }
 }
 
-/// Whether a service is to be opened: there is none, it ended, or its address is another one now.
-fn must_open(running: &mut Option<Running>, wanted: SocketAddr) -> bool {
-    match running.take() {
-        // Sockets that were given serve whatever address the table names.
-        Some(kept) if !kept.task.is_finished() && (kept.wanted == wanted || kept.at != kept.wanted) => {
-            *running = Some(kept);
-            false
-        }
-        Some(old) => {
-            // It ends on its own: running answers and transfers are let finish.
-            let _ = old.stop.send(());
-            true
-        }
-        None => true,
+/// Whether a service runs, and at this address. Sockets that were given serve whatever address the table names.
+fn is_open(running: Option<&Running>, wanted: SocketAddr) -> bool {
+    running.is_some_and(|kept| !kept.task.is_finished() && (kept.wanted == wanted || kept.at != kept.wanted))
+}
+
+/// Has a service end on its own: running answers and transfers are let finish.
+fn stop(running: Option<Running>) {
+    if let Some(running) = running {
+        // One that has ended already needs no word.
+        let _ = running.stop.send(());
     }
 }
 
-/// Whether a failure may pass by itself: an interface or an address that is not there yet.
+/// Whether a failure may pass by itself: an interface or an address that is not there yet, or another program, which any account of
+/// this host may run at the ports above 1023.
 fn is_for_later(failure: &ServeError) -> bool {
-    let ServeError::Socket { source, .. } = failure else { return false };
     let absent = [Errno::ENODEV, Errno::ENXIO, Errno::EADDRNOTAVAIL, Errno::ENETDOWN];
-    source.raw_os_error().is_some_and(|code| absent.contains(&Errno::from_raw(code)))
+    match failure {
+        ServeError::Taken { .. } => true,
+        ServeError::Socket { source, .. } => source.raw_os_error().is_some_and(|code| absent.contains(&Errno::from_raw(code))),
+        ServeError::NotPermitted { .. } | ServeError::State { .. } => false,
+    }
 }
 
 fn sentence(failure: &ServeError) -> String {

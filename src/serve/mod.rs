@@ -20,7 +20,7 @@ pub use assign::{Agent, AskError, BUDGET};
 pub use boots::Boots;
 pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
 pub use recorder::{Flush, Happening, LONGEST_NAME, Recorder, shown};
-pub use source::Served;
+pub use source::{HttpState, Served};
 
 use self::{listeners::ListenerSet, source::TableSource};
 use crate::serve::{
@@ -110,9 +110,9 @@ pub struct Sockets {
 /// Where the service listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
-    /// TFTP; `None` while its address is not on this host.
+    /// TFTP; `None` while its address is not on this host or its port is another program's.
     pub tftp: Option<SocketAddr>,
-    /// HTTP; `None` while its address is not on this host.
+    /// HTTP; `None` while its address is not on this host or its port is another program's.
     pub http: Option<SocketAddr>,
 }
 
@@ -167,6 +167,9 @@ impl ServeError {
     /// What the operator can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Taken { service: "DHCP", port, .. } if *port != crate::serve::dhcp::model::SERVER_PORT => {
+                Some("find the other program (ss -lunp) and stop it; any account of this host may have the port")
+            }
             Self::Taken { service: "DHCP", .. } => Some(
                 "stop the other DHCP server of this host (dnsmasq, isc-dhcp-server, kea), or set mode = \"off\" for the network",
             ),
@@ -197,8 +200,9 @@ impl ServeError {
 
 /// Serves booting machines until `stop` completes.
 ///
-/// Waits for the first table, and fails only while it opens the ports of that one; later, what cannot be opened is said and
-/// tried again, and everything else goes on.
+/// Waits for the first table, and fails only where a port of that one is not permitted. What another program has, or what cannot be
+/// opened later, is said and tried again, and everything else goes on; a table whose HTTP port cannot be had is served when it can, and
+/// the last one until then.
 pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), ServeError> {
     let ServeOptions { state, run, ports, sockets, ready, alive } = options;
     let directory = state.join("serve");
@@ -232,7 +236,7 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     recorder.know(&first.table);
     let (publish, served) = watch::channel(Arc::new(first));
     let shared = Shared { served, assets: Arc::new(Assets::new(assets(&state))), recorder: recorder.clone(), boots, agent };
-    let mut listeners = ListenerSet::new(ports, sockets, shared, opened);
+    let mut listeners = ListenerSet::new(ports, sockets, publish, shared, opened);
     listeners.open_first()?;
     if let Some(ready) = ready {
         // Nobody has to listen.
@@ -243,11 +247,9 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
             _ = stop.as_mut() => break,
             _ = tick.tick() => {
                 alive();
-                if let Some(served) = source.poll() {
-                    recorder.know(&served.table);
-                    publish.send_replace(Arc::new(served));
-                }
-                listeners.keep_open();
+                let fresh = source.poll();
+                fresh.iter().for_each(|fresh| recorder.know(&fresh.table));
+                listeners.keep_open(fresh);
                 recorder.flush(Flush::Regular).await;
             }
         }

@@ -27,6 +27,15 @@ const LARGEST_BLOCK: usize = 1468;
 /// IP, UDP and TFTP headers.
 const HEADERS: usize = 32;
 
+/// Whether machines can be sent to our HTTP service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpState {
+    /// It is open where the table says.
+    Open,
+    /// It is not, and whatever answers there is not ours.
+    Closed,
+}
+
 /// What is served: swapped whole, so that no machine is answered from half of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
@@ -36,10 +45,23 @@ pub struct Served {
     pub generation: Generation,
     /// The loaders that are there.
     pub loaders: Loaders,
+    /// Whether the HTTP service that the table names is open.
+    pub http: HttpState,
     /// The CHAP secrets that were published with it.
     pub secrets: Secrets,
     /// The largest TFTP block that no interface has to cut.
     pub largest_block: usize,
+}
+
+impl Served {
+    /// The same with HTTP open, and a script at its root for the loaders that look for one, or closed.
+    pub fn with_http(mut self, http: HttpState) -> Self {
+        self.http = http;
+        if http == HttpState::Open {
+            self.loaders.add(AUTOEXEC, autoexec_script(&self.table.http_base()).into());
+        }
+        self
+    }
 }
 
 /// Watches the published table and the loaders it names.
@@ -112,13 +134,13 @@ impl TableSource {
         let below = loaders.names().count() - names.len();
         tracing::info!(site = %table.site, machines = table.machines.len(), loaders = names.join(" "), below, "serving a new boot table");
         loaders.leave_out(too_large);
-        loaders.add(AUTOEXEC, autoexec_script(&table.http_base()).into());
         self.loaders_seen = files;
         let largest_block = largest_block(table);
         Some(Served {
             table: table.clone().into(),
             generation: generation.clone(),
             loaders,
+            http: HttpState::Closed,
             secrets: self.secrets.clone(),
             largest_block,
         })

@@ -172,7 +172,7 @@ fn judge_iscsi(report: &mut Report<'_>, file: FileId, table: &Spanned<IscsiTable
 fn judge_boot(report: &mut Report<'_>, file: FileId, table: &Spanned<BootTable>) -> BootDefaults {
     let BootTable { http_port, menu_timeout, loaders, loader, pxe } = &table.value;
     BootDefaults {
-        http_port: judge_port(report, file, http_port.as_ref(), HTTP_PORT),
+        http_port: judge_http_port(report, file, http_port.as_ref()),
         menu_timeout: menu_timeout.as_ref().map_or(MENU_TIMEOUT, |timeout| judge_menu_timeout(report, file, timeout)),
         loaders: loaders.as_ref().map(|loaders| loaders.value.to_string()),
         loading: judge_loading(report, file, loader.as_ref(), pxe.as_ref()),
@@ -223,6 +223,20 @@ fn judge_port(report: &mut Report<'_>, file: FileId, field: Option<&Spanned<u16>
         );
     }
     port.value
+}
+
+/// The service may open any port, those included that other services of the host are known by and start with later: a site keeps none of
+/// them from having it.
+fn judge_http_port(report: &mut Report<'_>, file: FileId, field: Option<&Spanned<u16>>) -> u16 {
+    const FIRST_OF_ALL: u16 = 1024;
+    const HTTP: [u16; 2] = [80, 443];
+    let judged = judge_port(report, file, field, HTTP_PORT);
+    if let Some(port) = field.filter(|port| (1..FIRST_OF_ALL).contains(&port.value) && !HTTP.contains(&port.value)) {
+        let message = format!("port {} is another service's of the server, such as ssh, DNS or mail", port.value);
+        let hint = format!("write 80, 443 or 1024 to 65535; the default is {HTTP_PORT}");
+        report.push(error("port-of-another-service", file.at(port.start), message).hint(hint));
+    }
+    judged
 }
 
 fn judge_policy(report: &mut Report<'_>, file: FileId, table: &Spanned<PolicyTable>) -> Policy {

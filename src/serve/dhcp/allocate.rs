@@ -3,7 +3,9 @@
 //! **Invariant:** never one that is reserved for another machine, held by another client, or the server's or the subnet's own; and
 //! nobody who is not of the site keeps a machine of the site from booting, however many addresses are asked for in however many
 //! names: part of a range is not given to strangers, and what they do not use is taken from them. Nor does anybody who writes in the
-//! names of machines that have a reservation: such a machine needs no address of a range.
+//! names of machines that have a reservation: such a machine needs no address of a range. Nor does anybody who says by ARP that an address
+//! is his: where no other is left, a machine gets it all the same, and declines it if it is really used. What a request says of itself
+//! takes no address from a card that answers.
 //! No ping before an offer: it would cost a booting room seconds, and iPXE waits one (C9); what ARP shows beside the offers and
 //! what clients decline is in the leases (C19).
 
@@ -59,13 +61,33 @@ impl Allocation<'_> {
         let reserved = self.reservation().filter(|ip| !taken(ip));
         let held = || self.leases.of(self.mac).into_iter().map(|(ip, _)| ip).find(|ip| self.is_open(*ip) && !taken(ip));
         let asked = || requested.filter(|ip| self.is_open(*ip) && !taken(ip));
-        reserved.or_else(held).or_else(asked).or_else(|| self.free()).or_else(|| self.unused_by_strangers())
+        reserved
+            .or_else(held)
+            .or_else(asked)
+            .or_else(|| self.free())
+            .or_else(|| self.unused_by_strangers())
+            .or_else(|| self.withheld_by_strangers())
     }
 
     /// Whether the client may have or keep this address.
     pub fn may_hold(&self, ip: Ipv4Addr) -> bool {
         let allowed = self.reservation() == Some(ip) || self.is_open(ip);
-        allowed && !self.is_taken(ip)
+        allowed && (!self.is_taken(ip) || self.is_last_resort(ip))
+    }
+
+    /// The address that is reserved for the client and leased by another card of its machine, which may still run with it: whether it does
+    /// shows by ARP alone.
+    pub fn held_by_other_card(&self) -> Option<Ipv4Addr> {
+        let ip = self.reservation()?;
+        let holding = self.leases.live(ip, self.now)?;
+        let is_other = holding.mac() != Some(self.mac) && self.is_same_machine(holding.mac());
+        (is_other && matches!(holding, Holding::Bound { .. })).then_some(ip)
+    }
+
+    /// Whether the client says from an address itself that it has it, and another card of its machine leases it: a lease is not worth a
+    /// seat, whichever of its cards the server gave it to last.
+    pub fn keeps(&self, ip: Ipv4Addr) -> bool {
+        *self.arrival.source.ip() == ip && self.held_by_other_card() == Some(ip)
     }
 
     /// Whether the client was told that it may have this address: an offer, or a lease that lasts. A machine of the site needs no
@@ -88,7 +110,7 @@ impl Allocation<'_> {
 
     /// Whether another address than this is reserved for the client here, and is free.
     pub fn has_a_better(&self, ip: Ipv4Addr) -> bool {
-        self.reservation().is_some_and(|own| own != ip && !self.is_taken(own))
+        self.reservation().is_some_and(|own| own != ip && !self.is_taken(own)) && self.held_by_other_card().is_none()
     }
 
     /// Whether an address of a range that this client holds may be taken from it when it is not used: it is a stranger, or a machine that
@@ -137,8 +159,13 @@ impl Allocation<'_> {
             Holding::Quarantined { by, .. } => self.reservation() != Some(ip) && by != Some(self.mac),
             Holding::Declined { .. } => self.reservation() != Some(ip),
             _ if holding.mac() == Some(self.mac) => false,
-            // A machine that boots through another of its cards does not run with the first: its address goes along.
-            _ if self.client != Client::Plain && self.reservation() == Some(ip) => !self.is_same_machine(holding.mac()),
+            // The address goes along when a machine boots through another of its cards. That it boots is what anybody can write: the
+            // first card may run on, so it must be silent. Of one that was offered the address only, nothing runs; behind a relay nobody
+            // can be asked, and a card that runs there keeps the address by its renewal.
+            _ if self.client != Client::Plain && self.reservation() == Some(ip) && self.is_same_machine(holding.mac()) => {
+                let is_far = !self.arrival.is_wire_of(self.network);
+                matches!(holding, Holding::Bound { .. }) && !is_far && !self.leases.is_silent(ip, self.now)
+            }
             _ => true,
         }
     }
@@ -242,6 +269,25 @@ impl Allocation<'_> {
             walked += 1;
         }
         None
+    }
+
+    /// For a machine of the site, an address of those kept for the site that is withheld because a stranger says by ARP that it is his.
+    fn withheld_by_strangers(&self) -> Option<Ipv4Addr> {
+        let (_, last) = self.network.range.filter(|_| self.is_of_site())?;
+        let of_all = Ipv4Addr::from(u32::from(last).saturating_sub(self.kept()));
+        let mut withheld = self.leases.behind(of_all, last).map(|(ip, _)| ip);
+        withheld.find(|ip| self.is_dynamic(*ip) && self.is_withheld_by_stranger(*ip))
+    }
+
+    /// Whether nothing is left to a machine of the site but this address, which a stranger says is his.
+    fn is_last_resort(&self, ip: Ipv4Addr) -> bool {
+        let is_meant = self.is_of_site() && self.is_kept(ip) && self.is_withheld_by_stranger(ip);
+        is_meant && self.free().is_none() && self.unused_by_strangers().is_none()
+    }
+
+    fn is_withheld_by_stranger(&self, ip: Ipv4Addr) -> bool {
+        let is_strangers = |by: MacAddr| self.table.machine(by).is_none();
+        matches!(self.leases.live(ip, self.now), Some(Holding::Quarantined { by: Some(by), .. }) if is_strangers(by))
     }
 
     /// For a machine of the site, an address that a stranger was offered and has not taken, or leases and does not answer ARP for; or a

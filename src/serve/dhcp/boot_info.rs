@@ -12,6 +12,7 @@ use crate::{
     boot::loaders::{NoLoader, Starter},
     desired::{NetworkMode, PxeStrategy},
     names::{ClientArch, Platform},
+    serve::HttpState,
 };
 use std::net::Ipv4Addr;
 
@@ -25,6 +26,9 @@ pub(super) fn decide_boot(case: &Case<'_>) -> BootInfo {
         Client::Etherboot | Client::Bootp if case.network.mode == NetworkMode::Proxy => Err(NoBoot::NotByProxy),
         Client::Etherboot | Client::Bootp => loader(case, ClientArch::BIOS, Starter::Firmware)
             .map(|(_, file)| BootInfo::Loader { file, strategy: PxeStrategy::Plain }),
+        Client::HttpBoot { .. } | Client::Ipxe { ability: Ability::Able, .. } if case.offering.http == HttpState::Closed => {
+            Err(NoBoot::NoHttp)
+        }
         Client::HttpBoot { arch } => loader(case, arch, Starter::Firmware)
             .map(|(_, file)| BootInfo::HttpLoader(format!("{}/loaders/{file}", table.http_base()))),
         // Beside a router too: a U-Boot of old drops an offer without an address, and one with SERVERIP_FROM_PROXYDHCP waits for it.

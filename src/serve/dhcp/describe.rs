@@ -100,7 +100,7 @@ fn silence(reason: &IgnoreReason) -> Silence {
         }
         IgnoreReason::NoBoot(NoBoot::PiFiles(file)) => Silence::LoaderMissing { file: (*file).to_owned() },
         IgnoreReason::NoAddress(_) => Silence::NoAddress,
-        IgnoreReason::NoBoot(NoBoot::Plain | NoBoot::NotByProxy | NoBoot::Loop)
+        IgnoreReason::NoBoot(NoBoot::Plain | NoBoot::NotByProxy | NoBoot::NoHttp | NoBoot::Loop)
         | IgnoreReason::ProxyOnly
         | IgnoreReason::NotBooting
         | IgnoreReason::UnknownLease(_)

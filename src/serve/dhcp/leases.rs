@@ -228,6 +228,11 @@ impl Leases {
         self.silent.iter().filter(move |(_, until)| **until > now).map(|(ip, _)| *ip)
     }
 
+    /// Whether nobody answers ARP for this address, though it is held.
+    pub fn is_silent(&self, ip: Ipv4Addr, now: Timestamp) -> bool {
+        self.silent.get(&ip).is_some_and(|until| *until > now)
+    }
+
     /// Of how many of the 256 addresses that this is one of something is known, those left out that end in 0 or 255.
     pub fn known_around(&self, ip: Ipv4Addr) -> u16 {
         self.in_block.get(&(u32::from(ip) >> 8)).copied().unwrap_or_default()

@@ -15,6 +15,7 @@ use crate::{
     },
     desired::PxeStrategy,
     names::{ClientArch, MacAddr, NetworkName},
+    serve::HttpState,
 };
 use jiff::Timestamp;
 use std::{
@@ -37,6 +38,22 @@ pub enum Port {
     Dhcp,
     /// Port 4011.
     BootServer,
+}
+
+/// Whose card it is: what is remembered of cards has a bound, for they can be made up, and those of the site are beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// A machine's of the site.
+    Site,
+    /// Anybody's.
+    Stranger,
+}
+
+impl Whose {
+    /// Whose a card is by a table.
+    pub fn of(table: &FixedTable, mac: MacAddr) -> Self {
+        if table.machine(mac).is_some() { Self::Site } else { Self::Stranger }
+    }
 }
 
 /// How a request came in.
@@ -201,6 +218,8 @@ pub struct Offering<'a> {
     pub table: &'a FixedTable,
     /// The loaders that are there.
     pub loaders: &'a Loaders,
+    /// Whether machines can be sent to our HTTP service.
+    pub http: HttpState,
     /// Who was chained to them lately.
     pub chainload_loops: &'a ChainloadLoops,
 }
@@ -276,6 +295,11 @@ pub enum NoBoot {
     /// No loader of ours runs there.
     #[error("no loader is for {0}")]
     Arch(ClientArch),
+    /// Our HTTP service is not open, and whatever answers at its port is not ours.
+    #[error(
+        "our HTTP port is not open: another program has it, or its address is not on this host (journalctl -u barista-serve)"
+    )]
+    NoHttp,
     /// There is no loader for it.
     #[error(transparent)]
     Loader(#[from] NoLoader),

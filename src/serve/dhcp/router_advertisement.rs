@@ -4,7 +4,7 @@
 //! **Invariant:** only an iPXE that has just been told what to boot is answered, it alone, and from an address that no router
 //! has. The answer names no router, prefix or server: whatever hears it configures nothing. Follows RFC 4861 §4.1, §4.2, §6.1. Pure.
 
-use super::frame::checksum;
+use super::{frame::checksum, model::Whose};
 use crate::names::MacAddr;
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::BTreeMap, net::Ipv6Addr};
@@ -26,8 +26,8 @@ pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// iPXE gives up after 16 s by itself.
 const WINDOW: SignedDuration = SignedDuration::from_secs(20);
-/// Machines that are remembered: more would be a flood of forged addresses.
-const MACHINES: usize = 1024;
+/// Cards that the site does not know and that are remembered: more would be a flood of forged addresses.
+const STRANGERS: usize = 1024;
 
 /// Somebody asks for a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,22 +40,30 @@ pub struct Solicitation {
 
 /// Machines whose iPXE has just been told what to boot, and when.
 #[derive(Debug, Clone, Default)]
-pub struct AwaitingRouter(BTreeMap<MacAddr, Timestamp>);
+pub struct AwaitingRouter {
+    /// Of the site: no more than it has cards.
+    site: BTreeMap<MacAddr, Timestamp>,
+    strangers: BTreeMap<MacAddr, Timestamp>,
+}
 
 impl AwaitingRouter {
     /// Takes note that an iPXE has been told.
-    pub fn note(&mut self, mac: MacAddr, now: Timestamp) {
-        if self.0.len() >= MACHINES {
-            self.0.retain(|_, told| is_recent(*told, now));
+    pub fn note(&mut self, mac: MacAddr, whose: Whose, now: Timestamp) {
+        let (known, most) = match whose {
+            Whose::Site => (&mut self.site, usize::MAX),
+            Whose::Stranger => (&mut self.strangers, STRANGERS),
+        };
+        if known.len() >= STRANGERS {
+            known.retain(|_, told| is_recent(*told, now));
         }
-        if self.0.len() < MACHINES || self.0.contains_key(&mac) {
-            self.0.insert(mac, now);
+        if known.len() < most || known.contains_key(&mac) {
+            known.insert(mac, now);
         }
     }
 
     /// Whether this machine may be waiting for a router.
     pub fn contains(&self, mac: MacAddr, now: Timestamp) -> bool {
-        self.0.get(&mac).is_some_and(|told| is_recent(*told, now))
+        [&self.site, &self.strangers].into_iter().filter_map(|known| known.get(&mac)).any(|told| is_recent(*told, now))
     }
 }
 
@@ -145,11 +153,13 @@ mod tests {
         let (now, mut waiting) = (Timestamp::UNIX_EPOCH, AwaitingRouter::default());
         let machine = |n: usize| MacAddr::from_octets([2, 0, 0, 0, (n >> 8) as u8, n as u8]).expect("a unicast address");
         assert!(!waiting.contains(machine(0), now));
-        (0..2000).for_each(|n| waiting.note(machine(n), now));
+        (0..2000).for_each(|n| waiting.note(machine(n), Whose::Stranger, now));
+        waiting.note(machine(5000), Whose::Site, now);
+        assert!(waiting.contains(machine(5000), now), "a machine of the site beside the flood");
         assert!(waiting.contains(machine(0), now) && !waiting.contains(machine(1999), now));
         let later = now + SignedDuration::from_secs(21);
         assert!(!waiting.contains(machine(0), later));
-        waiting.note(machine(1999), later);
-        assert!(waiting.contains(machine(1999), later) && waiting.0.len() == 1);
+        waiting.note(machine(1999), Whose::Stranger, later);
+        assert!(waiting.contains(machine(1999), later) && waiting.strangers.len() == 1);
     }
 }

@@ -94,7 +94,7 @@ fn decide_request(case: &Case<'_>) -> Outcome {
             // It is sent from the address it has; whoever only writes in a machine's name has one of its own.
             let has_had = || allocation.has_had(ip) || allocation.is_of_site() && *case.arrival.source.ip() == ip;
             let may_have = || has_had() && allocation.may_hold(ip) && !allocation.holds_another(ip);
-            match allocation.has_leased(ip) || allocation.has_declined(ip) || may_have() {
+            match allocation.has_leased(ip) || allocation.has_declined(ip) || may_have() || allocation.keeps(ip) {
                 true => bind(case, ip),
                 false => nak(case, NakReason::NotFree(ip)),
             }

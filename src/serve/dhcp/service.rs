@@ -12,7 +12,7 @@ use super::{
     decide::decide,
     describe::{address_seen, describe, event_kind, is_worth_recording, offer_to_a_boot, service_name},
     leases::{Holding, LeaseChange, Leases},
-    model::{Answer, Arrival, BootInfo, Decision, IgnoreReason, Note, Offering, Port, Reply},
+    model::{Answer, Arrival, BootInfo, Decision, IgnoreReason, Note, Offering, Port, Reply, Whose},
     packet::{MessageKind, Request, parse},
     promises::Promise,
     router_advertisement::AwaitingRouter,
@@ -102,8 +102,17 @@ impl DhcpService {
             source: datagram.source,
             port: socket.port,
         };
-        let offering = Offering { table: &served.table, loaders: &served.loaders, chainload_loops: &self.chainload_loops };
         let now = self.clock.now();
+        self.boots.take_loader_fetches().into_iter().for_each(|from| self.chainload_loops.note_fetch(from, now));
+        if let (MessageKind::Request, Some(address)) = (request.kind, request.requested.or(request.ciaddr)) {
+            self.chainload_loops.note_address(request.mac, address);
+        }
+        let offering = Offering {
+            table: &served.table,
+            loaders: &served.loaders,
+            http: served.http,
+            chainload_loops: &self.chainload_loops,
+        };
         let decision = decide(&request, &arrival, offering, &self.leases, now);
         let promise = self.promise(decision.change, now);
         if let Some(change) = decision.change {
@@ -120,7 +129,8 @@ impl DhcpService {
         {
             self.silences.lack(&socket.interface, now);
         }
-        let probe = match (&decision.answer, decision.change, decision.client, request.giaddr) {
+        let awaited = self.await_other_card(&request, &decision, &arrival, socket, &served.table);
+        let probe = awaited.or_else(|| match (&decision.answer, decision.change, decision.client, request.giaddr) {
             // Whether its machine did give it back, or decline it: who uses it answers.
             (Answer::Noted(_), Some(LeaseChange::Quarantine { ip, .. } | LeaseChange::Decline { ip, .. }), _, None) => Some(ip),
             // Two machines may use it: the operator is told of the other.
@@ -131,20 +141,48 @@ impl DhcpService {
                 Some(reply.yiaddr).filter(|ip| served.table.machine(request.mac).and_then(|(_, machine)| machine.ip) != Some(*ip))
             }
             _ => None,
-        };
+        });
         let reply = match decision.answer {
             Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) => Some(reply),
             Answer::Noted(_) | Answer::Ignore(_) => None,
         };
+        let whose = Whose::of(&served.table, request.mac);
         match &reply {
-            Some(Reply { boot: Some(BootInfo::Script(_)), .. }) => self.waiting.note(request.mac, now),
-            Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) => {
-                self.waiting.note(request.mac, now);
-                self.chainload_loops.note(request.mac, request.xid, now);
+            Some(Reply { boot: Some(BootInfo::Script(_)), .. }) => self.waiting.note(request.mac, whose, now),
+            Some(Reply { boot: Some(BootInfo::BetterIpxe(_)), yiaddr, .. }) => {
+                self.waiting.note(request.mac, whose, now);
+                let address = Some(*yiaddr).filter(|ip| !ip.is_unspecified());
+                self.chainload_loops.note(request.mac, whose, (request.xid, address), now);
             }
             _ => {}
         }
         Response { reply, change: decision.change, promise, probe }
+    }
+
+    /// The address to ask after at once, where a machine boots through another card than the one that leases its address.
+    fn await_other_card(
+        &mut self,
+        request: &Request,
+        decision: &Decision,
+        arrival: &Arrival<'_>,
+        socket: &Socket,
+        table: &FixedTable,
+    ) -> Option<Ipv4Addr> {
+        let is_boot = matches!(request.kind, MessageKind::Discover | MessageKind::Bootp) && decision.client != Client::Plain;
+        let is_asking = is_boot && request.giaddr.is_none();
+        let now = self.clock.now();
+        let held = our_networks(table, arrival).filter(|_| is_asking).find_map(|(_, network)| {
+            let own = allocation(table, network, arrival, &self.leases, request.mac, now);
+            own.held_by_other_card().filter(|ip| !self.leases.is_silent(*ip, now))
+        })?;
+        let is_new = self.silences.await_card(&socket.interface, held, now);
+        if is_new {
+            let what = format!(
+                "boots through another card than the one that leases {held}: that one is asked after by ARP, and keeps it while it answers"
+            );
+            self.recorder.record_overheard(request.mac, on(socket), what);
+        }
+        is_new.then_some(held)
     }
 
     /// What a change promises its client beyond what it has.
@@ -279,7 +317,8 @@ impl DhcpService {
         let arrival = arrival(socket, &addresses);
         // Nobody's card: only what is free for whoever comes is asked after.
         let Ok(nobody) = MacAddr::from_octets([2, 0, 0, 0, 0, 0]) else { return Vec::new() };
-        let (mut asked, mut silent) = (Vec::new(), Vec::new());
+        let cards = self.silences.ask_cards(&socket.interface, now);
+        let (mut asked, mut silent) = (cards.ask, cards.silent);
         for (name, network) in our_networks(&served.table, &arrival) {
             let Some((first, last)) = network.range else { continue };
             let allocation = allocation(&served.table, network, &arrival, &self.leases, nobody, now);

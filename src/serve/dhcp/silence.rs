@@ -1,4 +1,5 @@
-//! Addresses that strangers lease and nobody uses, asked after by ARP for a machine of the site that lacks one.
+//! Addresses that are leased and perhaps not used, asked after by ARP for a machine of the site that lacks one: those of strangers, and
+//! the one that a machine's other card leases.
 //!
 //! **Invariant:** an address counts as unused only after it was asked after three times, a second apart, and nobody answered; and
 //! nothing is asked but while a machine of the site lacks an address. PURE.
@@ -23,6 +24,8 @@ pub struct Silences {
     /// Interfaces on which a machine of the site lacks an address, and when it last said so. No more than there are interfaces.
     lacking: BTreeMap<String, Timestamp>,
     asked: BTreeMap<Ipv4Addr, Asked>,
+    /// Addresses that a machine's other card leases, and the interface on which the machine asks. No more than there are reservations.
+    awaited: BTreeMap<Ipv4Addr, (String, Asked)>,
     /// Where the walk through the strangers' addresses is, by the last address of the range.
     walked: BTreeMap<Ipv4Addr, Ipv4Addr>,
 }
@@ -48,9 +51,34 @@ impl Silences {
         self.lacking.insert(interface.to_owned(), now);
     }
 
+    /// A machine asks on this interface through another card than the one that leases its address; whether that one is to be asked after
+    /// at once, for it is not yet.
+    pub fn await_card(&mut self, interface: &str, ip: Ipv4Addr, now: Timestamp) -> bool {
+        let is_new = !self.awaited.contains_key(&ip);
+        self.awaited.entry(ip).or_insert_with(|| (interface.to_owned(), Asked { times: 1, last: now }));
+        is_new
+    }
+
+    /// The next questions about the addresses that machines' other cards lease, and what came of those before.
+    pub fn ask_cards(&mut self, interface: &str, now: Timestamp) -> Round {
+        let mut round = Round::default();
+        for (ip, (_, asked)) in self.awaited.iter_mut().filter(|(_, (on, asked))| on == interface && asked.last + APART <= now) {
+            match asked.times < ASKED {
+                true => {
+                    *asked = Asked { times: asked.times + 1, last: now };
+                    round.ask.push(*ip);
+                }
+                false => round.silent.push(*ip),
+            }
+        }
+        self.awaited.retain(|ip, _| !round.silent.contains(ip));
+        round
+    }
+
     /// Somebody answers for an address.
     pub fn heard(&mut self, ip: Ipv4Addr) {
         self.asked.remove(&ip);
+        self.awaited.remove(&ip);
     }
 
     /// The next questions about one range, and what came of those before. `strangers` are the addresses that strangers lease, behind
@@ -123,6 +151,22 @@ mod tests {
         assert_eq!(silences.ask("eno1", RANGE, at(0), strangers).ask.len(), AT_ONCE);
         assert_eq!(silences.ask("eno1", RANGE, at(61), strangers), Round::default(), "it has gone");
         assert!(silences.asked.is_empty() && silences.lacking.is_empty());
+    }
+
+    #[test]
+    fn a_machines_other_card_is_silent_after_three_questions_and_one_answer_ends_them() {
+        let (mut silences, ip) = (Silences::default(), Ipv4Addr::new(10, 0, 0, 77));
+        assert!(silences.await_card("eno1", ip, at(0)) && !silences.await_card("eno1", ip, at(0)));
+        assert_eq!(silences.ask_cards("eno2", at(1)), Round::default(), "another wire");
+        for second in [1, 2] {
+            assert_eq!(silences.ask_cards("eno1", at(second)), Round { ask: vec![ip], silent: vec![] });
+            assert_eq!(silences.ask_cards("eno1", at(second)), Round::default(), "not twice in a second");
+        }
+        assert_eq!(silences.ask_cards("eno1", at(3)), Round { ask: vec![], silent: vec![ip] });
+        assert_eq!(silences.ask_cards("eno1", at(4)), Round::default());
+        assert!(silences.await_card("eno1", ip, at(5)), "asked anew");
+        silences.heard(ip);
+        assert!((6..20).all(|second| silences.ask_cards("eno1", at(second)) == Round::default()));
     }
 
     #[test]

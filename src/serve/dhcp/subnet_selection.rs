@@ -92,11 +92,15 @@ fn check_relay(
 fn relayed<'a>(giaddr: Ipv4Addr, request: &Request, here: &[Found<'a>]) -> Result<Vec<Found<'a>>, IgnoreReason> {
     let is_listed = |network: &Network| network.relay.contains(&giaddr);
     let is_near = |network: &Network| network.relay.is_empty() && network.subnet.contains(&giaddr);
-    let is_ours = here.iter().any(|(_, network)| is_listed(network) || is_near(network));
+    // Any host of a wire can name itself as a relay, so one that no network lists speaks for the subnet it stands in and for no other.
+    let is_known = here.iter().any(|(_, network)| is_listed(network));
     // The relay knows better than the client where the client is (RFC 3527 §3).
     let chosen = request.link_selection.or(request.subnet_selection);
     let is_wanted = |network: &Network| match chosen {
-        Some(subnet) => network.subnet.contains(&subnet) && (is_listed(network) || network.relay.is_empty() && is_ours),
+        Some(subnet) => {
+            let is_believed = is_listed(network) || is_near(network) || network.relay.is_empty() && is_known;
+            network.subnet.contains(&subnet) && is_believed
+        }
         // A relay may show us another of its addresses than the one in its clients' subnet.
         None => is_listed(network) || is_near(network),
     };

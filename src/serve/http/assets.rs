@@ -1,5 +1,9 @@
 //! The asset store: opens files below one directory, and keeps the small ones in memory.
 //!
+//! A copy of a file in memory is one, whatever path it was asked for by and however many answers send it. **Invariant:** all copies
+//! together, those that are kept and those that a slow client still receives, stay below a bound; beyond it a file is sent from where it
+//! lies, as a large one is.
+//!
 //! **Invariant:** the kernel itself keeps every path, and every link on it, below the directory (`openat2(2)`,
 //! `RESOLVE_BENEATH`): a link may lead to another asset and nowhere else. What is in memory was opened so once, and is sent while
 //! the very same file stands there, so a replaced one is seen at once. EFFECTS: opens and reads files, and the clock.
@@ -21,7 +25,10 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::task::spawn_blocking;
@@ -30,8 +37,11 @@ use tokio::task::spawn_blocking;
 const LARGEST_KEPT: u64 = 1 << 20;
 /// All that is kept.
 const MOST_KEPT: u64 = 32 << 20;
-/// Files that are kept: a client may spell the path of an empty one in many ways.
+/// Files that are kept; those that are empty count in no bytes.
 const MOST_FILES: usize = 512;
+/// All copies in memory, those included that are not kept and that somebody still receives: a thousand clients that read nothing hold
+/// no more. The service's unit leaves it a gigabyte.
+const MOST_COPIED: u64 = 64 << 20;
 /// A file written this recently may be written again within one tick of the file system's clock, and look the same.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -74,7 +84,44 @@ impl Identity {
 pub struct Assets {
     root: PathBuf,
     kept: Mutex<Kept>,
+    copied: Arc<AtomicU64>,
     buffers: Buffers,
+}
+
+/// A copy of a file in memory, counted for as long as somebody has it.
+#[derive(Debug)]
+struct Copied {
+    bytes: Vec<u8>,
+    room: Room,
+}
+
+/// Room for a copy, given back when it is dropped.
+#[derive(Debug)]
+struct Room {
+    size: u64,
+    of: Arc<AtomicU64>,
+}
+
+impl Room {
+    /// Room for so many bytes, where there is some.
+    fn take(of: &Arc<AtomicU64>, size: u64) -> Option<Self> {
+        let more = |copied: u64| copied.checked_add(size).filter(|after| *after <= MOST_COPIED);
+        of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self { size, of: of.clone() })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        debug_assert_eq!(self.bytes.len() as u64, self.room.size, "a copy is as large as the room it took");
+        &self.bytes
+    }
 }
 
 /// Small files by their decoded paths.
@@ -145,7 +192,7 @@ impl From<Errno> for AssetError {
 impl Assets {
     /// The files below this directory, which need not be there yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, kept: Mutex::default(), buffers: Buffers::default() }
+        Self { root, kept: Mutex::default(), copied: Arc::default(), buffers: Buffers::default() }
     }
 
     /// Finds a file by its decoded path.
@@ -165,18 +212,26 @@ impl Assets {
             }
             opened => opened?,
         };
-        let found = match identity.size <= LARGEST_KEPT {
-            true => Found::Memory(self.read(path, file, identity).await?),
-            false => Found::File(file),
+        let found = match self.known(identity) {
+            Some(bytes) => Found::Memory(bytes),
+            None => self.read(path, file, identity).await?,
         };
         Ok(self.asset(Arc::new(identity.facts()), found))
     }
 
-    /// Reads a small file, and keeps it.
-    async fn read(&self, path: &str, file: File, identity: Identity) -> Result<Bytes, AssetError> {
+    /// The copy of a file that is kept under another path.
+    fn known(&self, identity: Identity) -> Option<Bytes> {
+        let stored = self.kept().find_same(identity)?;
+        Some(stored.bytes.clone())
+    }
+
+    /// Reads a small file where there is room for a copy, and keeps it.
+    async fn read(&self, path: &str, file: File, identity: Identity) -> Result<Found, AssetError> {
+        let room = (identity.size <= LARGEST_KEPT).then(|| Room::take(&self.copied, identity.size)).flatten();
+        let Some(room) = room else { return Ok(Found::File(file)) };
         let read = spawn_blocking(move || {
             let mut bytes = vec![0; identity.size as usize];
-            file.read_exact_at(&mut bytes, 0).map(|()| Bytes::from(bytes))
+            file.read_exact_at(&mut bytes, 0).map(|()| Bytes::from_owner(Copied { bytes, room }))
         });
         let read = read.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         let bytes = read.map_err(AssetError::Unreadable)?;
@@ -184,7 +239,7 @@ impl Assets {
             let (facts, at) = (Arc::new(identity.facts()), self.root.join(path));
             self.kept().keep(path, Stored { identity, facts, path: at, bytes: bytes.clone() });
         }
-        Ok(bytes)
+        Ok(Found::Memory(bytes))
     }
 
     fn asset(&self, facts: Arc<Facts>, found: Found) -> Asset {
@@ -204,8 +259,20 @@ impl Kept {
         Some(stored.clone())
     }
 
+    /// A file that is kept, by what it is and not by its path, which may be spelled in many ways.
+    fn find_same(&mut self, identity: Identity) -> Option<Arc<Stored>> {
+        let (used, stored) = self.files.values_mut().find(|(_, stored)| stored.identity == identity)?;
+        self.uses += 1;
+        *used = self.uses;
+        Some(stored.clone())
+    }
+
     /// Keeps a file, and forgets those that were not asked for the longest.
     fn keep(&mut self, path: &str, stored: Stored) {
+        // Another reader may have kept it meanwhile, by another path.
+        if self.find_same(stored.identity).is_some() {
+            return;
+        }
         self.uses += 1;
         self.bytes += stored.identity.size;
         if let Some((_, before)) = self.files.insert(path.to_owned(), (self.uses, Arc::new(stored))) {
@@ -310,12 +377,58 @@ mod tests {
         }
     }
 
+    /// The bytes that so many answers hold at once, each asked for by another path, and how many of them are sent from memory.
+    async fn held(assets: &Arc<Assets>, paths: impl Iterator<Item = String>) -> (u64, usize) {
+        let mut answers = Vec::new();
+        for path in paths {
+            answers.push(assets.find(&path).await.expect("it is there"));
+        }
+        let copies: Vec<&Bytes> = answers
+            .iter()
+            .filter_map(|asset| match &asset.found {
+                Found::Memory(bytes) => Some(bytes),
+                Found::File(_) => None,
+            })
+            .collect();
+        // Copies are told apart by where they lie.
+        let apart: BTreeMap<_, _> = copies.iter().map(|bytes| (bytes.as_ptr(), bytes.len() as u64)).collect();
+        (apart.values().sum(), copies.len())
+    }
+
+    // storj/edge#250, mbenkmann/limux-gosa#133: each of many readers of a file had a copy of its own, and the service no memory left.
+    #[tokio::test]
+    async fn a_thousand_slow_readers_of_one_file_hold_one_copy_however_they_spell_its_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("one.img"), vec![7; LARGEST_KEPT as usize]).expect("it is written");
+        let assets = Arc::new(Assets::new(directory.path().to_owned()));
+        kept(&assets, "one.img").await;
+        let spelled = (0..1000).map(|n| format!("{}one.img", "./".repeat(n % 100)));
+        assert_eq!(held(&assets, spelled).await, (LARGEST_KEPT, 1000));
+        assert_eq!(assets.kept().files.len(), 1, "other files stay in memory");
+    }
+
+    #[tokio::test]
+    async fn files_that_cannot_be_kept_are_sent_from_where_they_lie_once_memory_for_copies_is_used_up() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let assets = Arc::new(Assets::new(directory.path().to_owned()));
+        // A hundred files are more than is kept; and a file that was just written is copied for each reader.
+        for n in 0..100 {
+            fs::write(directory.path().join(n.to_string()), vec![7; LARGEST_KEPT as usize]).expect("it is written");
+        }
+        let all = || (0..300).map(|n| (n % 100).to_string());
+        let (bytes, in_memory) = held(&assets, all()).await;
+        assert!(bytes <= MOST_COPIED && in_memory < 300 && in_memory > 0, "{bytes} bytes for {in_memory}");
+        // When the answers have left, what is kept is all that takes memory.
+        assert_eq!(assets.copied.load(Ordering::Relaxed), assets.kept().bytes);
+        assert_eq!(held(&assets, ["99".to_owned()].into_iter()).await.1, 1);
+    }
+
     #[test]
     fn what_is_kept_is_bounded_in_bytes_and_in_files() {
         let keep = |sizes: &mut dyn Iterator<Item = u64>| {
             let mut kept = Kept::default();
             for (number, size) in sizes.enumerate() {
-                let identity = Identity { device: 0, inode: 0, size, modified: (0, 0), changed: (0, 0) };
+                let identity = Identity { device: 0, inode: number as u64, size, modified: (0, 0), changed: (0, 0) };
                 let path = number.to_string();
                 kept.keep(
                     &path,

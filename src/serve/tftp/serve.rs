@@ -344,6 +344,9 @@ impl Transfers {
         let Some(mut transfer) = self.remove(token) else { return };
         if let Some(outcome) = outcome {
             tell(&self.recorder, &transfer, outcome);
+            if matches!(outcome, Outcome::Complete) {
+                self.boots.note_loader_fetch(transfer.peer.ip());
+            }
         }
         if let (Some(Outcome::Probe | Outcome::Aborted), Some((at, request, file)), None) =
             (outcome, transfer.again.take(), self.until)

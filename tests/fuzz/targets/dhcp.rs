@@ -5,6 +5,7 @@
 #![no_main]
 
 use barista::boot::{loaders::Loaders, table::FixedTable};
+use barista::serve::HttpState;
 use barista::serve::dhcp::{
     arp::parse_claim,
     chainload_loop::ChainloadLoops,
@@ -61,7 +62,7 @@ fuzz_target!(|input: &[u8]| {
         port: if control & 16 == 0 { Port::Dhcp } else { Port::BootServer },
     };
     let chained = ChainloadLoops::default();
-    let offering = Offering { table, loaders: &LOADERS, chainload_loops: &chained };
+    let offering = Offering { table, loaders: &LOADERS, http: HttpState::Open, chainload_loops: &chained };
     let mut leases = Leases::default();
     for second in [0, 7] {
         let now = Timestamp::from_second(second).expect("a time");

@@ -204,14 +204,96 @@ fn a_push_that_makes_too_many_references_is_refused_and_the_followed_branch_is_t
     let lines: String = (0..999).map(|n| format!("{commit} refs/tags/t{n:04}\n")).collect();
     fs::write(cafe.repository.join("packed-refs"), format!("# pack-refs with: peeled fully-peeled sorted \n{lines}")).unwrap();
     let (went, told) = cafe.push("HEAD:refs/heads/idea");
-    assert!(!went && told.contains("would have 1001 references") && told.contains("git push --delete"), "{told}");
+    assert!(!went && told.contains("would have 1001 references"), "{told}");
+    let advised = format!("`git -C {} update-ref -d NAME`", cafe.repository.canonicalize().unwrap().display());
+    assert!(told.replace("\nremote: ", " ").contains(&advised), "{told}");
     cafe.seats(2);
     cafe.work.commit("add pc02");
     let (went, told) = cafe.push("HEAD:main");
     assert!(went, "{told}");
+    // A deletion in the same push makes no room, for git may refuse it; what is advised does.
+    let both = cafe.work.try_git(&["push", "cafe", "HEAD:refs/heads/idea", ":refs/tags/t0000"]);
+    assert!(!both.status.success() && text(&both.stderr).contains("would have 1001 references"), "{}", text(&both.stderr));
+    assert!(git(&cafe.repository, &["update-ref", "-d", "refs/tags/t0001"]).status.success());
+    let (went, told) = cafe.push("HEAD:refs/heads/idea");
+    assert!(went, "{told}");
     let (went, told) = cafe.push(":refs/tags/t0000");
     assert!(went, "{told}");
+}
+
+// AdaCore/git-hooks#5: a refusal of a deletion that does not say what to do.
+#[test]
+fn who_deletes_a_branch_is_told_the_command_that_deletes_it_and_it_does() {
+    let cafe = Cafe::with_repository();
+    cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0 && cafe.push("HEAD:refs/heads/idea").0);
+    let (went, told) = cafe.push(":refs/heads/idea");
+    let command = format!("git -C {} update-ref -d refs/heads/idea", cafe.repository.canonicalize().unwrap().display());
+    assert!(!went && told.contains("refused: no push deletes refs/heads/idea here"), "{told}");
+    assert!(told.replace("\nremote: ", " ").contains(&command), "{told}");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    assert!(git(&cafe.repository, &words).status.success());
+    assert!(!git(&cafe.repository, &["rev-parse", "--verify", "-q", "refs/heads/idea"]).status.success());
+}
+
+// mozilla-services/contile#196: a branch that is a file keeps out one that needs a directory of that name, and the other way round.
+#[test]
+fn no_push_keeps_the_first_commit_out_and_where_a_name_does_the_pusher_reads_which() {
+    let cafe = Cafe::with_repository();
+    let commit = cafe.work.commit("open the café");
+    let (went, told) = cafe.push("HEAD:refs/heads/main/x");
+    assert!(!went && told.contains("refused: refs/heads/main/x keeps out"), "{told}");
+    // It was there before the branch was followed.
+    assert!(cafe.push("HEAD:refs/heads/other").0);
+    assert!(git(&cafe.repository, &["update-ref", "refs/heads/main/x", &commit]).status.success());
+    let (went, told) = cafe.push("HEAD:main");
+    assert!(!went && told.contains("cannot be made while refs/heads/main/x is there"), "{told}");
+    assert!(!told.contains("Plan:") && told.contains("update-ref -d refs/heads/main/x"), "{told}");
+    assert!(git(&cafe.repository, &["update-ref", "-d", "refs/heads/main/x"]).status.success());
+    let (went, told) = cafe.push("HEAD:main");
+    assert!(went, "{told}");
+}
+
+// go-gitea/gitea#19014, gittuf/gittuf#133: git shows a harmless commit in the place of the one that is applied.
+#[test]
+fn a_reference_that_has_git_show_another_commit_is_refused_and_changes_nothing_of_what_is_read() {
+    let cafe = Cafe::with_repository();
+    cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0);
+    let harmless = cafe.work.git(&["commit-tree", "-p", "HEAD", "-m", "Correct a comment", "HEAD^{tree}"]);
+    cafe.work.write("images/local.toml", "kind = \"lokal\"\n");
+    let evil = cafe.work.commit("a slip");
+    let (went, told) = cafe.push(&format!("{harmless}:refs/replace/{evil}"));
+    assert!(!went && told.contains(&format!("refused: refs/replace/{evil} would have git show another object")), "{told}");
+    // By whoever may write the repository: git is misled, and the commit itself is read all the same.
+    assert!(cafe.push(&format!("{harmless}:refs/heads/harmless")).0);
+    assert!(git(&cafe.repository, &["update-ref", &format!("refs/replace/{evil}"), &harmless]).status.success());
+    let (went, told) = cafe.push("HEAD:main");
+    assert!(
+        !went && told.contains("images/local.toml:1:8: ") && told.contains("shows another object in the place of one"),
+        "{told}"
+    );
+    fs::remove_file(cafe.repository.join("hooks/pre-receive")).unwrap();
+    assert!(cafe.push("HEAD:main").0);
+    assert_eq!(text(&git(&cafe.repository, &["log", "-1", "--format=%s", "main"]).stdout).trim(), "Correct a comment");
+    let checked = cafe.barista(&["check", "--repo", cafe.repository.to_str().unwrap(), "--rev", "main"]);
+    assert!(checked.status.code() == Some(1), "{}", text(&checked.stderr));
+    assert!(text(&checked.stdout).contains("images/local.toml:1:8: "), "{}", text(&checked.stdout));
+}
+
+// line/centraldogma#1307, go-gitea/gitea#3658: a bound of one push, and none of a repository.
+#[test]
+fn beyond_a_gibibyte_of_objects_the_followed_branch_alone_is_taken() {
+    let cafe = Cafe::with_repository();
+    cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0 && cafe.push("HEAD:refs/heads/idea").0);
+    let pack = cafe.repository.join("objects/pack/tmp_pack_left");
+    fs::File::create(&pack).and_then(|file| file.set_len(1 << 30)).unwrap();
+    cafe.seats(2);
+    cafe.work.commit("add pc02");
     let (went, told) = cafe.push("HEAD:refs/heads/idea");
+    assert!(!went && told.contains("would take 1024 MiB") && told.contains("gc --prune=now"), "{told}");
+    let (went, told) = cafe.push("HEAD:main");
     assert!(went, "{told}");
 }
 

@@ -8,6 +8,7 @@ use barista::{
     boot::{loaders::Loaders, table::BootTable},
     names::MacAddr,
     serve::{
+        HttpState,
         dhcp::{
             arp::parse_claim,
             chainload_loop::ChainloadLoops,
@@ -122,7 +123,8 @@ fn no_bytes_stop_dhcp_and_every_reply_fits() {
             port: [Port::Dhcp, Port::BootServer][dice.roll(2)],
         };
         let fixed = table.clone().into();
-        let offering = Offering { table: &fixed, loaders: &loaders, chainload_loops: &ChainloadLoops::default() };
+        let offering =
+            Offering { table: &fixed, loaders: &loaders, http: HttpState::Open, chainload_loops: &ChainloadLoops::default() };
         let decision = decide(&request, &arrival, offering, &Leases::default(), Timestamp::UNIX_EPOCH);
         let _ = (describe(&request, &decision), address_seen(&request, &decision), is_worth_recording(&decision));
         if let Answer::Offer(reply) | Answer::Ack(reply) | Answer::Nak(reply, _) = decision.answer {
@@ -189,7 +191,8 @@ fn whatever_machines_ask_no_address_has_two_holders() {
             let arrival =
                 Arrival { interface: "lo", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
             let at = Timestamp::from_second(now).expect("a time");
-            let offering = Offering { table: &table, loaders: &loaders, chainload_loops: &ChainloadLoops::default() };
+            let offering =
+                Offering { table: &table, loaders: &loaders, http: HttpState::Open, chainload_loops: &ChainloadLoops::default() };
             let decision = decide(&request, &arrival, offering, &leases, at);
             decision.change.into_iter().for_each(|change| leases.apply(change));
             match decision.answer {

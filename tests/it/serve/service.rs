@@ -208,18 +208,87 @@ fn a_second_stage_that_is_not_there_over_http_is_in_the_transcript() {
     assert_eq!((&*last.service, &*last.what), ("http", "asked for \"grubx64.efi\", which is not among the loaders"));
 }
 
+/// A running service without sockets of its own but TFTP's, and what it says it listens at.
+fn with_ports_of_the_table(state: &Path, http: Option<u16>) -> (Runtime, oneshot::Sender<()>, Listening) {
+    let mut options = ServeOptions::new(state);
+    options.sockets.tftp = Some(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
+    options.ports.http = http;
+    let (ready, listening) = oneshot::channel();
+    options.ready = Some(ready);
+    let runtime = Runtime::new().expect("a runtime");
+    let (stop, stopped) = oneshot::channel::<()>();
+    runtime.spawn(serve(options, stopped));
+    let listening = runtime.block_on(async { timeout(DEADLINE, listening).await }).expect("in time").expect("it listens");
+    (runtime, stop, listening)
+}
+
+/// The body at a port, if anybody answers there.
+fn fetched(port: u16, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+// opnsense/core PR 10078 and #9743: one socket that cannot be had costs all the others, or is never tried again.
 #[test]
-fn a_port_that_is_taken_is_named_with_the_mend() {
+fn a_port_that_another_program_has_costs_no_other_and_is_had_when_it_is_free() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = taken.local_addr().expect("an address").port();
     let state = tempfile::tempdir().expect("a directory");
-    publish(state.path(), &table(state.path()));
-    let mut options = ServeOptions::new(state.path());
-    options.sockets.tftp = Some(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
-    options.ports.http = Some(port);
-    let runtime = Runtime::new().expect("a runtime");
-    let served = runtime.block_on(async { timeout(DEADLINE, serve(options, std::future::pending::<()>())).await });
-    let error = served.expect("in time").expect_err("the port is taken");
-    assert_eq!(error.to_string(), format!("HTTP cannot open port {port} on 127.0.0.1: another program has it"));
-    assert_eq!(error.hint(), Some("stop the other program, or set another http-port under [boot]"));
+    fs::create_dir(state.path().join("loaders")).expect("it is made");
+    publish(state.path(), &table(&state.path().join("loaders")));
+    let (runtime, _stop, listening) = with_ports_of_the_table(state.path(), Some(port));
+    assert_eq!(listening.http, None);
+    let tftp = listening.tftp.expect("TFTP is open all the same");
+    // No script that leads to the port is given, for whoever has it would answer.
+    let asked = |tftp: SocketAddr| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        socket.set_read_timeout(Some(DEADLINE)).expect("it is set");
+        socket.send_to(b"\0\x01autoexec.ipxe\0octet\0", tftp).expect("it is sent");
+        let mut answer = [0; 1024];
+        let (length, _) = socket.recv_from(&mut answer).expect("it answers");
+        answer[..length].to_vec()
+    };
+    assert_eq!(asked(tftp)[..2], [0, 5], "no such file");
+    drop(taken);
+    let script = || fetched(port, "/machines/88aedd0508fa/boot.ipxe");
+    runtime.block_on(until("HTTP is open", || async { script().as_deref() == Some("#!ipxe\necho pc01\n") }));
+    runtime.block_on(until("the script is given", || async { asked(tftp)[..2] == [0, 3] }));
+}
+
+// sky22333/netboot#13: the port was another program's, and machines were sent there.
+#[test]
+fn a_new_port_is_had_before_the_old_one_is_closed_and_nobody_hears_of_it_before() {
+    let free = || {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        (socket, port)
+    };
+    let ((socket, old), (taken, new)) = (free(), free());
+    drop(socket);
+    let state = tempfile::tempdir().expect("a directory");
+    let mut wanted = table(&state.path().join("loaders"));
+    wanted.http_port = old;
+    publish(state.path(), &wanted);
+    let (runtime, _stop, listening) = with_ports_of_the_table(state.path(), None);
+    assert_eq!(listening.http.map(|at| at.port()), Some(old));
+    let script = |port| fetched(port, "/machines/88aedd0508fa/boot.ipxe");
+    assert_eq!(script(old).as_deref(), Some("#!ipxe\necho pc01\n"));
+    wanted.http_port = new;
+    wanted.machines.values_mut().for_each(|machine| machine.script = "#!ipxe\necho new\n".into());
+    publish(state.path(), &wanted);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(3500) {
+        assert_eq!(script(old).as_deref(), Some("#!ipxe\necho pc01\n"), "the last table is served on");
+        let first = fetched(old, "/boot.ipxe").expect("it answers");
+        assert!(first.contains(&format!("127.0.0.1:{old}/")) && !first.contains(&format!(":{new}")), "{first}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(taken);
+    runtime.block_on(until("the new port is served", || async { script(new).as_deref() == Some("#!ipxe\necho new\n") }));
+    runtime.block_on(until("the old port is closed", || async { script(old).is_none() }));
 }

@@ -422,3 +422,44 @@ fn a_mode_that_does_not_fit_its_wire_raises_an_alarm_c20() {
     }
     assert_eq!(transcript.servers.len(), SERVERS_KEPT);
 }
+
+// sonic-net/SONiC#1575, opnsense/core PR 10401: made-up clients leave the known ones no address; and what they say by ARP takes the rest.
+#[test]
+fn strangers_who_lease_their_half_and_claim_the_other_by_arp_keep_no_machine_of_the_site_from_booting() {
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    room.network().range = Some((ip(200), ip(239)));
+    let seats: Vec<_> = (1..=20).collect();
+    room.table.machines.values_mut().for_each(|machine| {
+        (machine.macs, machine.ip) = (seats.iter().map(|card| mac(*card)).collect(), None);
+    });
+    let strangers: Vec<_> = (100..=140).filter_map(|card| room.join(card)).collect();
+    assert_eq!(strangers.len(), 20);
+    let claims = [(90, 228..=231), (91, 232..=235), (92, 236..=239)];
+    for round in 0..3 {
+        let claim = |room: &mut Room, conflicts: &mut AddressConflicts| {
+            for (card, claimed) in claims.clone() {
+                for last in claimed {
+                    room.claim(conflicts, ip(last), mac(card));
+                }
+            }
+        };
+        claim(&mut room, &mut conflicts);
+        let got: BTreeSet<_> = seats
+            .iter()
+            .filter_map(|card| {
+                let offered = offer(room.ask(&request(MessageKind::Discover, *card))).yiaddr;
+                // They claim it once more before it is taken.
+                claim(&mut room, &mut conflicts);
+                let take = Request { requested: Some(offered), server_id: Some(SERVER), ..request(MessageKind::Request, *card) };
+                matches!(room.ask(&take), Answer::Ack(_)).then_some(offered)
+            })
+            .collect();
+        assert_eq!(got.len(), 20, "round {round}: {got:?}");
+        room.now += 60;
+    }
+    // While another is free, what somebody uses is nobody's.
+    let (mut room, mut conflicts) = (Room::with(NetworkMode::Server), AddressConflicts::default());
+    room.table.machines.values_mut().for_each(|machine| (machine.macs, machine.ip) = (vec![mac(1)], None));
+    room.claim(&mut conflicts, ip(203), mac(90));
+    assert!(room.join(1).is_some_and(|got| got != ip(203)));
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     desired::{Loading, PxeStrategy},
     names::Platform,
-    serve::dhcp::classify::PiModel,
+    serve::dhcp::{classify::PiModel, model::NoBoot},
 };
 
 /// Every loader a kind of firmware may need.
@@ -109,6 +109,9 @@ fn an_ipxe_that_our_loader_does_not_help_is_not_chained_forever_c11() {
         discover.xid = round;
         assert_eq!(offer(room.ask(&discover)).file, "tftp://10.88.0.1/undionly.kpxe");
         assert_eq!(offer(room.ask(&discover)).file, "tftp://10.88.0.1/undionly.kpxe", "the same round, repeated");
+        // It takes an address of the router, and fetches the loader from there.
+        room.chainload_loops.note_address(discover.mac, ip(77));
+        room.chainload_loops.note_fetch(ip(77), Timestamp::from_second(room.now).expect("a time"));
         room.now += 5;
     }
     discover.xid = 9;
@@ -305,4 +308,47 @@ fn both_tables_of_options_mean_the_same_numbers() {
     ] {
         assert_eq!(OptionRule::of(number).name, name, "{number}");
     }
+}
+
+// warewulf/warewulf3#104: FlexBoot and VirtualBox have an iPXE without the abilities. What keeps it from loading itself for ever (ipxe/ipxe#913)
+// must be no switch for whoever writes its name.
+#[test]
+fn who_asks_in_a_machines_name_and_fetches_no_loader_does_not_keep_it_from_booting() {
+    let mut room = room(NetworkMode::Server);
+    let mut discover = read(fixture!("ipxe-lacking-discover"));
+    for forged in 100..120 {
+        discover.xid = forged;
+        assert_eq!(offer(room.ask(&discover)).file, "tftp://10.88.0.1/undionly.kpxe");
+        // Somebody fetches it, from an address of its own.
+        room.chainload_loops.note_fetch(ip(9), Timestamp::from_second(room.now).expect("a time"));
+    }
+    discover.xid = 1;
+    let own = offer(room.ask(&discover));
+    assert_eq!(own.file, "tftp://10.88.0.1/undionly.kpxe");
+    // And the loop itself is found as before.
+    for round in 2..5 {
+        room.chainload_loops.note_fetch(own.yiaddr, Timestamp::from_second(room.now).expect("a time"));
+        discover.xid = round;
+        let is_last = round == 4;
+        assert_eq!(offer(room.ask(&discover)).file.is_empty(), is_last, "round {round}");
+    }
+}
+
+// sky22333/netboot#13: the HTTP port was taken, and clients were sent to it all the same.
+#[test]
+fn while_our_http_is_not_open_nobody_is_sent_to_whoever_answers_there() {
+    let mut room = Room::with(NetworkMode::Server);
+    room.http = HttpState::Closed;
+    let ipxe = read(fixture!("ipxe-bios-discover"));
+    let answered = offer(room.ask(&ipxe));
+    assert_eq!(answered.boot, Some(BootInfo::Nothing(NoBoot::NoHttp)));
+    assert!(answered.file.is_empty() && !text(&answered, options::BOOT_FILE_NAME).contains("http"), "{answered:?}");
+    let http_boot =
+        Request { vendor_class: Some(b"HTTPClient:Arch:00016:UNDI:003016".to_vec()), ..firmware(MessageKind::Discover, 16) };
+    assert_eq!(offer(room.ask(&http_boot)).boot, Some(BootInfo::Nothing(NoBoot::NoHttp)));
+    // What needs no HTTP goes on: loaders by TFTP, and addresses.
+    assert!(matches!(offer(room.ask(&firmware(MessageKind::Discover, 7))).boot, Some(BootInfo::Loader { .. })));
+    assert!(room.join(9).is_some());
+    room.http = HttpState::Open;
+    assert!(matches!(offer(room.ask(&ipxe)).boot, Some(BootInfo::Script(_))));
 }

@@ -17,7 +17,7 @@ use super::{
     decide::decide,
     describe::{offer_to_a_boot, service_name},
     leases::{LeaseChange, Leases},
-    model::{Answer, Arrival, BootInfo, Decision, Destination, IgnoreReason, NakReason, Note, Offering, Port, Reply},
+    model::{Answer, Arrival, BootInfo, Decision, Destination, IgnoreReason, NakReason, Note, Offering, Port, Reply, Whose},
     options,
     packet::{MessageKind, ParseError, Request, parse},
     reply::encode,
@@ -28,6 +28,7 @@ use crate::{
         table::{BootTable, Network},
     },
     names::{ClientArch, MacAddr},
+    serve::HttpState,
     site::NetworkMode,
 };
 use jiff::Timestamp;
@@ -55,6 +56,7 @@ pub(super) use fixture;
 struct Room {
     table: BootTable,
     loaders: Loaders,
+    http: HttpState,
     leases: Leases,
     chainload_loops: ChainloadLoops,
     now: i64,
@@ -76,6 +78,7 @@ impl Room {
         Self {
             table,
             loaders: files.into_iter().collect(),
+            http: HttpState::Open,
             leases: Leases::default(),
             chainload_loops: ChainloadLoops::default(),
             now: 1_000_000,
@@ -90,7 +93,8 @@ impl Room {
         let addresses = [SERVER];
         let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port };
         let table = self.table.clone().into();
-        let offering = Offering { table: &table, loaders: &self.loaders, chainload_loops: &self.chainload_loops };
+        let offering =
+            Offering { table: &table, loaders: &self.loaders, http: self.http, chainload_loops: &self.chainload_loops };
         decide(request, &arrival, offering, &self.leases, Timestamp::from_second(self.now).expect("a time"))
     }
 
@@ -105,7 +109,10 @@ impl Room {
         let decision = self.at(Port::Dhcp, SocketAddrV4::new(source, 68), request);
         decision.change.into_iter().for_each(|change| self.leases.apply(change));
         if let Answer::Offer(Reply { boot: Some(BootInfo::BetterIpxe(_)), .. }) = &decision.answer {
-            self.chainload_loops.note(request.mac, request.xid, Timestamp::from_second(self.now).expect("a time"));
+            let Answer::Offer(reply) = &decision.answer else { unreachable!("it was matched") };
+            let address = Some(reply.yiaddr).filter(|ip| !ip.is_unspecified());
+            let now = Timestamp::from_second(self.now).expect("a time");
+            self.chainload_loops.note(request.mac, Whose::Site, (request.xid, address), now);
         }
         decision.answer
     }

@@ -73,7 +73,8 @@ fn an_old_address_of_a_discover_chooses_no_subnet() {
     room.table.networks.insert("second".parse().expect("a name"), second);
     let addresses = [SERVER, Ipv4Addr::new(10, 89, 0, 1)];
     let (table, leases) = (room.table.clone().into(), Leases::default());
-    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
+    let offering =
+        Offering { table: &table, loaders: &room.loaders, http: HttpState::Open, chainload_loops: &room.chainload_loops };
     let discover = Request { ciaddr: Some(Ipv4Addr::new(10, 89, 0, 7)), ..request(MessageKind::Discover, 5) };
     for destination in [Ipv4Addr::BROADCAST, SERVER] {
         let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);

@@ -22,7 +22,8 @@ fn renew(room: &mut Room, last: u8, held: Ipv4Addr) -> Answer {
     let (addresses, source) = ([SERVER], SocketAddrV4::new(held, 68));
     let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
+    let offering =
+        Offering { table: &table, loaders: &room.loaders, http: HttpState::Open, chainload_loops: &room.chainload_loops };
     let decision = decide(&request, &arrival, offering, &room.leases, Timestamp::from_second(room.now).expect("a time"));
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
     decision.answer
@@ -111,8 +112,16 @@ fn a_declined_reservation_is_said_loudly_and_stays_the_machines() {
     assert_eq!(ack(room.ask(&edk2)).yiaddr, PC01_IP);
 }
 
+impl Room {
+    /// Nobody answers ARP for an address.
+    fn fall_silent(&mut self, ip: Ipv4Addr) {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        self.leases.note_silence(ip, at(self.now), at(self.now + 30));
+    }
+}
+
 #[test]
-fn a_machine_that_boots_through_its_other_card_takes_its_address_along() {
+fn a_machine_that_boots_through_its_other_card_takes_its_address_along_once_the_first_is_silent() {
     let mut room = Room::with(NetworkMode::Server);
     let [first, second] = two_cards(&mut room);
     assert_eq!(room.join(1), Some(PC01_IP));
@@ -121,13 +130,49 @@ fn a_machine_that_boots_through_its_other_card_takes_its_address_along() {
     assert_ne!(beside, PC01_IP);
     room.ask(&Request { requested: Some(beside), server_id: Some(ip(254)), ..reboot(2, beside) });
     let boots = Request { mac: second.mac, ..firmware(MessageKind::Discover, 7) };
+    let meanwhile = offer(room.ask(&boots)).yiaddr;
+    assert_ne!(meanwhile, PC01_IP, "the first card may run on");
+    // What it was offered it may take, though its own is free by now.
+    room.fall_silent(PC01_IP);
+    let take = |ip| Request { kind: MessageKind::Request, requested: Some(ip), server_id: Some(SERVER), ..boots.clone() };
+    assert_eq!(ack(room.ask(&take(meanwhile))).yiaddr, meanwhile);
     assert_eq!(offer(room.ask(&boots)).yiaddr, PC01_IP);
-    let take = Request { kind: MessageKind::Request, requested: Some(PC01_IP), server_id: Some(SERVER), ..boots };
-    assert_eq!(ack(room.ask(&take)).yiaddr, PC01_IP);
+    assert_eq!(ack(room.ask(&take(PC01_IP))).yiaddr, PC01_IP);
     assert_eq!(offer(room.ask(&second)).yiaddr, PC01_IP, "and its system keeps it");
     assert_ne!(offer(room.ask(&first)).yiaddr, PC01_IP);
     let stranger = Request { mac: request(MessageKind::Discover, 9).mac, ..firmware(MessageKind::Discover, 7) };
     assert_ne!(offer(room.ask(&stranger)).yiaddr, PC01_IP);
+}
+
+// openwrt/odhcpd PR 233, TechnitiumSoftware/DnsServer#717: several cards, one address; who has it while the first still runs?
+#[test]
+fn a_seat_that_runs_keeps_its_address_whatever_boots_in_the_name_of_its_other_card() {
+    let mut room = Room::with(NetworkMode::Server);
+    let [_, second] = two_cards(&mut room);
+    assert_eq!(room.join(1), Some(PC01_IP));
+    let boots = |kind| Request { mac: second.mac, ..firmware(kind, 7) };
+    for _ in 0..20 {
+        assert_ne!(offer(room.ask(&boots(MessageKind::Discover))).yiaddr, PC01_IP);
+        let take = Request { requested: Some(PC01_IP), server_id: Some(SERVER), ..boots(MessageKind::Request) };
+        assert!(matches!(room.ask(&take), Answer::Nak(_, NakReason::NotFree(_))));
+        room.now += HOUR / 4;
+        assert_eq!(ack(renew(&mut room, 1, PC01_IP)).yiaddr, PC01_IP);
+    }
+    // Though the first slept when it was asked after and the second has the lease: who renews from the address itself runs with it.
+    room.fall_silent(PC01_IP);
+    assert_eq!(offer(room.ask(&boots(MessageKind::Discover))).yiaddr, PC01_IP);
+    let take = Request { requested: Some(PC01_IP), server_id: Some(SERVER), ..boots(MessageKind::Request) };
+    assert_eq!(ack(room.ask(&take)).yiaddr, PC01_IP);
+    assert_eq!(ack(renew(&mut room, 1, PC01_IP)).yiaddr, PC01_IP);
+    assert!(matches!(renew(&mut room, 9, PC01_IP), Answer::Nak(..)), "another machine is refused it");
+    // Without a range there is nothing to give meanwhile, and no refusal either: its ROM asks again.
+    let mut room = Room::with(NetworkMode::Server);
+    two_cards(&mut room);
+    room.network().range = None;
+    assert_eq!(room.join(1), Some(PC01_IP));
+    assert!(matches!(room.ask(&boots(MessageKind::Discover)), Answer::Ignore(IgnoreReason::NoAddress(_))));
+    room.fall_silent(PC01_IP);
+    assert_eq!(offer(room.ask(&boots(MessageKind::Discover))).yiaddr, PC01_IP);
 }
 
 #[test]

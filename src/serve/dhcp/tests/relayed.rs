@@ -34,7 +34,8 @@ fn to_us(room: &mut Room, request: &Request) -> Answer {
     let (addresses, source) = ([SERVER], SocketAddrV4::new(from, 68));
     let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
+    let offering =
+        Offering { table: &table, loaders: &room.loaders, http: HttpState::Open, chainload_loops: &room.chainload_loops };
     let at = Timestamp::from_second(room.now).expect("a time");
     let decision = decide(request, &arrival, offering, &room.leases, at);
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
@@ -181,7 +182,8 @@ fn a_client_asks_to_keep_an_address_of_the_second_subnet_on_its_wire() {
     let arrival =
         Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
+    let offering =
+        Offering { table: &table, loaders: &room.loaders, http: HttpState::Open, chainload_loops: &room.chainload_loops };
     let at = Timestamp::from_second(room.now).expect("a time");
     for held in [ip(200), FAR] {
         let mut leases = Leases::default();
@@ -295,4 +297,25 @@ fn what_is_declined_behind_a_relay_in_a_seats_name_is_nobody_elses_while_its_lea
     }
     let renew = Request { ciaddr: Some(held), ..request(MessageKind::Request, 1) };
     assert_eq!(ack(to_us(&mut room, &renew)).yiaddr, held, "it runs, and did not decline it");
+}
+
+// githedgehog/fabric#1427: option 82 is trusted without a look at who put it in.
+#[test]
+fn a_host_that_names_itself_as_a_relay_speaks_for_its_own_subnet_and_no_other() {
+    let mut room = two_rooms();
+    room.table.networks.values_mut().for_each(|network| network.relay.clear());
+    let seat = firmware(MessageKind::Discover, 7);
+    room.table.machines.values_mut().for_each(|machine| machine.macs = vec![seat.mac]);
+    let itself = Request { giaddr: Some(ip(9)), link_selection: Some(FAR), ..seat.clone() };
+    assert_eq!(room.ask(&itself), Answer::Ignore(IgnoreReason::UnknownRelay(ip(9))));
+    let asked_by_client = Request { link_selection: None, subnet_selection: Some(FAR), ..itself.clone() };
+    assert_eq!(room.ask(&asked_by_client), Answer::Ignore(IgnoreReason::UnknownRelay(ip(9))));
+    assert_eq!(offer(room.ask(&Request { link_selection: Some(ip(0)), ..itself.clone() })).yiaddr, PC01_IP, "its own subnet");
+    // One that the site lists is believed of networks that list none.
+    room.table
+        .networks
+        .values_mut()
+        .filter(|network| network.subnet.contains(&ip(9)))
+        .for_each(|near| near.relay = [ip(9)].into());
+    assert!(is_far(offer(room.ask(&itself)).yiaddr));
 }

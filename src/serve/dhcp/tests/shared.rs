@@ -24,7 +24,8 @@ fn ask(room: &mut Room, request: &Request) -> Answer {
     let arrival =
         Arrival { interface: "eno1", addresses: &addresses, destination: Ipv4Addr::BROADCAST, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
+    let offering =
+        Offering { table: &table, loaders: &room.loaders, http: HttpState::Open, chainload_loops: &room.chainload_loops };
     let decision = decide(request, &arrival, offering, &room.leases, Timestamp::from_second(room.now).expect("a time"));
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
     decision.answer

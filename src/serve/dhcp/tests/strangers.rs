@@ -41,7 +41,8 @@ fn from(room: &mut Room, source: Ipv4Addr, request: &Request) -> Answer {
     let (addresses, source) = ([SERVER], SocketAddrV4::new(source, 68));
     let arrival = Arrival { interface: "eno1", addresses: &addresses, destination: SERVER, source, port: Port::Dhcp };
     let table = room.table.clone().into();
-    let offering = Offering { table: &table, loaders: &room.loaders, chainload_loops: &room.chainload_loops };
+    let offering =
+        Offering { table: &table, loaders: &room.loaders, http: HttpState::Open, chainload_loops: &room.chainload_loops };
     let decision = decide(request, &arrival, offering, &room.leases, Timestamp::from_second(room.now).expect("a time"));
     decision.change.into_iter().for_each(|change| room.leases.apply(change));
     decision.answer
