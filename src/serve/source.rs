@@ -3,6 +3,7 @@
 //! **Invariant:** what does not read never replaces what does. EFFECTS: reads files; decides nothing but "changed".
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the published table")]
 
+use super::TICK;
 use super::loader_files::{Found, Listing, Stamp, list, read_loader, stamp};
 use crate::host::settings::FollowedSettings;
 use crate::{
@@ -19,7 +20,12 @@ use hyper::body::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    panic::resume_unwind,
     path::{Path, PathBuf},
+};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, sleep_until},
 };
 
 /// An Ethernet frame's 1500 bytes without the IP, UDP and TFTP headers: what ROMs ask for, and what needs no fragments.
@@ -194,6 +200,44 @@ impl TableSource {
             self.said = Some(what);
         }
     }
+}
+
+/// Polls a source once a second, off the loop's thread: its files may lie on a disk, or beyond a network, that does not answer.
+#[derive(Debug)]
+pub(super) struct Polls(JoinHandle<(TableSource, Option<Served>)>);
+
+impl Polls {
+    /// Begins at once.
+    pub fn begin(source: TableSource) -> Self {
+        Self(poll_at(source, Instant::now()))
+    }
+
+    /// What the next poll finds. Dropped before its end, it has lost nothing.
+    pub async fn next(&mut self) -> Option<Served> {
+        let (source, served) = match (&mut self.0).await {
+            Ok(polled) => polled,
+            Err(error) => resume_unwind(error.into_panic()),
+        };
+        self.0 = poll_at(source, Instant::now() + TICK);
+        served
+    }
+}
+
+impl Drop for Polls {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn poll_at(mut source: TableSource, at: Instant) -> JoinHandle<(TableSource, Option<Served>)> {
+    tokio::spawn(async move {
+        sleep_until(at).await;
+        let polled = spawn_blocking(move || {
+            let served = source.poll();
+            (source, served)
+        });
+        polled.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    })
 }
 
 /// The largest block that fits the smallest MTU of the table's interfaces.
