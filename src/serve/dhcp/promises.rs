@@ -58,10 +58,10 @@ impl Unwritten {
         }
     }
 
-    /// A write has succeeded, so all leases are on disk but those that wait for the next: after one that failed, the whole journal
-    /// is written.
-    pub fn note_written(&mut self, waiting: impl Iterator<Item = (Promise, Ipv4Addr)>) {
-        self.addresses = waiting.filter(|(promise, _)| *promise == Promise::New).map(|(_, ip)| ip).collect();
+    /// A write has succeeded, so all leases are on disk but those of which a line waits for the next: after one that failed, the whole
+    /// journal is written.
+    pub fn note_written(&mut self, waits: impl Fn(Ipv4Addr) -> bool) {
+        self.addresses.retain(|ip| waits(*ip));
     }
 
     /// Whether this promise is kept by what was on disk before.
@@ -87,7 +87,7 @@ mod tests {
             assert!(!unwritten.is_kept_by_disk(promise, new), "{promise:?} of what no line on disk gives");
         }
         unwritten.promise(Promise::New, third, Disk::Answers);
-        unwritten.note_written([(Promise::New, third), (Promise::Renewal, old)].into_iter());
+        unwritten.note_written(|ip| ip == third || ip == old);
         assert!(unwritten.is_kept_by_disk(Promise::Renewal, new));
         assert!(!unwritten.is_kept_by_disk(Promise::New, new));
         assert!(!unwritten.is_kept_by_disk(Promise::Renewal, third), "its line waits for the next write");

@@ -16,8 +16,10 @@ use super::{
 };
 use crate::serve::{Boots, Recorder, Served};
 use std::{
+    collections::BTreeSet,
     future::pending,
     io,
+    net::Ipv4Addr,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -81,6 +83,12 @@ impl Unsynced {
         }
     }
 
+    /// The addresses whose lines wait.
+    fn addresses(&self) -> BTreeSet<Ipv4Addr> {
+        let bound = |change: &LeaseChange| if let LeaseChange::Bind { ip, .. } = change { Some(*ip) } else { None };
+        self.changes.iter().filter_map(bound).collect()
+    }
+
     /// Keeps an acknowledgement; beyond the bound its client has to ask again.
     fn hold(&mut self, pending: PendingAck) {
         if self.promises.len() < BACKLOG {
@@ -123,7 +131,8 @@ pub async fn serve_dhcp(
                 say(&written, &mut said);
                 disk = Disk::Answers;
                 if written.is_ok() {
-                    unwritten.note_written(held.promises.iter().map(|pending| (pending.promise, pending.reply.yiaddr)));
+                    let waiting = held.addresses();
+                    unwritten.note_written(|ip| held.overflow == Overflow::Some || waiting.contains(&ip));
                 }
                 keep(promises, &written, &unwritten);
                 next_sync.as_mut().reset(Instant::now() + BETWEEN_SYNCS);
