@@ -1,9 +1,10 @@
 //! The host's own record of which commit was applied last, and which was begun last.
 //!
 //! It lies in the state directory, where root alone writes; everybody reads it, for the hooks run as whoever pushes. **Invariant:**
-//! it never names a commit whose text is not kept beside it ([`last_good`](super::last_good) is written first). Each fact of it stands
+//! it never names a commit whose text is not kept beside it ([`last_good`] is written first). Each fact of it stands
 //! there too, so that one damaged file loses none; where both are damaged, nobody knows, and that is not the same as none.
 
+use super::last_good;
 use crate::deploy::{CommitId, select::History};
 use crate::host::{untrusted::read_untrusted_json, write_atomically};
 use crate::observed::Seen;
@@ -35,6 +36,18 @@ pub fn read(state: &Path) -> Seen<History> {
         Seen::Absent => Seen::Absent,
         Seen::Present(Document { applied, accepted, .. }) => Seen::Present(History { applied, accepted }),
         Seen::Unreadable(why) => Seen::Unreadable(why),
+    }
+}
+
+/// Reads the record; where it does not read, what the copy of the last good commit says, and why the record does not.
+pub fn recall(state: &Path) -> (History, Option<String>) {
+    match read(state) {
+        Seen::Absent => (History::default(), None),
+        Seen::Present(history) => (history, None),
+        Seen::Unreadable(why) => {
+            let applied = last_good::read(state).present().map(|copy| copy.commit.id.clone());
+            (History { applied, accepted: None }, Some(why))
+        }
     }
 }
 

@@ -72,6 +72,7 @@ struct Shared {
     reserved: BTreeSet<MachineName>,
     /// Which hardware each machine's name stands for, and the boots of which that is still to be learned.
     hardware: Hardware,
+    hardware_trouble: Option<String>,
     unproven: BTreeMap<MachineName, Unproven>,
     /// Boots that wait.
     waiting: BTreeMap<(MachineName, ImageName), Waiter>,
@@ -179,12 +180,19 @@ impl Assigner {
 
     /// Takes in what the agent saw.
     pub fn take_in(&self, prepared: &Arc<Prepared>, observation: &Arc<Observation>) {
-        let hardware = self.learn(prepared, observation);
+        let learned = self.learn(prepared, observation);
         let generation = observation.published.present().map(|text| Generation::of(text));
         let seen = Arc::new(LastLook { prepared: Arc::clone(prepared), observation: Arc::clone(observation), generation });
         let mut shared = self.lock();
         shared.seen = Some(seen);
-        shared.hardware = hardware;
+        shared.hardware_trouble = None;
+        match learned {
+            Ok(Seen::Present(hardware)) => shared.hardware = hardware,
+            Ok(Seen::Absent) => shared.hardware = Hardware::default(),
+            // What was known before counts.
+            Ok(Seen::Unreadable(why)) => shared.hardware_trouble = Some(why),
+            Err(error) => shared.hardware_trouble = Some(error.to_string()),
+        }
         let look = shared.begun;
         shared.looks = look;
         // What was changed while it looked, it may not have seen.
@@ -207,8 +215,13 @@ impl Assigner {
         self.lock().planned.why(machine, images)
     }
 
+    /// What is wrong by the last look with what is known of the machines' hardware.
+    pub fn hardware_trouble(&self) -> Option<Diagnostic> {
+        self.lock().hardware_trouble.as_ref().map(|why| hardware::trouble(&self.state, why))
+    }
+
     /// Learns the hardware of machines to whose disks an operating system came; what is known then.
-    fn learn(&self, prepared: &Prepared, observation: &Observation) -> Hardware {
+    fn learn(&self, prepared: &Prepared, observation: &Observation) -> std::io::Result<Seen<Hardware>> {
         let session = |target: &Iqn| {
             let watch = observation.occupancy.as_ref().and_then(|known| known.watches.get(target.as_str()))?;
             watch.session.as_ref().filter(|session| session.of == Initiator::System)
@@ -224,10 +237,7 @@ impl Assigner {
             }
             false
         });
-        hardware::learn(&self.system, &self.state, &learned).unwrap_or_else(|error| {
-            tracing::error!(%error, "which hardware machines are cannot be kept in {}", self.state.display());
-            Hardware::read(&self.system, &self.state)
-        })
+        hardware::learn(&self.system, &self.state, &learned)
     }
 
     /// Whether a boot comes from other hardware than had the machine's name, and the site wants that refused.

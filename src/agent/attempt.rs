@@ -165,22 +165,30 @@ fn matches(done: u32, after: Plan) -> Ended {
     if failures.is_empty() { Ended::Matches { done, after } } else { Ended::Failed { done, failures, after: Some(after) } }
 }
 
-/// Nobody watches, and an agent that is to stop begins no other step.
+/// Nobody watches, and an agent that is to stop begins no other step and no other program.
 struct UntilStopped<'a>(&'a Wakeup);
 
 impl Progress for UntilStopped<'_> {
     fn begin(&mut self, _: Option<ChangeId>, _: &str) {
-        notify::alive();
+        goes_on(self.0);
     }
     fn advance(&mut self, _: u64, _: u64) {
-        notify::alive();
+        goes_on(self.0);
     }
     fn end(&mut self, _: &Outcome) {
-        notify::alive();
+        goes_on(self.0);
     }
     fn is_told_to_stop(&mut self) -> bool {
-        notify::alive();
+        goes_on(self.0);
         self.0.is_stopping()
+    }
+}
+
+/// Tells systemd that the work goes on, also while it waits for the end of it.
+pub(super) fn goes_on(wakeup: &Wakeup) {
+    notify::alive();
+    if wakeup.is_stopping() {
+        notify::still_ends();
     }
 }
 

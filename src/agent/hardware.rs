@@ -1,11 +1,14 @@
 //! Which hardware a machine's name stands for: the UUID that its firmware named at a boot from which an operating system came.
 //!
 //! Two machines with one Ethernet address would take turns at one seat. **Invariant:** only an operating system's session teaches
-//! anything; what cannot be read makes nobody another machine; a UUID that another machine named before tells of none.
+//! anything; what cannot be read makes nobody another machine, and is not written over: it is not the same as nothing; a UUID that
+//! another machine named before tells of none.
 
 use crate::boot::assignment::ClientUuid;
-use crate::host::System;
-use crate::names::{MacAddr, MachineName};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::host::{System, chain};
+use crate::names::{MacAddr, MachineName, read_document};
+use crate::observed::Seen;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,19 +44,17 @@ impl Default for Hardware {
 }
 
 impl Hardware {
-    /// What is known in a state directory; nothing where it does not read.
-    pub fn read(system: &System, state: &Path) -> Self {
-        let path = state.join(PATH);
-        match system.files.read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(error) => {
-                tracing::warn!("{}: {error}; nobody is taken for another machine", path.display());
-                Self::default()
-            }
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!("{}: {error}; nobody is taken for another machine", path.display());
-                Self::default()
-            }),
+    /// What is known in a state directory.
+    pub fn read(system: &System, state: &Path) -> Seen<Self> {
+        let unreadable = |why: String| Seen::Unreadable(format!("{}: {why}", state.join(PATH).display()));
+        match system.files.read(&state.join(PATH)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Absent,
+            Err(error) => unreadable(error.to_string()),
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Err(error) => unreadable(error.to_string()),
+                Ok(text) => read_document(&text, VERSION..=VERSION, |hardware: &Self| hardware.version)
+                    .map_or_else(|error| unreadable(chain(&error)), Seen::Present),
+            },
         }
     }
 
@@ -104,24 +105,43 @@ impl Hardware {
     }
 }
 
-/// Takes in what was learned, in the file too; what is known then.
-pub fn learn(system: &System, state: &Path, learned: &[(MachineName, Vec<MacAddr>, ClientUuid)]) -> io::Result<Hardware> {
+/// What is to be told where it does not read.
+pub fn trouble(state: &Path, why: &str) -> Diagnostic {
+    let path = state.join(PATH).display().to_string();
+    let what = format!(
+        "which hardware each machine is cannot be read: {why}; what the agent knew before counts, and nothing is learned"
+    );
+    let mend =
+        format!("bring it back from a copy; or move it away (mv {path} {path}.damaged), and every machine is learned anew");
+    Diagnostic::whole(Severity::Error, "hardware-unreadable", path, what, mend)
+}
+
+/// Takes in what was learned, in the file too; what is known then. Where that does not read, nothing is learned and nothing written.
+pub fn learn(system: &System, state: &Path, learned: &[(MachineName, Vec<MacAddr>, ClientUuid)]) -> io::Result<Seen<Hardware>> {
     if learned.is_empty() {
         return Ok(Hardware::read(system, state));
     }
     let _held = system.files.lock(&state.join(PATH))?;
-    let mut hardware = Hardware::read(system, state);
+    let mut hardware = match Hardware::read(system, state) {
+        Seen::Unreadable(why) => return Ok(Seen::Unreadable(why)),
+        Seen::Absent => Hardware::default(),
+        Seen::Present(hardware) => hardware,
+    };
     let news = learned.iter().filter(|(machine, macs, uuid)| hardware.learn(machine, macs, *uuid)).count();
     if news > 0 {
         hardware.write(system, state)?;
     }
-    Ok(hardware)
+    Ok(Seen::Present(hardware))
 }
 
-/// Forgets a machine's hardware: the next that boots under its name is it. Whether anything was known.
+/// Forgets a machine's hardware: the next that boots under its name is it. Whether anything was known; an error where that does not read.
 pub fn accept(system: &System, state: &Path, machine: &MachineName) -> io::Result<bool> {
     let _held = system.files.lock(&state.join(PATH))?;
-    let mut hardware = Hardware::read(system, state);
+    let mut hardware = match Hardware::read(system, state) {
+        Seen::Unreadable(why) => return Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+        Seen::Absent => return Ok(false),
+        Seen::Present(hardware) => hardware,
+    };
     let was_known = hardware.machines.remove(machine).is_some();
     if was_known {
         hardware.write(system, state)?;
@@ -130,6 +150,7 @@ pub fn accept(system: &System, state: &Path, machine: &MachineName) -> io::Resul
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write files")]
 mod tests {
     use super::*;
 
@@ -170,5 +191,28 @@ mod tests {
         assert!(hardware.learn(&pc02, &macs[1..], uuid(ONE).expect("there")), "edk2-platforms 276: one for every board");
         assert!(!hardware.is_other([&pc02], &macs[1..], uuid(TWO)), "its own says nothing");
         assert!(hardware.is_other([&pc01], &macs[..1], uuid(TWO)), "and takes nothing from the other");
+    }
+
+    #[test]
+    fn what_does_not_read_is_not_nothing_and_is_never_written_over() {
+        let state = tempfile::tempdir().expect("a directory");
+        let system = System { files: std::sync::Arc::new(crate::host::RealFiles), ..crate::host::fake::FakeHost::new().system() };
+        let path = state.path().join(PATH);
+        let pc01: MachineName = "pc01".parse().expect("legal");
+        let learned = [(pc01.clone(), vec!["52:54:00:77:00:01".parse().expect("legal")], uuid(ONE).expect("there"))];
+        assert_eq!(Hardware::read(&system, state.path()), Seen::Absent);
+        learn(&system, state.path(), &learned).expect("written");
+        let whole = system.files.read(&path).expect("it is there");
+        let newer = String::from_utf8(whole.clone()).expect("text").replace("\"version\": 1", "\"version\": 2").into_bytes();
+        for spoiled in [&b""[..], b"\0\0", b"{\"version\": \xff", &whole[..whole.len() / 2], &newer] {
+            system.files.replace(&path, spoiled).expect("spoiled");
+            let seen = learn(&system, state.path(), &learned).expect("nothing else is wrong");
+            assert!(matches!(&seen, Seen::Unreadable(why) if why.contains("hardware.json")), "{seen:?}");
+            assert!(matches!(Hardware::read(&system, state.path()), Seen::Unreadable(_)));
+            accept(&system, state.path(), &pc01).expect_err("nobody knows what is known of it");
+            assert_eq!(system.files.read(&path).expect("it is there"), spoiled, "it is left for whoever mends it");
+        }
+        system.files.replace(&path, &whole).expect("mended");
+        assert!(accept(&system, state.path(), &pc01).expect("it reads"));
     }
 }

@@ -10,6 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long systemd is asked to wait for the next word of a service that ends, in microseconds: a minute.
+const EXTENSION: u32 = 60_000_000;
+/// And how often it is asked.
+const BETWEEN_EXTENSIONS: Duration = Duration::from_secs(5);
+
 /// How often systemd is told: four times within the silence that it allows.
 static BETWEEN: LazyLock<Option<Duration>> = LazyLock::new(|| sd_notify::watchdog_enabled().map(|longest| longest / 4));
 
@@ -33,6 +38,16 @@ pub fn alive() {
     if last.is_none_or(|last| last.elapsed() >= between) {
         *last = Some(Instant::now());
         tell(&[NotifyState::Watchdog]);
+    }
+}
+
+/// It ends, and what it has begun goes on within its own bound: systemd is to wait for that, and not only `TimeoutStopSec=`.
+pub fn still_ends() {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= BETWEEN_EXTENSIONS) {
+        *last = Some(Instant::now());
+        tell(&[NotifyState::ExtendTimeoutUsec(EXTENSION)]);
     }
 }
 

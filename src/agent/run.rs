@@ -5,7 +5,7 @@
 
 use super::{
     assign::Assigner,
-    attempt::{Ended, Means, Standing, attempt},
+    attempt::{Ended, Means, Standing, attempt, goes_on},
     converge::{Knowledge, Observer},
     instance_lock,
     last_good::SiteText,
@@ -29,8 +29,12 @@ use crate::deploy::{
 };
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::host::settings::SettingsError;
-use crate::host::{Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, examine_space};
+use crate::host::{
+    Allows, Fills, FollowedSettings, RunDir, Running, System, Trial, examine_space, left_suspended, suspended_trouble,
+    while_waiting,
+};
 use crate::names::Mono;
+use crate::observed::Seen;
 use crate::plan::Revision;
 use crate::site::HostPathKey;
 use jiff::Timestamp;
@@ -71,6 +75,9 @@ pub enum AgentError {
 /// Follows the repository until the wakeup says stop.
 pub fn run(options: &Options, system: &System, wakeup: &Wakeup) -> Result<(), AgentError> {
     let _present = instance_lock::claim(&options.state, &*system.kernel)?;
+    // A program has a deadline of its own: as long as it runs within that, whoever waits for it is no loop that hangs.
+    let waits = wakeup.clone();
+    let _told = while_waiting(move || goes_on(&waits));
     let mut agent = Loop::new(options, system, wakeup.clone());
     if !agent.memory.has_text() {
         // Nothing was ever applied here, so there is nothing to go on with.
@@ -169,6 +176,7 @@ impl<'a> Loop<'a> {
         let allows = self.settings.look(&self.options.state);
         // What serve cannot write, it can tell nobody but its log: the leases lie below the state directory.
         self.told.trouble(About::Space, examine_space([&*self.options.state, &self.options.state.join("serve")]));
+        self.told.trouble(About::Hardware, self.knowledge.assigner.hardware_trouble().into_iter().collect());
         self.told.trouble(About::HostFile, self.settings.doubt().map(doubted).into_iter().collect());
         if allows != self.allows {
             self.allows = allows;
@@ -199,6 +207,12 @@ impl<'a> Loop<'a> {
         troubles.extend(trouble.filter(|_| troubles.is_empty()).cloned().into_iter().collect::<Vec<_>>());
         troubles.extend(records);
         self.told.trouble(About::Sound, troubles);
+        // At the first look too: what an agent left that was killed keeps every seat waiting.
+        if let Seen::Present(devices) = left_suspended(self.system, None) {
+            self.told.trouble(About::Suspended, vec![suspended_trouble(&devices)]);
+        } else {
+            self.told.trouble(About::Suspended, Vec::new());
+        }
         self.memory.look_what_is_kept();
     }
 

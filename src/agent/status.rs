@@ -3,6 +3,7 @@
 //! **Invariant:** a record, never a source of what should be; losing it loses explanations only.
 #![expect(clippy::disallowed_methods, reason = "effect room: writes and reads the status document")]
 
+use crate::deploy::select::Keep;
 use crate::diagnostic::Diagnostic;
 use crate::names::{DocumentError, read_document};
 use crate::plan::{Action, Plan, Revision, Subject};
@@ -42,11 +43,39 @@ pub struct Status {
     pub last: Option<Attempt>,
     /// Why the branch's head is not applied, when it is not.
     pub waiting: Option<String>,
+    /// What that is about.
+    #[serde(default)]
+    pub waiting_for: Option<WaitingFor>,
     /// What is held now.
     pub held: Vec<Held>,
     /// What is wrong with the repository or with the host's records, while the last good commit is served on.
     #[serde(default)]
     pub troubles: Vec<Diagnostic>,
+}
+
+/// What keeps the branch's head from being applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitingFor {
+    /// A commit on the branch.
+    Commit,
+    /// The repository, which cannot be read.
+    Repository,
+    /// Something about this commit.
+    Head(String),
+}
+
+impl WaitingFor {
+    /// What a reason is about.
+    pub fn of(keep: &Keep) -> Self {
+        match keep {
+            Keep::NoCommit => Self::Commit,
+            Keep::Unreadable(_) => Self::Repository,
+            Keep::Diverged(head) | Keep::Refused(head) | Keep::Damaged(head) | Keep::Postponed(head) => {
+                Self::Head(head.to_string())
+            }
+        }
+    }
 }
 
 /// The process that wrote the document.

@@ -8,7 +8,7 @@ use super::{
     attempt::Ended,
     notify,
     repository::Record,
-    status::{self, Agent, Attempt, AttemptResult, Serving, Status, describe},
+    status::{self, Agent, Attempt, AttemptResult, Serving, Status, WaitingFor, describe},
     step::Why,
 };
 use crate::deploy::{CommitId, select::Keep};
@@ -40,6 +40,10 @@ pub enum About {
     Secrets,
     /// The file of what root allows.
     HostFile,
+    /// What is known of the machines' hardware.
+    Hardware,
+    /// Devices that LVM left suspended.
+    Suspended,
 }
 
 /// What was said, and what is to be.
@@ -69,6 +73,7 @@ impl Told {
             serving: earlier.as_ref().and_then(|status| status.serving.clone()),
             last: earlier.as_ref().and_then(|status| status.last.clone()),
             waiting: None,
+            waiting_for: None,
             held: earlier.map(|status| status.held).unwrap_or_default(),
             troubles: Vec::new(),
         };
@@ -91,7 +96,8 @@ impl Told {
 
     /// Tells that nothing is applied for now, and why the branch's head is not.
     pub fn rest(&mut self, keep: Option<Keep>) {
-        let waiting = keep.map(|keep| keep.to_string());
+        let waiting = keep.as_ref().map(Keep::to_string);
+        self.status.waiting_for = keep.as_ref().map(WaitingFor::of);
         if waiting != self.status.waiting {
             if let Some(why) = &waiting {
                 tracing::info!("nothing new is applied: {why}");
@@ -103,7 +109,7 @@ impl Told {
 
     /// Tells that the host matches a commit.
     pub fn serve(&mut self, revision: &Revision) {
-        self.status.waiting = None;
+        (self.status.waiting, self.status.waiting_for) = (None, None);
         let before = self.status.serving.take().filter(|serving| serving.revision == *revision);
         self.status.serving = before.or_else(|| Some(Serving { revision: revision.clone(), since: Timestamp::now() }));
     }

@@ -6,10 +6,11 @@ use super::{
     source::explain,
 };
 use crate::agent::{
+    notify,
     run::{self, AgentError, Options},
     wakeup::Wakeup,
 };
-use crate::host::{RunDir, System};
+use crate::host::{RunDir, System, finish_programs};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             ended = &mut agent => return ended,
             () = told_to_stop() => stop.stop(),
         }
-        // Its step is carried out to the end; systemd's own deadline bounds that.
+        // What it has begun is carried to its end, and systemd is told for as long; the programs' own deadlines bound that.
         agent.await
     })
 }
@@ -52,7 +53,13 @@ pub(super) async fn start(arguments: &Arguments, stop: &Wakeup) -> Result<Exit, 
     let program = Some(PathBuf::from(THIS_PROGRAM));
     let options = Options { repo: arguments.repo.clone(), run: arguments.run.run.clone(), run_dir, state, program };
     let stop = stop.clone();
-    let ended = tokio::task::spawn_blocking(move || run::run(&options, &System::real(), &stop)).await;
+    let ended = tokio::task::spawn_blocking(move || {
+        let ended = run::run(&options, &System::real(), &stop);
+        // A version may be filled beside the loop: what changes devices for it comes to its end too.
+        finish_programs(notify::still_ends);
+        ended
+    });
+    let ended = ended.await;
     match ended.map_err(|fault| anyhow::anyhow!("the agent's loop broke down: {fault}"))? {
         Ok(()) => Ok(Exit::Done),
         Err(AgentError::Repository(error)) => Err(explain(error)),

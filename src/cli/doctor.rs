@@ -3,6 +3,7 @@
 use super::{
     agent::THIS_PROGRAM,
     arguments::{JsonArgument, SiteArguments, StateArgument},
+    explain::{AS_ROOT, read_transcript},
     failure::{Exit, Failure},
     output, source,
 };
@@ -74,6 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let facts = look(&System::real(), &prepared, state);
     checks.insert(0, Check::ok("site", format!("{} reads and checks", site.name)));
     checks.extend(judge(&facts, &prepared));
+    checks.extend(check_transcript(state));
     if !arguments.offline {
         checks.extend(ask(&prepared, &facts));
     }
@@ -135,6 +137,23 @@ fn check_repository(repository: &Path, state: &Path) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// What machines did is told of by `explain` and `machine seen` alone: one that does not read keeps none from booting.
+fn check_transcript(state: &Path) -> Option<Check> {
+    let about = "transcript";
+    match read_transcript(state) {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(Check::ok(about, "what machines did reads")),
+        Err(Failure::Error { error, hint }) => {
+            let what = format!("{error:#}: what machines did cannot be explained");
+            Some(match hint.unwrap_or_default() {
+                hint if hint == AS_ROOT => Check::unseen(about, what, hint),
+                hint => Check::warning(about, "transcript-unreadable", what, hint),
+            })
+        }
+        Err(_) => None,
+    }
 }
 
 fn document(checks: Vec<Check>) -> Diagnosis {

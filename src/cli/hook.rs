@@ -17,7 +17,7 @@ use crate::agent::{
     converge::{ConvergeError, Observer, Reconciliation, on_one_line},
     instance_lock::{self, InstanceState},
     reader::{Depth, Reader},
-    status::{Attempt, AttemptResult, Status},
+    status::{Attempt, AttemptResult, Status, WaitingFor},
 };
 use crate::deploy::{
     Branch, CommitId,
@@ -42,6 +42,9 @@ use std::{
 
 /// How often the status document is looked at while somebody waits for it.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// After this a repository that the agent says it cannot read is no passing trouble: it looks at it every five seconds.
+const UNREADABLE_FOR: Duration = Duration::from_secs(15);
 
 /// Arguments of `hook`.
 #[derive(Debug, clap::Args)]
@@ -145,8 +148,11 @@ struct Standing {
 
 /// Reads what a push wants, for no longer than somebody who pushes waits.
 fn read(repository: &Path, updates: &[RefUpdate], state: &Path) -> Result<Pushed, Failure> {
-    // A record that cannot be read refuses nothing: the agent looks for itself.
-    let history = applied::read(state).present().cloned().unwrap_or_default();
+    // A record that cannot be read refuses nothing, where the copy beside it does not say either: the agent looks for itself.
+    let (history, damaged) = applied::recall(state);
+    if let Some(why) = damaged {
+        output::note(format!("warning: the record of what was applied here does not read: {why}"));
+    }
     let (path, updates) = (repository.to_owned(), updates.to_vec());
     let read = within(repository, FOR_REFERENCES, move || {
         let repo = Repo::open_for_hook(&path)?;
@@ -281,7 +287,8 @@ fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Durat
         return Ok(Exit::Partial);
     }
     let agent = instance_lock::identity(state)?;
-    let deadline = Instant::now() + patience;
+    let begun = Instant::now();
+    let deadline = begun + patience;
     loop {
         // The agent first: what it said before it stopped counts.
         let presence = match instance_lock::look(state)? {
@@ -292,7 +299,7 @@ fn after(repository: &Path, updates: &[RefUpdate], state: &Path, patience: Durat
         let (path, branch) = (repository.to_owned(), followed.clone());
         let head = within(repository, FOR_REFERENCES, move || Repo::open(&path)?.commit_of(&branch)).ok().flatten();
         let status = Status::read(state)?;
-        match follow(&commit, &status, head.as_ref(), presence) {
+        match follow(&commit, &status, head.as_ref(), presence, begun.elapsed()) {
             Following::Ended(last) => return Ok(tell(&last, &status)),
             Following::Lost(why) => {
                 output::note(why);
@@ -330,7 +337,7 @@ enum Following {
 }
 
 /// Decides whether there is anything left to wait for.
-fn follow(commit: &CommitId, status: &Status, head: Option<&CommitId>, agent: AgentSeen) -> Following {
+fn follow(commit: &CommitId, status: &Status, head: Option<&CommitId>, agent: AgentSeen, waited: Duration) -> Following {
     let last = status.last.as_ref().filter(|last| last.revision.id == commit.as_str());
     let is_running = last.is_some_and(|last| last.result == AttemptResult::Running);
     let is_open = |last: &Attempt| is_running || matches!(last.result, AttemptResult::Waiting | AttemptResult::Interrupted);
@@ -351,7 +358,15 @@ fn follow(commit: &CommitId, status: &Status, head: Option<&CommitId>, agent: Ag
             "{short} is superseded: the branch is at {} by now, and that is what is applied; barista status tells how it goes",
             head.short()
         )),
-        (AgentSeen::Same, _) => Following::GoesOn("waits for the agent, which is at other work"),
+        (AgentSeen::Same, _) => match (&status.waiting, &status.waiting_for) {
+            (Some(why), Some(WaitingFor::Head(of))) if of == commit.as_str() => {
+                Following::Lost(format!("{short} is not applied: {why}"))
+            }
+            (Some(why), Some(WaitingFor::Repository)) if waited >= UNREADABLE_FOR => {
+                Following::Lost(format!("{short} is not applied: {why}; barista status tells how it goes"))
+            }
+            _ => Following::GoesOn("waits for the agent, which is at other work"),
+        },
     }
 }
 
@@ -392,6 +407,7 @@ mod tests {
             serving: None,
             last,
             waiting: None,
+            waiting_for: None,
             held: Vec::new(),
             troubles: Vec::new(),
         }
@@ -401,7 +417,13 @@ mod tests {
     fn whoever_waits_is_told_as_soon_as_there_is_nothing_to_wait_for() {
         use AgentSeen::{Another, Gone, Same};
         let (a, b) = (commit('a'), commit('b'));
-        let lost = |last: Option<Attempt>, head: &CommitId, agent, why: &str| match follow(&a, &status(last), Some(head), agent) {
+        let lost = |last: Option<Attempt>, head: &CommitId, agent, why: &str| match follow(
+            &a,
+            &status(last),
+            Some(head),
+            agent,
+            Duration::ZERO,
+        ) {
             Following::Lost(told) => assert!(told.contains(why), "{told}"),
             other => panic!("{other:?} where {why:?} was expected"),
         };
@@ -415,15 +437,32 @@ mod tests {
         lost(of_other(), &b, Same, "is superseded");
         lost(Some(attempt('a', AttemptResult::Waiting)), &b, Same, "is superseded");
 
-        let goes_on = |last, head| follow(&a, &status(last), Some(head), Same);
+        let goes_on = |last, head| follow(&a, &status(last), Some(head), Same, Duration::from_secs(99));
         assert_eq!(goes_on(running(), &b), Following::GoesOn("is still being applied"), "what has begun is carried to its end");
         assert_eq!(goes_on(of_other(), &a), Following::GoesOn("waits for the agent, which is at other work"));
 
         for result in [AttemptResult::Applied { done: 1 }, AttemptResult::Unreadable { why: String::new() }] {
             let ended = attempt('a', result);
             for agent in [Same, Another, Gone] {
-                assert_eq!(follow(&a, &status(Some(ended.clone())), Some(&b), agent), Following::Ended(ended.clone()));
+                let followed = follow(&a, &status(Some(ended.clone())), Some(&b), agent, Duration::ZERO);
+                assert_eq!(followed, Following::Ended(ended.clone()));
             }
         }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_why_the_agent_keeps_a_commit_off() {
+        let a = commit('a');
+        let said = |waiting_for, waited| {
+            let status = Status { waiting: Some("it is odd".to_owned()), waiting_for: Some(waiting_for), ..status(None) };
+            follow(&a, &status, Some(&a), AgentSeen::Same, waited)
+        };
+        let lost = |following| matches!(following, Following::Lost(why) if why.contains("aaaaaaa is not applied: it is odd"));
+        let (at_once, later) = (Duration::ZERO, UNREADABLE_FOR);
+        assert!(lost(said(WaitingFor::Head(a.to_string()), at_once)));
+        assert!(!lost(said(WaitingFor::Head(commit('b').to_string()), later)), "that is an earlier push");
+        assert!(!lost(said(WaitingFor::Repository, at_once)), "the agent is about to look again");
+        assert!(lost(said(WaitingFor::Repository, later)));
+        assert!(!lost(said(WaitingFor::Commit, later)), "by now the branch has one");
     }
 }

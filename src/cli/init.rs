@@ -205,33 +205,58 @@ fn accept(repository: &Path, state: &Path, how: DryRunArgument) -> Result<Exit, 
     });
     let (branch, commit) = read.map_err(source::explain)?;
     let Some(commit) = commit else { return accept_empty(&branch, state, how) };
+    let known = recall(state);
     if how.dry_run {
         output::note(format!("{branch} would be accepted at {} {:?}; nothing was written", commit.id.short(), commit.subject));
         return Ok(Exit::Done);
     }
-    let known = applied::read(state).present().cloned().unwrap_or_default();
-    write(state, &History { accepted: Some(commit.id.clone()), ..known })?;
+    write(state, &History { accepted: Some(commit.id.clone()), ..known.history })?;
     output::note(format!("{branch} is accepted at {} {:?}; the agent applies it", commit.id.short(), commit.subject));
     Ok(Exit::Done)
 }
 
 /// Writes down that the empty branch is taken as it is: the repository was made anew, and what comes first has another history.
 fn accept_empty(branch: &Branch, state: &Path, how: DryRunArgument) -> Result<Exit, Failure> {
-    let known = applied::read(state).present().cloned().unwrap_or_default();
-    let Some(last) = known.applied.as_ref().map(|last| last.short().to_owned()) else {
-        output::note(format!("{branch} has no commit, and nothing was applied here yet: whatever is pushed first is accepted"));
-        return Ok(Exit::Done);
+    let Known { history, damaged } = recall(state);
+    let until = match (&history.applied, damaged) {
+        (Some(last), _) => format!("the café stays at {} until it is pushed", last.short()),
+        (None, Some(_)) => "the café stays as it is until it is pushed".to_owned(),
+        (None, None) => {
+            output::note(format!(
+                "{branch} has no commit, and nothing was applied here yet: whatever is pushed first is accepted"
+            ));
+            return Ok(Exit::Done);
+        }
     };
-    let until = format!("the café stays at {last} until it is pushed");
     if how.dry_run {
         output::note(format!(
             "{branch} has no commit; the next one would be accepted, whatever its history; nothing was written"
         ));
         return Ok(Exit::Done);
     }
-    write(state, &History { accepted: Some(CommitId::unborn()), ..known })?;
+    write(state, &History { accepted: Some(CommitId::unborn()), ..history })?;
     output::note(format!("{branch} has no commit; the next one is accepted, whatever its history; {until}"));
     Ok(Exit::Done)
+}
+
+/// What this host's record says of what it has taken.
+struct Known {
+    history: History,
+    /// Why the record does not read.
+    damaged: Option<String>,
+}
+
+/// Reads the record, and says so where it does not read: what is known then is what the copy of the last good commit says.
+fn recall(state: &Path) -> Known {
+    let (history, damaged) = applied::recall(state);
+    if let Some(why) = &damaged {
+        let last = match &history.applied {
+            Some(last) => format!("by the copy beside it this host was last at {}", last.short()),
+            None => "and no copy beside it says which commit was applied last".to_owned(),
+        };
+        output::note(format!("warning: the record of what was applied here does not read ({why}); {last}"));
+    }
+    Known { history, damaged }
 }
 
 fn write(state: &Path, history: &History) -> Result<(), Failure> {

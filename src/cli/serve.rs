@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     // DHCP 1.1 times as fast, and HTTP's scripts 0.85 times.
     let workers = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // There may be no table yet: the agent publishes it with the first commit, and nobody should wait for that at boot.
         notify::ready("waiting for the first boot table");
         let (opened, listening) = oneshot::channel();
@@ -51,7 +51,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let ended = serving.await;
         notify::stopping();
         ended
-    })
+    });
+    // A thread that waits for a hanging disk keeps nobody from ending.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Has the kernel tell this process to stop when the one that started it ends, however that ends.

@@ -1,6 +1,7 @@
 //! A person's or systemd's wish that work ends before its next step.
 //!
-//! **Invariant:** nothing that runs is cut: whoever works asks between two steps, and finishes the one that it began.
+//! **Invariant:** nothing that runs is cut: whoever works asks between two steps and between two programs, and waits for the end
+//! of what it began.
 
 use std::sync::{
     Arc,

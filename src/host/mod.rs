@@ -29,13 +29,14 @@ mod site_paths;
 mod space;
 mod state_files;
 mod store;
+mod suspended;
 mod system;
 mod transcript;
 mod trial;
 pub mod untrusted;
 
 pub use apply::{ApplyContext, CONFIGFS_DEADLINE, Fills, Progress, Running, Silent, apply};
-pub use durable::{DurableFiles, Held};
+pub use durable::{DurableFiles, Held, RealFiles};
 pub use give::{GiveError, give};
 pub use image::{BlockDevices, FillError, FillRequest, Filled, VolumeState, fill};
 pub use interrupt::Interrupt;
@@ -46,7 +47,7 @@ pub use ports::{
     BLOCK, Command, CommandError, Commands, ConfigFs, Disks, Ended, FillDisk, FillSource, Kernel, Kind, Output, Watch,
 };
 pub use preflight::{Needs, preflight};
-pub use programs::{Programs, programs_running};
+pub use programs::{Programs, WhileWaiting, finish_programs, programs_running, while_waiting};
 pub use render::render_ops;
 pub use run_dir::RunDir;
 pub use seat::{SeatSeen, observe_seat};
@@ -55,6 +56,7 @@ pub use settings::{FollowedSettings, HostSettings};
 pub use site_paths::{Allows, forgo_paths, judge_paths, judge_paths_by};
 pub use space::{Access, LEAST_ROOM, Shortage, Space, examine_space, short_of};
 pub use state_files::{create_directory, write_atomically, write_private};
+pub use suspended::{DeviceName, left_suspended, suspended_trouble};
 pub use system::System;
 pub use transcript::{TranscriptError, read_transcript};
 pub use trial::{MEMORY as TRIAL_MEMORY, SECONDS as TRIAL_SECONDS, Trial, confine};

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** changes nothing; every problem names the thing and the mend.
 
-use super::{Command, CommandError, System};
+use super::{Command, CommandError, System, left_suspended, suspended_trouble};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::names::{LvName, VgName};
 use crate::observed::{LvKind, Seen, Vg};
@@ -44,6 +44,10 @@ pub fn preflight(system: &System, needs: &Needs, seen: &Seen<Vg>) -> Vec<Diagnos
     // What follows would only say once more what has been said.
     if problems.is_empty() {
         problems.extend(seen.present().and_then(|seen| check_pool(seen, vg, pool)));
+        // That dmsetup does not say it is another problem, which has been said.
+        if let Seen::Present(devices) = left_suspended(system, Some(vg)) {
+            problems.push(suspended_trouble(&devices));
+        }
     }
     problems
 }

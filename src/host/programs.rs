@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a program never outlives its deadline nor blocks on a full pipe; it runs in a process group of its own, so that
 //! what it started ends with it, and a Ctrl-C at the terminal is not for it. Whatever runs while a [`lock`](super::lock) is held
-//! holds it too, for as long as it runs.
+//! holds it too, for as long as it runs. Whoever waits for a program is told each second that it runs within its deadline.
 #![expect(clippy::disallowed_methods, reason = "effect room: the one place that starts programs")]
 
 use super::lock;
@@ -13,6 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     ffi::OsStr,
     fs::File,
@@ -20,9 +21,10 @@ use std::{
     ops::ControlFlow,
     os::unix::{ffi::OsStrExt, process::CommandExt},
     process::{Child, ExitStatus, Stdio},
+    rc::Rc,
     sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -35,13 +37,63 @@ const SYSTEM_PATHS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// busy host the threads that read wait for their turn, and what is cut off here would pass for the whole.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
+/// How often whoever waits for a program is told that it runs.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The programs of this process.
+static RUNNING: Mutex<Started> = Mutex::new(Started { now: BTreeMap::new(), end: None });
+
 /// The programs that run now, by process id.
-static RUNNING: Mutex<BTreeMap<u32, String>> = Mutex::new(BTreeMap::new());
+struct Started {
+    now: BTreeMap<u32, String>,
+    /// No other may begin: this process ends.
+    end: Option<()>,
+}
+
+thread_local! {
+    /// What is called while this thread waits for a program.
+    static WAITING: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Has something called each second while this thread waits for a program within its deadline, until the result is dropped. Other
+/// threads are not concerned: that one of them waits says nothing of this one.
+pub fn while_waiting(told: impl Fn() + 'static) -> WhileWaiting {
+    WAITING.set(Some(Rc::new(told)));
+    WhileWaiting
+}
+
+/// Something is called while this thread waits; see [`while_waiting`].
+#[derive(Debug)]
+pub struct WhileWaiting;
+
+impl Drop for WhileWaiting {
+    fn drop(&mut self) {
+        WAITING.set(None);
+    }
+}
+
+/// Lets this process start no other program, and waits for those of LVM that run: killed in its critical section, LVM leaves devices
+/// suspended. Their own deadlines bound it; `told` is called meanwhile. What only reads or writes an image is not waited for.
+pub fn finish_programs(told: impl Fn()) {
+    running().end = Some(());
+    while running().now.values().any(|argv| changes_devices(argv)) {
+        told();
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Whether a command line is LVM's or device-mapper's.
+fn changes_devices(argv: &str) -> bool {
+    ["lv", "vg", "pv", "dmsetup"].iter().any(|name| argv.starts_with(name))
+}
+
+fn running() -> MutexGuard<'static, Started> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The programs that this process has started and that run now: their process ids and command lines.
 pub fn programs_running() -> Vec<(u32, String)> {
-    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    running.iter().map(|(pid, argv)| (*pid, argv.clone())).collect()
+    running().now.iter().map(|(pid, argv)| (*pid, argv.clone())).collect()
 }
 
 /// Programs of this host, looked up in `PATH`.
@@ -58,18 +110,14 @@ enum Event {
 impl Commands for Programs {
     fn execute(&self, command: &Command, watch: &mut Watch<'_>) -> Result<Output, Ended> {
         let input = input_of(command);
-        let mut child = start(command, &input).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ended::Missing,
-            _ => Ended::Io(error),
-        })?;
+        let mut child = begin(command, &input)?;
         let is_fed = matches!(input, Input::Fed(..));
         let (pid, group) = (child.id(), Pid::from_raw(child.id() as i32));
-        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, command.argv.join(" "));
         let (events, seen) = channel();
         attend(&mut child, input, &events);
         thread::spawn(move || {
             let ended = child.wait();
-            RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+            running().now.remove(&pid);
             events.send(Event::Ended(ended))
         });
         let ended = match collect(&seen, command.deadline, watch) {
@@ -82,6 +130,20 @@ impl Commands for Programs {
         let _ = killpg(group, Signal::SIGKILL);
         Err(ended)
     }
+}
+
+/// Starts a program and counts it, in one: whoever lets no other begin sees those that have.
+fn begin(command: &Command, input: &Input) -> Result<Child, Ended> {
+    let mut running = running();
+    if running.end.is_some() {
+        return Err(Ended::Stopped("this process ends".to_owned()));
+    }
+    let child = start(command, input).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ended::Missing,
+        _ => Ended::Io(error),
+    })?;
+    running.now.insert(child.id(), command.argv.join(" "));
+    Ok(child)
 }
 
 /// Gives a program its input, which comes in so many parts before the program's own words, while the shell keeps its standard input
@@ -187,7 +249,11 @@ fn collect(seen: &Receiver<Event>, deadline: Duration, watch: &mut Watch<'_>) ->
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (mut open, mut status) = (2, None);
     while open > 0 || status.is_none() {
-        match seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        match seen.recv_timeout(end.saturating_duration_since(Instant::now()).min(BEAT)) {
+            Err(RecvTimeoutError::Timeout) if Instant::now() < end => {
+                let told = WAITING.with_borrow(Clone::clone);
+                told.into_iter().for_each(|told| told());
+            }
             Ok(Event::Stdout(bytes)) => {
                 if let ControlFlow::Break(reason) = watch(&String::from_utf8_lossy(&bytes)) {
                     return Collected::Stopped(reason);
@@ -245,6 +311,28 @@ mod tests {
         let output = run(&["sh", "-c", "sleep 30 & echo done"], "", 25_000).expect("runs");
         assert_eq!(output.stdout, "done\n");
         assert!(started.elapsed() < Duration::from_secs(15));
+    }
+
+    #[test]
+    fn whoever_waits_for_a_program_is_told_that_it_runs_within_its_deadline() {
+        let beats = Rc::new(std::cell::Cell::new(0));
+        let counted = Rc::clone(&beats);
+        let told = while_waiting(move || counted.set(counted.get() + 1));
+        run(&["sleep", "2.5"], "", 20_000).expect("runs");
+        assert_eq!(beats.get(), 2);
+        drop(told);
+        run(&["sleep", "1.5"], "", 20_000).expect("runs");
+        assert_eq!(beats.get(), 2, "only for as long as it is wanted");
+    }
+
+    #[test]
+    fn lvm_is_waited_for_and_what_reads_an_image_is_not() {
+        for argv in ["lvm", "lvcreate -y", "vgs", "lvremove -f cafe/a", "dmsetup message x"] {
+            assert!(changes_devices(argv), "{argv}");
+        }
+        for argv in ["qemu-img convert", "blkdiscard /dev/cafe/v", "barista hook look", "thin_check -V"] {
+            assert!(!changes_devices(argv), "{argv}");
+        }
     }
 
     #[test]

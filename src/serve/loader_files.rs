@@ -21,7 +21,7 @@ const LINKED: [&str; 3] = ["/boot", "/usr/lib", "/usr/share"];
 /// Endings of files that firmware loads; the directory also holds ROM images and ISO files, which nothing asks for.
 const ENDINGS: [&str; 6] = ["kpxe", "kkpxe", "pxe", "efi", "lkrn", "ipxe"];
 /// A loader is a megabyte or two, a Raspberry Pi's kernel thirty; a larger file is something else.
-const LARGEST: u64 = 64 << 20;
+pub(super) const LARGEST: u64 = 64 << 20;
 /// What all of them may measure together, for they are kept in memory; the files of a Raspberry Pi are a third of it.
 const LARGEST_SUM: u64 = 256 << 20;
 /// Files that are served: a Raspberry Pi has four hundred.
@@ -148,23 +148,20 @@ impl Listing {
 
 /// Reads the very file that was found; what was put in its place since could block whoever opens it, or have no end.
 pub(super) fn read_loader(found: &Found) -> Option<Bytes> {
-    let read = || {
-        let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(&found.path)?;
-        if stamp(&file.metadata()?) != found.stamp {
-            return Err(io::Error::other("it was exchanged while it was read"));
-        }
-        let mut bytes = Vec::new();
-        file.take(LARGEST).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    match read() {
-        Ok(bytes) => Some(bytes.into()),
-        Err(error) => {
-            tracing::warn!(path = %found.path.display(), %error, "a loader cannot be read");
-            None
-        }
+    let warn = |error: &io::Error| tracing::warn!(path = %found.path.display(), %error, "a loader cannot be read");
+    try_loader(found).inspect_err(warn).ok()
+}
+
+/// The same, and why not.
+pub(super) fn try_loader(found: &Found) -> io::Result<Bytes> {
+    let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(&found.path)?;
+    if stamp(&file.metadata()?) != found.stamp {
+        return Err(io::Error::other("it was exchanged while it was read"));
     }
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
 }
 
 /// What changes when a file is written or replaced.

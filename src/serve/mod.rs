@@ -22,7 +22,10 @@ pub use privileges::{PrivilegeError, USUAL_USER, drop_privileges};
 pub use recorder::{Flush, Happening, LONGEST_NAME, Recorder, shown};
 pub use source::{HttpState, Served};
 
-use self::{listeners::ListenerSet, source::TableSource};
+use self::{
+    listeners::ListenerSet,
+    source::{Polls, TableSource},
+};
 use crate::serve::{
     dhcp::journal::{Journal, why},
     http::{assets::Assets, serve::Shared},
@@ -38,11 +41,14 @@ use std::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 /// How often the table, the interfaces and the transcript are looked after.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long the end may wait for a disk: what a hanging one has not taken by then is not worth a room that is not served.
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// The usual run directory.
 pub const USUAL_RUN: &str = "/run/barista";
@@ -152,7 +158,7 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// The leases or the transcript cannot be kept.
+    /// The leases cannot be kept.
     #[error("the service cannot keep its files in {}", directory.display())]
     State {
         /// The directory.
@@ -200,6 +206,7 @@ impl ServeError {
 
 /// Serves booting machines until `stop` completes.
 ///
+/// Its loop waits for no file: whoever watches it would take a hanging disk for a hanging service, and end one that answers.
 /// Waits for the first table, and fails only where a port of that one is not permitted. What another program has, or what cannot be
 /// opened later, is said and tried again, and everything else goes on; a table whose HTTP port cannot be had is served when it can, and
 /// the last one until then.
@@ -214,10 +221,10 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     if let Some(trouble) = &opened.trouble {
         tracing::error!("the lease journal cannot be written: {}; only reserved addresses are given anew", why(trouble));
     }
-    let recorder = Arc::new(Recorder::open(&state).map_err(failed)?);
+    let recorder = Arc::new(Recorder::new(&state));
     let boots = Arc::new(Boots::open());
     let agent = Arc::new(Agent::new(&run));
-    let mut source = TableSource::new(&state);
+    let mut polls = Polls::begin(TableSource::new(&state));
     let mut stop = pin!(stop);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -225,12 +232,10 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     let first = loop {
         tokio::select! {
             _ = stop.as_mut() => return Ok(()),
-            _ = tick.tick() => {
-                alive();
-                if let Some(served) = source.poll() {
-                    break served;
-                }
-            }
+            served = polls.next() => if let Some(served) = served {
+                break served;
+            },
+            _ = tick.tick() => alive(),
         }
     };
     recorder.know(&first.table);
@@ -245,17 +250,24 @@ pub async fn serve(options: ServeOptions, stop: impl Future) -> Result<(), Serve
     loop {
         tokio::select! {
             _ = stop.as_mut() => break,
+            served = polls.next() => if let Some(served) = served {
+                recorder.know(&served.table);
+                listeners.keep_open(Some(served));
+            },
             _ = tick.tick() => {
                 alive();
-                let fresh = source.poll();
-                fresh.iter().for_each(|fresh| recorder.know(&fresh.table));
-                listeners.keep_open(fresh);
-                recorder.flush(Flush::Regular).await;
+                listeners.keep_open(None);
+                recorder.begin_flush();
             }
         }
     }
-    listeners.close().await;
-    recorder.flush(Flush::Last).await;
+    let end = async {
+        listeners.close().await;
+        recorder.flush(Flush::Last).await;
+    };
+    if timeout(LONGEST_END, end).await.is_err() {
+        tracing::warn!("ended without a last word on disk: it has not answered for {} s", LONGEST_END.as_secs());
+    }
     Ok(())
 }
 

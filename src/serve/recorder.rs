@@ -1,8 +1,8 @@
 //! Keeps the transcript: on disk within seconds, in the log as it happens.
 //!
-//! **Invariant:** the file is always whole (written beside it and renamed), and nobody who records waits for it: what a room of
-//! a thousand machines did is a few megabytes of text, and a DISCOVER is answered in less time than that takes. The longer a
-//! write takes, the later is the next. EFFECTS: the clock, and the transcript's file.
+//! **Invariant:** the file is always whole (written beside it, synced and renamed), and nothing waits for it, neither who records nor
+//! the loop that the watchdog looks at: it explains boots and decides none, so whatever is wrong with it or its disk keeps nobody from
+//! booting. The longer a write takes, the later is the next. EFFECTS: the clock, and the transcript's file.
 #![expect(clippy::disallowed_methods, reason = "effect room: writes the transcript")]
 
 use crate::{
@@ -21,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
+use tokio::task::JoinHandle;
 
 /// Changes that may wait for the next write: ten seconds of the busiest room. A flood beyond it is only counted.
 const WAITING: usize = 1 << 16;
@@ -31,6 +32,14 @@ const WAITING_OF_STRANGERS: usize = WAITING / 2;
 const PACE: u32 = 100;
 /// And how long at most, however slow the disk is.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// After this it is said that a write has not come to its end: its disk hangs, as one does while it is repaired.
+const LATE: Duration = Duration::from_secs(10);
+/// The operator is told again of a transcript that cannot be written after this.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// Where a transcript goes that does not read, beside it.
+const UNREADABLE: &str = "transcript.unreadable";
 
 /// What is rendered before it goes to the file: a transcript of megabytes is never in memory a second time.
 const BUFFER: usize = 1 << 16;
@@ -57,6 +66,21 @@ pub struct Recorder {
     known: RwLock<BTreeSet<MacAddr>>,
     waiting: Mutex<Waiting>,
     kept: Arc<Mutex<Kept>>,
+    flushing: Mutex<Option<Flushing>>,
+}
+
+/// A write that was begun in a task of its own.
+struct Flushing {
+    begun: Instant,
+    task: JoinHandle<()>,
+    late: Late,
+}
+
+/// Whether it was said that a write is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Late {
+    Unsaid,
+    Said,
 }
 
 /// What has happened since the last write.
@@ -104,10 +128,13 @@ impl Happening {
 }
 
 struct Kept {
-    transcript: Transcript,
+    /// `None` until the first write reads what was kept before.
+    transcript: Option<Transcript>,
     on_disk: OnDisk,
     /// Before this it is not written again, but for the last time.
     due: Instant,
+    /// When it was said last that it cannot be written.
+    said: Option<Instant>,
 }
 
 /// Whether the file says what the transcript says.
@@ -124,19 +151,16 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Reads what was kept before; a transcript that does not read is begun anew, for it explains and decides nothing.
-    pub fn open(state: &Path) -> io::Result<Self> {
-        let path = state.join(PATH);
-        let transcript = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Transcript::empty(),
-            Err(error) => return Err(error),
-            Ok(text) => Transcript::parse(&text).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "the transcript does not read and begins anew");
-                Transcript::empty()
-            }),
-        };
-        let kept = Arc::new(Mutex::new(Kept { transcript, on_disk: OnDisk::Current, due: Instant::now() }));
-        Ok(Self { path, known: RwLock::default(), waiting: Mutex::default(), kept })
+    /// Keeps the transcript of a state directory. What was kept before is read by the first write: nobody waits for its disk.
+    pub fn new(state: &Path) -> Self {
+        let kept = Kept { transcript: None, on_disk: OnDisk::Current, due: Instant::now(), said: None };
+        Self {
+            path: state.join(PATH),
+            known: RwLock::default(),
+            waiting: Mutex::default(),
+            kept: Arc::new(Mutex::new(kept)),
+            flushing: Mutex::default(),
+        }
     }
 
     /// Takes note of which machines are of the site.
@@ -200,6 +224,26 @@ impl Recorder {
         self.change(WAITING_OF_STRANGERS, move |transcript, at| transcript.record_server(address, kind, &interface, what, at));
     }
 
+    /// Begins to write in a task of its own; where the write before has not ended, looks only whether that is to be said.
+    pub fn begin_flush(self: &Arc<Self>) {
+        let mut flushing = lock(&self.flushing);
+        match flushing.as_mut().filter(|before| !before.task.is_finished()) {
+            Some(before) if before.late == Late::Unsaid && before.begun.elapsed() >= LATE => {
+                before.late = Late::Said;
+                let waits = before.begun.elapsed().as_secs();
+                tracing::warn!(
+                    "a write of the transcript has not ended for {waits} s: its disk hangs; machines are answered meanwhile"
+                );
+            }
+            Some(_) => {}
+            None => {
+                let recorder = Arc::clone(self);
+                let task = tokio::spawn(async move { recorder.flush(Flush::Regular).await });
+                *flushing = Some(Flushing { begun: Instant::now(), task, late: Late::Unsaid });
+            }
+        }
+    }
+
     /// Makes the changes that wait, and writes the transcript if it changed and is due.
     pub async fn flush(&self, flush: Flush) {
         let Waiting { known, changes, lost } = std::mem::take(&mut *lock(&self.waiting));
@@ -209,24 +253,36 @@ impl Recorder {
         let (kept, path) = (self.kept.clone(), self.path.clone());
         let written = tokio::task::spawn_blocking(move || {
             let mut kept = lock(&kept);
+            let Kept { transcript, on_disk, due, said } = &mut *kept;
+            let transcript = transcript.get_or_insert_with(|| read(&path));
             // Who is of the site is nothing that happened: it is not written by itself.
-            known.into_iter().for_each(|known| kept.transcript.know(known));
-            if changes.is_empty() && kept.on_disk == OnDisk::Current {
-                return Ok(());
+            known.into_iter().for_each(|known| transcript.know(known));
+            if changes.is_empty() && *on_disk == OnDisk::Current {
+                return;
             }
-            changes.into_iter().for_each(|change| change(&mut kept.transcript));
-            kept.on_disk = OnDisk::Stale;
+            changes.into_iter().for_each(|change| change(transcript));
+            *on_disk = OnDisk::Stale;
             let begun = Instant::now();
-            if flush == Flush::Regular && begun < kept.due {
-                return Ok(());
+            if flush == Flush::Regular && begun < *due {
+                return;
             }
-            write(&path, &kept.transcript)?;
-            kept.on_disk = OnDisk::Current;
-            kept.due = begun + (begun.elapsed() * PACE).min(LONGEST_WAIT);
-            Ok(())
+            match write(&path, transcript) {
+                Ok(()) => {
+                    *on_disk = OnDisk::Current;
+                    *due = begun + (begun.elapsed() * PACE).min(LONGEST_WAIT);
+                    if said.take().is_some() {
+                        tracing::info!("the transcript is written again");
+                    }
+                }
+                Err(error) if said.is_none_or(|at| at.elapsed() >= SAID_EVERY) => {
+                    *said = Some(begun);
+                    tracing::warn!(%error, "the transcript cannot be written");
+                }
+                Err(_) => {}
+            }
         });
-        if let Err(error) = written.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            tracing::warn!(%error, "the transcript cannot be written");
+        if let Err(error) = written.await {
+            tracing::error!(%error, "the transcript cannot be kept");
         }
     }
 
@@ -247,6 +303,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// What was kept before. What does not read, for whatever reason, is set aside, and the transcript begins anew.
+fn read(path: &Path) -> Transcript {
+    let why = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Transcript::empty(),
+        Err(error) => error.to_string(),
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|error| error.to_string());
+            match text.and_then(|text| Transcript::parse(&text).map_err(|error| error.to_string())) {
+                Ok(transcript) => return transcript,
+                Err(why) => why,
+            }
+        }
+    };
+    let aside = path.with_file_name(UNREADABLE);
+    match fs::rename(path, &aside) {
+        Ok(()) => tracing::warn!(path = %path.display(), "the transcript begins anew, and is {} now: {why}", aside.display()),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the transcript begins anew, and cannot be set aside: {why}")
+        }
+    }
+    Transcript::empty()
+}
+
 fn write(path: &Path, transcript: &Transcript) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
@@ -254,6 +333,8 @@ fn write(path: &Path, transcript: &Transcript) -> io::Result<()> {
     let mut buffered = BufWriter::with_capacity(BUFFER, fresh);
     transcript.write(&mut buffered)?;
     let fresh = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+    // Without it a power cut may leave the new name with nothing in it.
+    fresh.as_file().sync_data()?;
     fresh.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
@@ -270,7 +351,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_strangers_leaves_room_for_what_machines_of_the_site_do() {
         let state = tempfile::tempdir().expect("a directory");
-        let recorder = Recorder::open(state.path()).expect("it opens");
+        let recorder = Arc::new(Recorder::new(state.path()));
         let mac =
             |n: u32| MacAddr::from_octets([&[2, 0][..], &n.to_be_bytes()].concat().try_into().expect("six")).expect("unicast");
         *recorder.known.write().expect("whole") = [mac(0)].into();
@@ -294,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_due_waits_for_a_later_write_or_the_last() {
         let state = tempfile::tempdir().expect("a directory");
-        let recorder = Recorder::open(state.path()).expect("it opens");
+        let recorder = Arc::new(Recorder::new(state.path()));
         let knows = |wire: &str| fs::read_to_string(state.path().join(PATH)).is_ok_and(|text| text.contains(wire));
         let hour = Duration::from_secs(3600);
         recorder.record_question("first0");
@@ -311,5 +392,54 @@ mod tests {
         lock(&recorder.kept).due = Instant::now() + hour;
         recorder.flush(Flush::Last).await;
         assert!(knows("third0"));
+    }
+
+    /// AdGuardTeam/AdGuardHome#7196, and what a failing disk does: the file is no text, or a directory stands in its place.
+    #[tokio::test]
+    async fn a_transcript_that_cannot_be_read_is_set_aside_and_begins_anew() {
+        for spoil in [
+            (|path: &Path| fs::write(path, b"\0\0\0\0")) as fn(&Path) -> io::Result<()>,
+            |path| fs::write(path, b"{\"version\": \xff"),
+            |path| fs::write(path, b""),
+            |path| fs::create_dir(path).and_then(|()| fs::write(path.join("x"), "")),
+        ] {
+            let state = tempfile::tempdir().expect("a directory");
+            let path = state.path().join(PATH);
+            fs::create_dir(path.parent().expect("below")).expect("made");
+            spoil(&path).expect("spoiled");
+            let recorder = Recorder::new(state.path());
+            recorder.record_question("lan0");
+            recorder.flush(Flush::Last).await;
+            let written = Transcript::parse(&fs::read_to_string(&path).expect("a file")).expect("it reads");
+            assert!(fs::read_to_string(&path).is_ok_and(|text| text.contains("lan0")), "{written:?}");
+            assert!(fs::metadata(path.with_file_name(UNREADABLE)).is_ok(), "it is set aside");
+        }
+    }
+
+    /// systemd/systemd#20473 and 2010: a daemon that waits for a slow disk does not answer the watchdog, and is killed at its work.
+    #[tokio::test]
+    async fn whoever_looks_after_the_transcript_does_not_wait_for_a_disk_that_hangs() {
+        let state = tempfile::tempdir().expect("a directory");
+        let path = state.path().join(PATH);
+        fs::create_dir(path.parent().expect("below")).expect("made");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("whoever opens it waits");
+        let recorder = Arc::new(Recorder::new(state.path()));
+        recorder.record_question("lan0");
+        for _ in 0..3 {
+            recorder.begin_flush();
+            tokio::task::yield_now().await;
+        }
+        let begun = |recorder: &Recorder| lock(&recorder.flushing).as_ref().map(|flushing| flushing.begun);
+        let first = begun(&recorder);
+        lock(&recorder.flushing).as_mut().expect("begun").begun -= LATE;
+        recorder.begin_flush();
+        assert_eq!(begun(&recorder), first.map(|first| first - LATE), "no other is begun beside it");
+        assert_eq!(lock(&recorder.flushing).as_ref().map(|flushing| flushing.late), Some(Late::Said));
+        // The disk answers: what waited is written.
+        drop(fs::OpenOptions::new().write(true).open(&path).expect("a reader waits"));
+        let begun = lock(&recorder.flushing).take();
+        begun.expect("begun").task.await.expect("it ends");
+        recorder.flush(Flush::Last).await;
+        assert!(fs::read_to_string(&path).is_ok_and(|text| text.contains("lan0")));
     }
 }

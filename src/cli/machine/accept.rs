@@ -12,7 +12,8 @@ use crate::cli::{
 };
 use crate::host::System;
 use crate::names::MachineName;
-use anyhow::Context as _;
+use crate::observed::Seen;
+use std::{io, path::Path};
 
 /// Arguments of `machine accept`.
 #[derive(Debug, clap::Args)]
@@ -33,17 +34,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return Err(Failure::hinted(error, "its names are those of machines/*.toml, as they were published last"));
     }
     if arguments.how.dry_run {
-        output::note(match Hardware::read(&System::real(), state).is_known(machine) {
-            true => format!("what is known of {machine}'s hardware would be forgotten; nothing was written"),
-            false => format!("nothing is known of {machine}'s hardware, so nothing would change; nothing was written"),
+        output::note(match Hardware::read(&System::real(), state) {
+            Seen::Unreadable(why) => return Err(Failure::hinted(anyhow::anyhow!(why), anew(state))),
+            Seen::Present(known) if known.is_known(machine) => {
+                format!("what is known of {machine}'s hardware would be forgotten; nothing was written")
+            }
+            _ => format!("nothing is known of {machine}'s hardware, so nothing would change; nothing was written"),
         });
         return Ok(Exit::Done);
     }
-    let was_known = hardware::accept(&System::real(), state, machine)
-        .with_context(|| format!("what is known of {machine}'s hardware cannot be changed in {}", state.display()))?;
+    let was_known = hardware::accept(&System::real(), state, machine).map_err(|error| {
+        let is_damaged = error.kind() == io::ErrorKind::InvalidData;
+        let what = format!("what is known of {machine}'s hardware cannot be changed in {}", state.display());
+        let failure = anyhow::Error::from(error).context(what);
+        if is_damaged { Failure::hinted(failure, anew(state)) } else { failure.into() }
+    })?;
     output::note(match was_known {
         true => format!("the next machine that boots as {machine} is taken for it, from the agent's next look on"),
         false => format!("nothing is known of {machine}'s hardware: whatever boots as {machine} is taken for it"),
     });
     Ok(Exit::Done)
+}
+
+/// What to do where what is known does not read.
+fn anew(state: &Path) -> String {
+    hardware::trouble(state, "").hint.unwrap_or_default()
 }

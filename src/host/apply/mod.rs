@@ -12,12 +12,13 @@ pub use fill::{Fills, Running, filling};
 
 use super::System;
 use super::export::{Exporter, lio::Lio};
-use super::store::{Store, thin::Thin};
+use super::store::{Store, left_out, thin::Thin};
 use crate::names::{DiskId, Handle};
 use crate::plan::{ChangeId, DiskOp, ExportOp, Outcome, Plan, Pool, Report, Step, VERSION};
 use ledger::Ledger;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
     path::PathBuf,
     time::Duration,
 };
@@ -47,7 +48,7 @@ pub trait Progress {
     fn advance(&mut self, done: u64, total: u64);
     /// The work that began last has ended; of several changes, with the worst that became of one.
     fn end(&mut self, outcome: &Outcome);
-    /// Whether no other step is to begin; asked before each.
+    /// Whether no other step is to begin, nor another program of a store within one; asked before each.
     fn is_told_to_stop(&mut self) -> bool {
         false
     }
@@ -137,7 +138,7 @@ impl Run<'_> {
             Step::Publish { change, .. } => self.ledger.boot_changes().chain(*change).collect(),
         };
         for change in changes {
-            self.ledger.settle(change, Outcome::Skipped("it was told to stop".to_owned()));
+            self.ledger.settle(change, left_out());
         }
     }
 
@@ -161,7 +162,10 @@ impl Run<'_> {
         let only = ready.first().map(|(change, _)| *change).filter(|first| ready.iter().all(|(change, _)| change == first));
         self.progress.begin(only, &label);
         let progress = &mut *self.progress;
-        let outcomes = store.perform(&ready, &mut |done, total| progress.advance(done, total));
+        let outcomes = store.perform(&ready, &mut |done, total| {
+            progress.advance(done, total);
+            if progress.is_told_to_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
         self.settle_all(&ready, outcomes);
     }
 

@@ -187,15 +187,22 @@ impl Journal {
     /// Writes the journal anew, with one line for each address.
     pub fn compact(&mut self, leases: &Leases) -> io::Result<()> {
         self.set_aside()?;
+        self.replace(leases)?;
+        sync_directory(&self.directory)?;
+        self.file = Some(fs::OpenOptions::new().append(true).open(self.directory.join(FILE))?);
+        self.lines = leases.changes().count();
+        self.end = End::Line;
+        Ok(())
+    }
+
+    /// Puts a journal of these leases in the place of the one that is open, which has no name from then on and takes nothing more.
+    fn replace(&mut self, leases: &Leases) -> io::Result<()> {
         let mut fresh = tempfile::NamedTempFile::new_in(&self.directory)?;
         let text: String = leases.changes().map(line).collect();
         fresh.write_all(text.as_bytes())?;
         fresh.as_file().sync_data()?;
         fresh.persist(self.directory.join(FILE)).map_err(|error| error.error)?;
-        sync_directory(&self.directory)?;
-        self.file = Some(fs::OpenOptions::new().append(true).open(self.directory.join(FILE))?);
-        self.lines = leases.changes().count();
-        self.end = End::Line;
+        (self.file, self.end) = (None, End::Torn);
         Ok(())
     }
 }
@@ -290,6 +297,22 @@ mod tests {
         opened.journal.append(&[bind(8)]).expect("it writes on");
         let text = fs::read_to_string(directory.path().join(FILE)).expect("it reads");
         assert_eq!(text.lines().count(), 2, "{text}");
+    }
+
+    /// The directory cannot be synced, or the file not be opened again: a write to the one that was open succeeds, and is lost.
+    #[test]
+    fn a_journal_that_was_renamed_and_not_opened_again_acknowledges_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut opened = Journal::open(directory.path()).expect("it opens");
+        opened.journal.append(&[bind(1)]).expect("it writes");
+        opened.leases.apply(bind(1));
+        opened.journal.replace(&opened.leases).expect("it is renamed");
+        opened.journal.append(&[bind(2)]).expect_err("it stands in no file that has a name");
+        opened.leases.apply(bind(2));
+        assert!(opened.journal.must_be_rewritten(&opened.leases));
+        opened.journal.write(&[bind(2)], Some(&opened.leases)).expect("it is mended");
+        let found = Journal::open(directory.path()).expect("it opens").leases;
+        assert_eq!(found.changes().collect::<Vec<_>>(), [bind(1), bind(2)]);
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub fn parse_opening(datagram: &[u8]) -> Opening {
     }
     let mut texts = rest.split_inclusive(|byte| *byte == 0).map_while(|text| text.strip_suffix(b"\0"));
     let (Some(name), Some(mode)) = (texts.next(), texts.next()) else { return Opening::Refuse(Refusal::Malformed) };
+    // ROMs of ten years take DHCP's option 67 for C text, and the option list's end (255) behind one that has no zero for a part of it
+    // (netbootxyz/netboot.xyz#1198, garybowers/bootimus#117). No file's name ends so.
+    let name = name.strip_suffix(&[0xff]).unwrap_or(name);
     let mode = match mode.to_ascii_lowercase().as_slice() {
         // BSD's clients have long said `binary` (their mode command), and their servers take it.
         b"octet" | b"binary" => Mode::Octet,

@@ -340,3 +340,25 @@ fn binary_is_octet() {
     assert_eq!(read("binary|"), read("octet|"));
     assert_eq!(parse_opening(b"\0\x01x\0mail\0"), Opening::Refuse(Refusal::Mode));
 }
+
+/// netbootxyz/netboot.xyz#1198, garybowers/bootimus#117: beside a DHCP server that ends option 67 without a zero, a ROM of ten years asks
+/// for the option list's end too.
+#[test]
+fn a_name_with_the_end_of_the_option_list_behind_it_is_the_name() {
+    let name = |name: &[u8]| match parse_opening(&[b"\0\x01", name, b"\0octet\0"].concat()) {
+        Opening::Read(request) => request.name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(name(b"ipxe.efi\xff"), "ipxe.efi");
+    assert_eq!(name(b"ipxe.efi"), "ipxe.efi");
+    // rhboot/shim#696: shim 15.8 asks for a name with rubbish within it, and goes on where that is refused at once: it stays another.
+    assert_ne!(name(b"grub/\xffOnboard"), "grub/Onboard");
+}
+
+/// raspberrypi/rpi-eeprom#720: a client whose blocks do not go beyond 65535. Our largest file stays below it with the usual block.
+#[test]
+fn no_transfer_wraps_with_the_block_that_firmware_asks_for() {
+    let blocks_of = |size: u64| crate::serve::loader_files::LARGEST / size;
+    assert!(blocks_of(1468) < 65_535);
+    assert!(blocks_of(1024) >= 65_535, "with smaller blocks it does, as the book says");
+}

@@ -46,3 +46,45 @@ fn an_apply_that_is_told_to_stop_begins_no_other_step_and_the_next_one_finishes(
         }
     }
 }
+
+/// Is told to stop as soon as one program has ended.
+#[derive(Default)]
+struct StopAfterOne(Option<()>);
+
+impl Progress for StopAfterOne {
+    fn begin(&mut self, _: Option<ChangeId>, _: &str) {}
+    fn advance(&mut self, _: u64, _: u64) {
+        self.0 = Some(());
+    }
+    fn end(&mut self, _: &Outcome) {}
+    fn is_told_to_stop(&mut self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// lvmteam/lvm2#75: whoever is stopped by force amid a step of a thousand volumes kills LVM while it has devices suspended.
+#[test]
+fn a_stop_is_heeded_between_two_programs_of_one_step_and_the_next_apply_finishes() {
+    let files = cafe(60);
+    let prepared = prepare(&files);
+    let room = Room::new();
+    // The pool and the versions first: what is left is one step of many seats.
+    room.settle(&cafe(1));
+    let plan = compute(&prepared, &room.observe(&prepared));
+    let context = ApplyContext {
+        fills: barista::host::Fills::Wait,
+        state: room.state.path().to_owned(),
+        image_store: Scope::image_store(&prepared, room.state.path()),
+        configfs_deadline: CONFIGFS_DEADLINE,
+    };
+    let volumes = || room.observe(&prepared).vg.present().map_or(0, |vg| vg.lvs.len());
+    let before = volumes();
+    let report = apply(&room.host.system(), &plan, &context, &mut StopAfterOne::default());
+    let made = volumes() - before;
+    assert!(made > 0 && made <= 50, "{made} volumes were made by one program");
+    assert!(report.outcomes.iter().all(|(_, _, outcome)| matches!(outcome, Outcome::Done | Outcome::Skipped(_))));
+    let left_out = report.outcomes.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
+    assert!(left_out > 20, "{left_out} changes are left out");
+    room.settle(&files);
+    assert!(volumes() - before > 100);
+}

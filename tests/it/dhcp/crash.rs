@@ -192,3 +192,44 @@ fn while_the_disk_stands_still_offers_go_out_and_nothing_is_acknowledged() {
     assert!(disk.go_on(), "fsfreeze");
     wires.until("all have their address", |wires| lines(wires, "load") == 200);
 }
+
+/// A reservation stands in the table, and the transcript explains boots and decides none: neither is worth a machine that does not boot.
+#[test]
+fn while_the_disk_stands_still_a_reserved_machine_boots_and_a_new_table_is_served() {
+    let Some(mut wires) = Wires::of_two("frozen", crate::serve::service::PC01) else { return };
+    let Some(disk) = Disk::under(&wires) else { return };
+    wires.publish(room(|_| {}));
+    wires.serve();
+    disk.stand_still();
+    let told = wires.file("once.told");
+    let script = wires.script("once", &format!("#!/bin/sh\n[ $1 = bound ] && echo $ip > {}\nexit 0\n", told.display()));
+    let mut command = wires.command("c", "busybox");
+    command.args(["udhcpc", "-f", "-q", "-n", "-t", "20", "-T", "1", "-i", "c0", "-s"]).arg(script);
+    wires.spawn("once", command);
+    wires.until("it is acknowledged", |wires| wires.read("once.told") == "10.77.0.101\n");
+    wires.until("what hangs is said", |wires| wires.read("serve.log").contains("its disk hangs; leases that are on disk"));
+    // The transcript has something to say by now, and cannot.
+    let served = |wires: &Wires| wires.read("serve.log").matches("serving a new boot table").count();
+    let before = served(&wires);
+    wires.publish(room(|table| lan(table).domain = Some("new.example".into())));
+    wires.until("the loop goes round", |wires| served(wires) > before);
+    assert!(disk.go_on(), "fsfreeze");
+    wires.until("the line follows", |wires| wires.read("serve/leases").contains("10.77.0.101"));
+}
+
+/// An operator's mistake, a failing disk or a power cut: none of it costs a boot.
+#[test]
+fn a_transcript_that_is_no_text_or_no_file_keeps_no_machine_from_booting() {
+    let Some(mut wires) = Wires::of_two("notext", crate::serve::service::PC01) else { return };
+    wires.publish(room(|_| {}));
+    fs::create_dir_all(wires.file("serve")).expect("it is made");
+    let transcript = wires.file("serve/transcript.json");
+    fs::write(&transcript, b"{\"version\": \xff").expect("it is written");
+    wires.serve();
+    wires.until("it begins anew", |wires| wires.read("serve.log").contains("transcript.unreadable"));
+    wires.kill_service();
+    let _ = fs::remove_file(&transcript);
+    fs::create_dir(&transcript).expect("a directory in its place");
+    wires.serve();
+    wires.until("it begins anew again", |wires| wires.read("serve.log").contains("the transcript begins anew"));
+}

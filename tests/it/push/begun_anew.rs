@@ -60,3 +60,36 @@ fn a_cafe_that_is_begun_anew_is_told_at_each_step_what_to_do_and_that_works() {
     assert!(!went && told.contains("pull first"), "{told}");
     assert!(Path::new(repository).join("HEAD").is_file());
 }
+
+/// A record that does not read is not one that says nothing: the copy of the last good commit beside it says where this host is.
+#[test]
+fn a_cafe_that_is_begun_anew_with_a_damaged_record_is_told_so_and_takes_the_next_push() {
+    let cafe = Cafe::with_repository();
+    let agent = cafe.agent();
+    let first = cafe.work.commit("open the café");
+    assert!(cafe.push("HEAD:main").0);
+    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    drop(agent);
+    let record = cafe.state.join("applied.json");
+    let mut bytes = fs::read(&record).unwrap();
+    bytes[3] ^= 0x80;
+    fs::write(&record, &bytes).unwrap();
+    fs::remove_dir_all(&cafe.repository).unwrap();
+    let repository = cafe.repository.to_str().unwrap();
+    assert_eq!(cafe.barista(&["init", repository]).status.code(), Some(0));
+    let (code, _, said) = ended(&cafe.barista(&["init", "--accept-history", repository]));
+    assert_eq!(code, Some(0));
+    let short = &first[..7];
+    assert!(said.contains("does not read") && said.contains(&format!("this host was last at {short}")), "{said}");
+    assert!(said.contains(&format!("the next one is accepted, whatever its history; the café stays at {short}")), "{said}");
+
+    let _agent = cafe.agent();
+    fs::remove_dir_all(cafe.work.tree.join(".git")).unwrap();
+    cafe.work.git(&["init", "-q", "-b", "main"]);
+    cafe.work.git(&["remote", "add", "cafe", repository]);
+    cafe.seats(2);
+    let anew = cafe.work.commit("begin again");
+    let (went, told) = cafe.push("HEAD:main");
+    assert!(went && told.contains("\"begin again\" applied; "), "{told}");
+    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == anew.as_str());
+}

@@ -7,7 +7,7 @@ mod command;
 mod shell;
 mod transaction;
 
-use super::Store;
+use super::{Advance, Store, left_out};
 use crate::host::{Command, System, offered::Record};
 use crate::names::{Bytes, DiskId, Handle, LvName, Mark};
 use crate::observed::{Boot, LV_FIELDS, Lv, TRANSACTION_FIELD, lvs, parse_lvs};
@@ -216,7 +216,7 @@ fn take_in(now: &mut BTreeMap<String, Known>, command: &LvmCommand) {
 }
 
 impl Store for Thin<'_> {
-    fn perform(&self, ops: &[(ChangeId, DiskOp)], advance: &mut dyn FnMut(u64, u64)) -> Vec<Outcome> {
+    fn perform(&self, ops: &[(ChangeId, DiskOp)], advance: &mut Advance<'_>) -> Vec<Outcome> {
         let volumes = match self.first_look() {
             Ok(volumes) => volumes,
             Err(error) => return vec![Outcome::Failed(error); ops.len()],
@@ -238,7 +238,10 @@ impl Store for Thin<'_> {
                 // What stands before it has to be done first: the pool may only now be made.
                 Ok(Lowered::Record { epoch, step, commands: marks }) => {
                     let before = std::mem::take(&mut commands);
-                    shell::run(self, before, &mut outcomes, &mut failed, advance);
+                    if shell::run(self, before, &mut outcomes, &mut failed, advance).is_break() {
+                        outcomes[at..].fill(left_out());
+                        return outcomes;
+                    }
                     if outcomes[at] == Outcome::Done && !failed.contains_key(change) {
                         let begun = match step {
                             RecordStep::Begin(shown) => self.begin_record(epoch, &shown),
@@ -259,7 +262,8 @@ impl Store for Thin<'_> {
                 }
             }
         }
-        shell::run(self, commands, &mut outcomes, &mut failed, advance);
+        // What is left out then says so in its own place.
+        let _ = shell::run(self, commands, &mut outcomes, &mut failed, advance);
         for (at, (change, _)) in ops.iter().enumerate() {
             if let (Outcome::Done, Some(error)) = (&outcomes[at], failed.get(change)) {
                 // An earlier op of the change failed after this one had been turned into commands, and it was not run.

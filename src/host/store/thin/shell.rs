@@ -7,16 +7,20 @@
 
 use super::command::LvmCommand;
 use super::{PROGRAM_DEADLINE, Thin, Volumes};
+use crate::host::store::{Advance, left_out};
 use crate::host::{Command, Output, chain};
 use crate::names::LvName;
 use crate::plan::{ChangeId, Outcome};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
     time::Duration,
 };
 
-/// Commands for one process, volumes for one command: bounds the length of a command line and what one crash leaves undone.
-const AT_ONCE: usize = 200;
+/// Commands for one process, volumes for one command: bounds the length of a command line, what one crash leaves undone, and how long
+/// whoever wants the agent to stop waits, half a minute by the pace below. The deadline of so many is shorter than the silence that
+/// systemd allows (`WatchdogSec=`, a test compares them).
+const AT_ONCE: usize = 50;
 
 /// A command's share of a batch's deadline. Two snapshots a second is what emulation does; a deactivation of a volume that is
 /// just being probed is tried again for five seconds.
@@ -29,14 +33,14 @@ const MARK: &str = "barista-end-of-command-";
 type Placed = (usize, ChangeId, LvmCommand);
 
 /// Runs commands: those of one change in order, those of different changes through one process, and one command for many volumes
-/// where LVM takes many. What becomes of each goes to its op's place.
+/// where LVM takes many. What becomes of each goes to its op's place. Where `advance` breaks, no other program begins.
 pub(super) fn run(
     thin: &Thin<'_>,
     commands: Vec<Placed>,
     outcomes: &mut [Outcome],
     failed: &mut BTreeMap<ChangeId, String>,
-    advance: &mut dyn FnMut(u64, u64),
-) {
+    advance: &mut Advance<'_>,
+) -> ControlFlow<()> {
     let total = commands.len() as u64;
     let mut done = 0;
     let mut rest = commands;
@@ -53,9 +57,13 @@ pub(super) fn run(
                 outcomes[*at] = outcome;
             }
         }
-        advance(done, total);
         rest = later;
+        if advance(done, total).is_break() && !rest.is_empty() {
+            rest.iter().for_each(|(at, ..)| outcomes[*at] = left_out());
+            return ControlFlow::Break(());
+        }
     }
+    ControlFlow::Continue(())
 }
 
 /// As many commands as can run without knowing what becomes of one another, all of one sort, in order, and those that are left.
@@ -219,6 +227,24 @@ fn blame(output: &Output, command: &Command, words: &[String], volume: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A number of seconds in a unit: `WatchdogSec=20min`.
+    fn seconds(unit: &str, key: &str) -> u64 {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("no {key}"));
+        match line.strip_suffix("min") {
+            Some(minutes) => 60 * minutes.parse::<u64>().expect("a number"),
+            None => line.parse().expect("a number"),
+        }
+    }
+
+    /// rhoopr/kei#574: a watchdog that is shorter than one unit of work kills whoever does it.
+    #[test]
+    fn no_program_of_lvm_may_take_longer_than_the_silence_that_systemd_allows() {
+        let unit = include_str!("../../../cli/units/barista-agent.service");
+        assert!(deadline(AT_ONCE).as_secs() < seconds(unit, "WatchdogSec="), "{:?}", deadline(AT_ONCE));
+        // At the pace of emulation, two commands a second, one round ends before a stop becomes a kill, though nobody extends it.
+        assert!(AT_ONCE as u64 / 2 < seconds(unit, "TimeoutStopSec="));
+    }
 
     /// lvm2 2.03.16 was fed: a good lvcreate, the same again, an lvremove that works, and a bad name.
     const SHELL: &str = r#"  No such command 'barista-end-of-command-0'.  Try 'help'.

@@ -4,6 +4,7 @@ mod classified;
 mod conflicts;
 mod leased;
 mod loaded;
+mod peers;
 mod reachable;
 mod refused;
 mod relayed;
