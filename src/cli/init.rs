@@ -133,6 +133,12 @@ fn refuse_others(repository: &Path) -> Result<(), Failure> {
         let error = anyhow::anyhow!("{} is a file, and a repository is a directory", repository.display());
         return Err(Failure::hinted(error, "name a directory that does not exist yet, such as /srv/cafe.git"));
     }
+    let above = repository.ancestors().skip(1).find(|above| above.join("site.toml").is_file());
+    if let Some(site) = above.filter(|_| !repository.join("HEAD").exists()) {
+        let (shown, site) = (repository.display(), site.display());
+        let error = anyhow::anyhow!("{shown} lies in the site {site}, and git add would take it for a part of that");
+        return Err(Failure::hinted(error, "make it beside the site: barista init /srv/cafe.git; then push the site to it"));
+    }
     let Ok(entries) = fs::read_dir(repository) else { return Ok(()) };
     let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let is_repository = names.iter().any(|name| name == "HEAD" || name == ".git");

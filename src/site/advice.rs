@@ -199,7 +199,8 @@ fn time(raw: &str) -> Option<String> {
         let (count, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
         let after = after.trim_start();
         let (word, after) = after.split_at(after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len()));
-        let word = word.to_lowercase();
+        // A month to who writes it so; a minute is a small letter.
+        let word = if word == "M" { return None } else { word.to_lowercase() };
         let (unit, _) = UNITS.iter().find(|(_, names)| names.contains(&word.as_str()))?;
         found += &format!("{count}{unit}");
         rest = after.trim_start();
@@ -372,6 +373,71 @@ pub(super) fn range_and_lease(key: &str, raw: &str) -> Option<String> {
     }
 }
 
+/// What to write where a network has two ranges, or a list without any.
+pub(super) fn two_ranges(key: &str, raw: &str) -> Option<String> {
+    let ends = |item: &str| range(item).filter(|range| is_legal::<AddressRange>(range));
+    let ranges: Vec<String> =
+        items(raw).into_iter().filter(|_| key == "range" && raw.starts_with('[')).filter_map(ends).collect();
+    let [first, _, ..] = &ranges[..] else { return None };
+    Some(format!("a network has one range: write range = {}, and reserve what is not to be leased", quote(first)))
+}
+
+/// A move as a table, of the two names that were written with something between them.
+pub(super) fn moved(key: &str, raw: &str) -> Option<String> {
+    let names: Vec<&str> =
+        raw.split(|c: char| c.is_whitespace() || "-=>→:,".contains(c)).filter(|name| !name.is_empty()).collect();
+    // A name may have hyphens: then the arrow is what parts them.
+    let parted = ["->", "=>", "→"].iter().find_map(|arrow| raw.split_once(arrow)).map(|(from, to)| [from.trim(), to.trim()]);
+    let names = parted.or_else(|| <[&str; 2]>::try_from(names).ok()).filter(|_| key == "moved")?;
+    let [from, to] = names.map(|name| text("MachineName", name));
+    Some(format!("{{ from = {}, to = {} }}", quote(&from?), quote(&to?)))
+}
+
+/// What to write for a key where nothing near to what is written is known: a value of its type.
+pub(super) fn such_as(path: &str, key: &str) -> String {
+    let example = |kind: &str| {
+        Some(match kind_of(path, key, EXAMPLES.iter().find(|(of, _)| *of == kind).map_or("", |(of, _)| *of)) {
+            "" => return None,
+            kind => EXAMPLES.iter().find(|(of, _)| *of == kind)?.1,
+        })
+    };
+    match schema::form_of(path, key) {
+        // Other programs have -1 for it.
+        Some(Form::Text(_)) if key == "menu-timeout" => {
+            "write menu-timeout = and a text in double quotes, such as menu-timeout = \"5s\"; no menu waits for ever, and \"1h\" is the longest".to_owned()
+        }
+        Some(Form::Text(kind)) => match example(kind) {
+            Some(example) => format!("write {key} = and a text in double quotes, such as {key} = {}", quote(example)),
+            None => format!("write {key} = and a text in double quotes"),
+        },
+        Some(Form::List(kind)) => match example(kind) {
+            Some(example) => format!("write {key} = and a list of texts, such as {key} = [{}]", quote(example)),
+            None => format!("write {key} = and a list of texts in double quotes, in [ ]"),
+        },
+        _ => format!("leave {key} out"),
+    }
+}
+
+/// A legal value of each type that has a form of its own.
+const EXAMPLES: [(&str, &str); 16] = [
+    ("Bytes", "64GiB"),
+    ("Interval", "8h"),
+    ("Percent", "10%"),
+    ("PoolSize", "90%"),
+    ("MacAddr", "88:ae:dd:05:08:fa"),
+    ("Address", "192.168.1.2"),
+    ("Subnet", "192.168.1.0/24"),
+    ("AddressRange", "192.168.1.200-192.168.1.249"),
+    ("ImageName", "win11"),
+    ("MachineName", "pc01"),
+    ("VersionName", "2026-11"),
+    ("AssetPath", "debian/linux"),
+    ("InterfaceName", "eno1"),
+    ("DomainName", "cafe.example"),
+    ("VgName", "cafe"),
+    ("LvName", "pool"),
+];
+
 /// A name in the letters that names are made of.
 pub(super) fn name(raw: &str, dots: &str) -> Option<String> {
     let lower = raw.trim().trim_end_matches(".toml").to_lowercase();
@@ -386,6 +452,30 @@ pub(super) fn name(raw: &str, dots: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_example_is_legal_for_its_key() {
+        for (kind, example) in EXAMPLES {
+            assert_eq!(text(kind, example).as_deref(), Some(example), "{kind}");
+            // A text that its type refuses has no near one.
+            assert_ne!(text(kind, "…").as_deref(), Some("…"), "{kind} is a type that is checked");
+        }
+        assert_eq!(such_as("machines/a.toml", "boot"), "write boot = and a list of texts, such as boot = [\"win11\"]");
+        assert_eq!(
+            such_as("network/lan.toml", "range"),
+            "write range = and a text in double quotes, such as range = \"192.168.1.200-192.168.1.249\""
+        );
+    }
+
+    #[test]
+    fn a_move_in_one_text_is_two_names() {
+        for written in ["pc1 -> pc01", "pc1=>pc01", "pc1 pc01", "pc1 = pc01"] {
+            assert_eq!(moved("moved", written).as_deref(), Some("{ from = \"pc1\", to = \"pc01\" }"), "{written}");
+        }
+        assert_eq!(moved("moved", "pc-1 -> pc-01").as_deref(), Some("{ from = \"pc-1\", to = \"pc-01\" }"));
+        assert_eq!(moved("moved", "pc01"), None);
+        assert_eq!(moved("machine", "pc1 -> pc01"), None);
+    }
 
     #[test]
     fn what_is_nearly_right_is_answered_with_what_is_right() {
@@ -453,6 +543,7 @@ mod tests {
             ("images/a.toml", "kernel", "/boot/vmlinuz"),
             // What is left over would be lost.
             ("network/lan.toml", "lease-time", "1mo"),
+            ("network/lan.toml", "lease-time", "1M"),
             ("network/lan.toml", "lease-time", "60"),
             ("network/lan.toml", "lease-time", "1 h 30"),
             ("network/lan.toml", "lease-time", "12 houses"),

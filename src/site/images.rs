@@ -374,9 +374,17 @@ fn judge_source(report: &mut Report<'_>, place: Place, path: &str) -> Option<Sou
     format
 }
 
+/// Endings of what holds a kernel and is none: firmware that boots by this name would start a disk or an archive as a program.
+const NO_KERNEL: [&str; 9] = [".iso", ".img", ".qcow2", ".raw", ".vhdx", ".vmdk", ".wim", ".zip", ".tar"];
+
 fn judge_linux(report: &mut Report<'_>, root: Table, whose: &str, raw: &ImageFile) -> Option<Linux> {
     let hint = "add a line such as: kernel = \"rescue/vmlinuz\"";
     let kernel = root.need(report, &raw.kernel, "kernel", (whose, hint))?;
+    let name = kernel.value.to_string();
+    if let Some(ending) = NO_KERNEL.iter().find(|ending| name.to_ascii_lowercase().ends_with(**ending)) {
+        let problem = error("kernel-format", root.of(kernel), format!("kernel {name:?} ends in {ending}, and is no kernel"));
+        report.push(problem.hint("write the kernel's own file, which such a medium or disk holds: vmlinuz or linux"));
+    }
     Some(Linux {
         kernel: kernel.value.to_string(),
         initrd: raw.initrd.iter().flat_map(|list| &list.value).map(|path| path.value.to_string()).collect(),

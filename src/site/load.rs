@@ -126,8 +126,8 @@ fn read_images(report: &mut Report<'_>, shelf: &FileGroup<'_>, moves: &mut Moves
         let mut table = syntax::parse(report, text);
         let (versions, moved) = (read::take_entries(&mut table, "version"), read::take_entries(&mut table, "moved"));
         let mut raw: ImageFile = read::read_file(report, text.file, table, &["options"]);
-        raw.version = read::read_entries(report, text.file, versions);
-        raw.moved = read::read_entries(report, text.file, moved);
+        raw.version = read::read_entries(report, text.file, (versions, "version"));
+        raw.moved = read::read_entries(report, text.file, (moved, "moved"));
         moves.read(report, text.file, &raw.moved);
         match stem::<ImageName>(report, (text.file, text.stem), shelf) {
             Some(name) => {
@@ -154,8 +154,8 @@ fn read_machines(
         let (entries, moved) = (read::take_entries(&mut table, "machine"), read::take_entries(&mut table, "moved"));
         let expected = entries.len();
         let mut raw: MachinesFile = read::read_file(report, text.file, table, &["defaults"]);
-        raw.machine = read::read_entries(report, text.file, entries);
-        raw.moved = read::read_entries(report, text.file, moved);
+        raw.machine = read::read_entries(report, text.file, (entries, "machine"));
+        raw.moved = read::read_entries(report, text.file, (moved, "moved"));
         if report.is_partial(text.file) || raw.machine.len() < expected {
             machines.whole = Whole::No;
         }

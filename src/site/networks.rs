@@ -103,6 +103,9 @@ pub(super) fn judge(
     let root = Table::root(file);
     let whose = format!("network {name}");
     let ask = |hint| (whose.as_str(), hint);
+    // Keys that fell below [options] are not called missing as well.
+    let of = options::Of::Network(raw.mode.as_ref().map_or(NetworkMode::Server, |mode| mode.value));
+    let options = options::judge(report, file, raw.options.as_ref(), of);
     let interface = root.need(report, &raw.interface, "interface", ask("add a line such as: interface = \"eno1\""));
     let mode = root.need(report, &raw.mode, "mode", ask("add mode = \"server\", \"proxy\" (beside a router's DHCP) or \"off\""));
     let subnet = root.need(report, &raw.subnet, "subnet", ask("add a line such as: subnet = \"192.168.1.0/24\""));
@@ -112,8 +115,6 @@ pub(super) fn judge(
         judge_within(report, root, raw, subnet.value.0, around.server.as_ref());
     }
     let loading = settings::judge_loading(report, file, raw.loader.as_ref(), raw.pxe.as_ref()).over(&around.boot.loading);
-    let of = options::Of::Network(mode.map_or(NetworkMode::Server, |mode| mode.value));
-    let options = options::judge(report, file, raw.options.as_ref(), of);
     let (interface, mode, subnet) = (interface?, mode?, subnet?);
     warn_of_idle_keys(report, root, raw, mode.value);
     if interface.value.to_string() == "lo" && mode.value != NetworkMode::Off {
@@ -219,6 +220,12 @@ fn judge_within(report: &mut Report<'_>, root: Table, raw: &NetworkFile, subnet:
         } else if let Some((_, what)) = own.iter().find(|(own, _)| *own == address) {
             let message = format!("router {address} is the {what} address of {subnet}");
             report.push(error("router-not-a-host", root.of(router), message).hint("write the router's own address"));
+        }
+    }
+    for entry in raw.dns.iter().flat_map(|list| &list.value) {
+        if let Some((address, what)) = own.iter().find(|(own, _)| *own == entry.value.0) {
+            let message = format!("name server {address} is the {what} address of {subnet}");
+            report.push(error("dns-not-a-host", root.of(entry), message).hint("write the name server's own address"));
         }
     }
     let Some(range) = &raw.range else { return };

@@ -9,11 +9,14 @@ use super::{
     networks::Networks,
     raw::{DomainName, OptionValue, OptionsTable, Spanned},
     report::{FileId, Place, Report, error, warning},
-    spelling,
+    schema, spelling,
 };
 use crate::names::{DhcpOptions, OPTION_RULES, OptionData, OptionForm, OptionOwner, OptionRule};
 use ipnet::Ipv4Net;
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 /// The octets of one option: its length is one octet, and a split one (RFC 3396) is read wrongly by firmware.
 const LONGEST: usize = 255;
@@ -44,11 +47,12 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
         );
         report.push(problem.hint("remove them, or set mode = \"server\""));
     }
+    let strays = if matches!(of, Of::Network(_)) { fallen_below(report, file, table) } else { BTreeSet::new() };
     let mut seen: BTreeMap<u8, Place> = BTreeMap::new();
     // A table that was parsed is in the order of its keys; the first is the one that stands first.
     let mut written: Vec<&(Spanned<String>, Spanned<OptionValue>)> = table.value.0.iter().collect();
     written.sort_by_key(|(key, _)| key.start);
-    for (key, value) in written {
+    for (key, value) in written.into_iter().filter(|(key, _)| !strays.contains(key.value.as_str())) {
         let place = file.at(key.start);
         let Some(rule) = OptionRule::find(&key.value) else {
             let names = OPTION_RULES.iter().filter(|rule| !matches!(rule.owner, OptionOwner::Server(_))).map(|rule| rule.name);
@@ -98,6 +102,27 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
         return DhcpOptions::default();
     }
     options
+}
+
+/// The keys of a network that stand below `[options]`, which every line below it belongs to; they are one mistake.
+fn fallen_below<'t>(report: &mut Report<'_>, file: FileId, table: &'t Spanned<OptionsTable>) -> BTreeSet<&'t str> {
+    let path = report.path(file).to_owned();
+    let is_option = |key: &str| OptionRule::find(key).is_some_and(|rule| !matches!(rule.owner, OptionOwner::Server(_)));
+    let is_stray = |key: &str| !is_option(key) && schema::form_of_top(&path, key).is_some();
+    let mut strays: Vec<&Spanned<String>> = table.value.0.iter().map(|(key, _)| key).filter(|key| is_stray(&key.value)).collect();
+    strays.sort_by_key(|key| key.start);
+    let Some(first) = strays.first() else { return BTreeSet::new() };
+    let names = strays.iter().map(|key| key.value.as_str()).collect::<Vec<_>>().join(", ");
+    let (message, hint) = match strays.len() {
+        1 => (format!("{names} is a key of the network, and stands below [options]"), "write it above [options]"),
+        _ => (format!("{names} are keys of the network, and stand below [options]"), "write them above [options]"),
+    };
+    let hint = format!("{hint}: every line below a [table] belongs to it, so that table comes last");
+    report.push(error("key-below-options", file.at(first.start), message).hint(hint));
+    for key in &strays {
+        report.mark_broken(file, 0, &key.value);
+    }
+    strays.into_iter().map(|key| key.value.as_str()).collect()
 }
 
 /// Judges the length of what each machine is told in all.

@@ -56,7 +56,7 @@ pub(super) fn read_file<T: DeserializeOwned + Default>(
 pub(super) fn read_entries<T: DeserializeOwned>(
     report: &mut Report<'_>,
     file: FileId,
-    entries: Vec<Located<DeValue<'_>>>,
+    (entries, key): (Vec<Located<DeValue<'_>>>, &str),
 ) -> Vec<Spanned<T>> {
     entries
         .into_iter()
@@ -71,10 +71,12 @@ pub(super) fn read_entries<T: DeserializeOwned>(
                 return None;
             }
             if !entry.get_ref().is_table() {
-                report.push(
-                    error("table-expected", file.at(start), "each entry of this list must be a table")
-                        .hint("write [[name]] in double brackets"),
-                );
+                let written = report.slice(file, entry.span().start, entry.span().end).trim_matches(['"', '\'']);
+                let hint = advice::moved(key, written)
+                    .map(|entry| format!("write moved = [{entry}]"))
+                    .unwrap_or_else(|| format!("write [[{key}]] on a line of its own, and its keys below it"));
+                let problem = error("table-expected", file.at(start), format!("each entry of {key} must be a table"));
+                report.push(problem.hint(hint).alike(key));
                 return None;
             }
             read(report, file, entry).map(|value| Spanned { value, start })
@@ -214,6 +216,8 @@ fn explain(report: &Report<'_>, file: FileId, (message, key): (&str, &str), span
     if message.starts_with("invalid type") {
         let advised = advice::value(path, key, written).map(|value| format!("write {key} = {value}"));
         let advised = advised.or_else(|| advice::several(path, key, written));
+        let advised = words::left_out(key, written).map(str::to_owned).or(advised);
+        let advised = advised.or_else(|| advice::two_ranges(key, written));
         let advised = advised.or_else(|| table_to_write(report.header_before(file, span.start), path, key, written));
         return (wrong_type(place, (path, key, slice), message, advised).alike(format!("{key} {message}")), Meant::default());
     }
@@ -305,8 +309,8 @@ fn wrong_type(place: Place, (path, key, slice): (&str, &str, &str), message: &st
     let (code, wanted, hint) = match schema::form_of(path, key) {
         Some(Form::Flag) => ("flag-expected", "true or false", format!("write {key} = true, or {key} = false, without quotes")),
         Some(Form::Number) => ("number-expected", "a whole number", format!("write {key} = and a whole number, without quotes")),
-        Some(Form::Text(_)) => ("text-expected", "a text in double quotes", format!("write {key} = \"…\"")),
-        Some(Form::List(_)) => ("list-expected", "a list of texts in [ ]", format!("write {key} = [\"…\"]")),
+        Some(Form::Text(_)) => ("text-expected", "a text in double quotes", advice::such_as(path, key)),
+        Some(Form::List(_)) => ("list-expected", "a list of texts in [ ]", advice::such_as(path, key)),
         Some(Form::Table) => ("table-expected", "a table", format!("write [{key}] on a line of its own, and its keys below it")),
         Some(Form::Tables) => {
             ("table-expected", "a list of tables", format!("write [[{key}]] on a line of its own, and its keys below it"))

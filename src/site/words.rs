@@ -56,7 +56,7 @@ pub(super) fn key(path: &str, written: &str) -> Option<&'static str> {
 
 /// What is written where a key has no value: the key may be left out, and that has a meaning.
 pub(super) fn left_out(key: &str, written: &str) -> Option<&'static str> {
-    let nothing = ["", "-", "none", "no", "null", "nil", "auto", "dhcp", "any", "无", "自动", "0.0.0.0"];
+    let nothing = ["", "-", "none", "no", "null", "nil", "false", "auto", "dhcp", "any", "无", "自动", "0.0.0.0"];
     if !nothing.contains(&written.trim().to_lowercase().as_str()) {
         return None;
     }

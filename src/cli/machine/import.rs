@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     file: Option<String>,
     /// What machines of a new file boot; the first by itself [may be repeated] [default: what most machines of the site boot]
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
     boot: Vec<ImageName>,
     #[command(flatten)]
     how: DryRunArgument,
@@ -97,6 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             let error = anyhow::anyhow!("these files name no machine that could be taken over; nothing was written");
             let hint = match sources.left.is_empty() {
                 true => "they are empty: name the file that has the machines' Ethernet addresses",
+                false if arguments.format.is_some() => files::TABLE,
                 false => "the lines above say why, each of its own; --format says what a file is",
             };
             return Err(Failure::hinted(error, hint));
@@ -144,14 +145,16 @@ fn compare<'m>(merged: &'m Merged, site: &Site, there: &Places, sources: &Source
         let other = TextPlace { file: clash.other.file.clone(), line: clash.other.line };
         let mend = match clash.kind {
             ClashKind::Contradiction => SAME,
+            ClashKind::NameTwice => ANOTHER_NAME,
+            ClashKind::AddressTwice => ANOTHER_ADDRESS,
             ClashKind::NamesMeet => "give one of them another name: a name has letters a-z, digits and '-' only",
         };
         findings.push(contradiction(&clash.place, clash.what.clone(), (Some(&other), mend), sources));
     }
     let (mut fresh, mut known) = (Vec::new(), 0);
     for machine in &merged.machines {
-        let mut refuse = |what: String, other: Option<&TextPlace>| {
-            findings.push(contradiction(&machine.place, what, (other, SAME), sources));
+        let mut refuse = |what: String, other: Option<&TextPlace>, mend| {
+            findings.push(contradiction(&machine.place, what, (other, mend), sources));
         };
         let owners = || machine.macs.iter().filter_map(|mac| site.machines.values().find(|other| other.macs.contains(mac)));
         if let Some(owner) = owners().next() {
@@ -163,24 +166,25 @@ fn compare<'m>(merged: &'m Merged, site: &Site, there: &Places, sources: &Source
             match (has_name, has_address, has_macs) {
                 (true, true, true) => known += 1,
                 (false, _, _) => {
-                    refuse(format!("{mac} is {}'s in the site, and here it is {}'s", owner.name, machine.name), place)
+                    refuse(format!("{mac} is {}'s in the site, and here it is {}'s", owner.name, machine.name), place, SAME)
                 }
                 (true, false, _) => {
                     let ip = machine.ip.map(|ip| ip.to_string()).unwrap_or_default();
                     let has = owner.ip.map_or("no address".to_owned(), |ip| ip.to_string());
-                    refuse(format!("{} has {has} in the site, and here it has {ip}", owner.name), place);
+                    refuse(format!("{} has {has} in the site, and here it has {ip}", owner.name), place, SAME);
                 }
                 (true, true, false) => {
-                    refuse(format!("{} has further Ethernet addresses here than in the site", owner.name), place);
+                    refuse(format!("{} has further Ethernet addresses here than in the site", owner.name), place, SAME);
                 }
             }
         } else if let Some(other) = site.machines.get(&machine.name) {
             let what = format!("the site has a machine {} with another Ethernet address", other.name);
-            refuse(what, there.names.get(&other.name));
+            refuse(what, there.names.get(&other.name), ANOTHER_NAME);
         } else if let Some((ip, other)) =
             machine.ip.and_then(|ip| Some((ip, site.machines.values().find(|other| other.ip == Some(ip))?)))
         {
-            refuse(format!("{ip} is {}'s in the site, and here it is {}'s", other.name, machine.name), there.ips.get(&ip));
+            let what = format!("{ip} is {}'s in the site, and here it is {}'s", other.name, machine.name);
+            refuse(what, there.ips.get(&ip), ANOTHER_ADDRESS);
         } else {
             fresh.push(machine);
         }
@@ -196,6 +200,13 @@ fn place_in(place: &import::Place, sources: &Sources) -> diagnostic::Place {
 
 /// What to do about two that say different things.
 const SAME: &str = "make both the same, or take one out";
+
+/// What to do about two machines of one name.
+const ANOTHER_NAME: &str = "give one of them another name; two cards of one PC are one machine with both Ethernet addresses";
+
+/// What to do about two machines of one IPv4 address.
+const ANOTHER_ADDRESS: &str =
+    "give one of them another address; two cards of one PC are one machine with both Ethernet addresses";
 
 fn contradiction(
     place: &import::Place,
@@ -229,7 +240,8 @@ fn make_edit(arguments: &Arguments, tree: &Tree, site: &Site, fresh: &[&Machine]
         return Ok(site::new_row(tree, &file, &title, &boot, added.collect()));
     }
     if !arguments.boot.is_empty() {
-        return Err(Failure::Usage(format!("--boot is for a new file, and {file} says itself what its machines boot")));
+        let message = format!("--boot is for a new file, and {file} says itself what its machines boot");
+        return Err(Failure::Mistyped { message, hint: "leave --boot out, or name a new file with --file".to_owned() });
     }
     let new = |machine: &&Machine| NewMachine {
         macs: machine.macs.clone(),

@@ -74,7 +74,14 @@ fn in_site(typed: &str, root: &Path) -> Result<String, Failure> {
             hint: "machines go into a file of machines/: --file machines/room.toml".to_owned(),
         });
     }
-    Ok(if text.ends_with(".toml") { text } else { format!("{text}.toml") })
+    match text.rsplit_once('.') {
+        None => Ok(format!("{text}.toml")),
+        Some((_, "toml")) => Ok(text),
+        Some((name, _)) => Err(Failure::Mistyped {
+            message: format!("{typed} is no file that machines are read from: these end in .toml"),
+            hint: format!("--file {name}.toml"),
+        }),
+    }
 }
 
 /// The site with edits in it, or what is found in it that was not there before.

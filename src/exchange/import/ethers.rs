@@ -7,8 +7,7 @@ use super::{Imported, Reservation, parse_mac};
 pub(super) fn parse(text: &str) -> Imported {
     let mut imported = Imported::default();
     for (line, text) in (1..).zip(text.lines()) {
-        let words: Vec<&str> = text.split('#').next().unwrap_or_default().split_whitespace().collect();
-        match words[..] {
+        match words(text)[..] {
             [] => {}
             [mac, who] => match parse_mac(mac) {
                 Some(mac) => {
@@ -18,8 +17,19 @@ pub(super) fn parse(text: &str) -> Imported {
                 }
                 None => imported.leave(line, format!("{mac:?} is no Ethernet address of a machine")),
             },
-            _ => imported.leave(line, format!("{:?} is no Ethernet address with one name or address", words.join(" "))),
+            _ => imported.leave(line, format!("{:?} is no Ethernet address with one name or address", text.trim())),
         }
     }
     imported
+}
+
+/// The words of a line. Where one stands alone, the one word of its comment belongs to it: no server has a use for such a line, and
+/// lists of inventories are written so.
+pub(super) fn words(line: &str) -> Vec<&str> {
+    let (said, comment) = line.split_once('#').unwrap_or((line, ""));
+    let (mut words, comment): (Vec<&str>, Vec<&str>) = (said.split_whitespace().collect(), comment.split_whitespace().collect());
+    if let ([_], [name]) = (&words[..], &comment[..]) {
+        words.push(name);
+    }
+    words
 }

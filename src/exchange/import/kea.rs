@@ -32,7 +32,11 @@ pub(super) fn parse(text: &str) -> Result<Imported, SyntaxError> {
         }
     }
     match first {
-        Some(error) => Err(SyntaxError { line: error.line() as u32, what: format!("not JSON as Kea reads it: {error}") }),
+        Some(error) => {
+            let (line, column, said) = (error.line() as u32, error.column(), error.to_string());
+            let said = said.split(" at line ").next().unwrap_or(&said);
+            Err(SyntaxError { line, what: format!("not JSON as Kea reads it, at column {column}: {said}") })
+        }
         None => Ok(Imported::default()),
     }
 }

@@ -59,8 +59,12 @@ pub struct Clash {
 /// How two reservations contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClashKind {
-    /// They say different things of one machine or address.
+    /// They say different things of one Ethernet address.
     Contradiction,
+    /// They are two machines of one name.
+    NameTwice,
+    /// They are two machines of one IPv4 address.
+    AddressTwice,
     /// They are two machines, whose names became one when they were mended.
     NamesMeet,
 }
@@ -113,14 +117,20 @@ pub fn merge(reservations: &[(String, Reservation)]) -> Merged {
                 let there = &merged.machines[at];
                 let (one, two) = (there.spelled(), machine.spelled());
                 match one == two {
-                    true => (format!("the machine name {} is there twice", machine.name), at),
+                    true => {
+                        kind = ClashKind::NameTwice;
+                        (format!("the machine name {} is there twice", machine.name), at)
+                    }
                     false => {
                         kind = ClashKind::NamesMeet;
                         (format!("{one:?} and {two:?} would both become {}", machine.name), at)
                     }
                 }
             }
-            (None, None, Some(at)) => (format!("{} is there twice", machine.ip.map(|ip| ip.to_string()).unwrap_or_default()), at),
+            (None, None, Some(at)) => {
+                kind = ClashKind::AddressTwice;
+                (format!("{} is there twice", machine.ip.map(|ip| ip.to_string()).unwrap_or_default()), at)
+            }
         };
         merged.clashes.push(Clash { place: machine.place, what, kind, other: merged.machines[other].place.clone() });
     }

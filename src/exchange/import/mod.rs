@@ -190,10 +190,7 @@ pub fn recognise(name: &str, text: &str) -> Option<Format> {
         let mut words = line.split_whitespace();
         matches!(words.next(), Some("host" | "subnet" | "group" | "shared-network")) && line.contains('{')
     };
-    let is_ethers = |line: &str| {
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
-        matches!(words[..], [mac, _] if parse_mac(mac).is_some())
-    };
+    let is_ethers = |line: &str| matches!(ethers::words(line)[..], [mac, _] if parse_mac(mac).is_some());
     match () {
         () if first.starts_with('{') => Some(Format::Kea),
         () if lines.clone().any(|line| line.starts_with("dhcp-host=") || line.starts_with("dhcp-range=")) => {
@@ -204,6 +201,12 @@ pub fn recognise(name: &str, text: &str) -> Option<Format> {
         () if first.contains([',', ';', '\t']) => Some(Format::Csv),
         () => None,
     }
+}
+
+/// The kinds that a file whose kind is not told would be read as with a machine in it.
+pub fn possible(text: &str) -> Vec<Format> {
+    let all = [Format::Csv, Format::Dnsmasq, Format::DnsmasqHosts, Format::Ethers, Format::IscDhcp, Format::Kea];
+    all.into_iter().filter(|format| parse(*format, text).is_ok_and(|imported| !imported.machines.is_empty())).collect()
 }
 
 /// An Ethernet address as these files spell it: also with octets of one digit, and with the number of Ethernet before it, as dnsmasq

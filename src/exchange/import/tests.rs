@@ -445,6 +445,8 @@ fn an_address_is_taken_over_as_it_is_meant_and_the_spelling_is_told() {
     assert_eq!(mended(Format::Csv, "pc02,88:ae:dd:05:09:01,192.168.1.102\n").1, Vec::<String>::new());
 }
 
+mod tables;
+
 #[test]
 fn a_table_whose_lines_end_with_carriage_returns_has_lines() {
     let (machines, left, _) = read(Format::Csv, "name,mac,ip\rpc01,88:ae:dd:05:08:10,192.168.1.101\rpc02,nonsense,\r");

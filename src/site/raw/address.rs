@@ -153,6 +153,9 @@ impl FromStr for InterfaceName {
         if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c))) {
             return refuse(&format!("holds {bad:?}; only letters, digits and _ . - are allowed"));
         }
+        if text.parse::<Ipv4Addr>().is_ok() || ["any", "all"].contains(&text) {
+            return refuse("must be the name of one interface");
+        }
         if text == "." || text == ".." || text.starts_with('-') {
             return refuse("is not a name the kernel gives to an interface");
         }

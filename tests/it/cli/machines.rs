@@ -359,3 +359,56 @@ fn what_is_said_of_a_table_stands_at_its_line_however_lines_end() {
         )
     );
 }
+
+/// Byzantium/Byzantium#81, coolsnowwolf/lede#10490: dnsmasq stops at an included file that is not there.
+#[test]
+fn an_import_of_a_file_whose_parts_are_not_there_writes_nothing() {
+    let cafe = Cafe::new();
+    for include in ["conf-file=/nowhere/seats.conf", "dhcp-hostsfile=/nowhere/hosts", "conf-dir=/nowhere/dnsmasq.d,*.conf"] {
+        let file = cafe.work.root.path().join("dnsmasq.conf");
+        fs::write(&file, format!("dhcp-host=88:ae:dd:05:09:01,pc91\n{include}\n")).unwrap();
+        let (code, shown, beside) = ended(&cafe.barista(&["machine", "import", file.to_str().unwrap()]));
+        assert_eq!((code, shown.as_str()), (Some(1), ""), "{beside}");
+        assert!(beside.contains("dnsmasq.conf:2:1: /nowhere/"), "{beside}");
+        assert!(beside.contains("copy that file here too, or take this line out of a copy"), "{beside}");
+    }
+    assert!(!cafe.work.tree.join("machines/imported.toml").exists());
+}
+
+/// EasyG0ing1/Migration#10, opnsense/core#10752: one address for two cards of one device.
+#[test]
+fn two_machines_of_one_address_are_not_told_to_become_the_same() {
+    let cafe = Cafe::new();
+    let file = cafe.work.root.path().join("seats.csv");
+    let import = ["machine", "import", file.to_str().unwrap(), "--boot", "rescue"];
+    for (second, mend) in [
+        ("pc92,88:ae:dd:05:09:02,192.168.1.191", "give one of them another address; two cards of one PC are one machine"),
+        ("pc91,88:ae:dd:05:09:02,192.168.1.192", "give one of them another name; two cards of one PC are one machine"),
+    ] {
+        fs::write(&file, format!("name,mac,ip\npc91,88:ae:dd:05:09:01,192.168.1.191\n{second}\n")).unwrap();
+        let (code, _, beside) = ended(&cafe.barista(&import));
+        assert!(code == Some(1) && beside.contains(mend) && !beside.contains("make both the same"), "{beside}");
+    }
+}
+
+#[test]
+fn the_hint_for_a_file_of_no_kind_names_only_kinds_that_fit() {
+    let cafe = Cafe::new();
+    for (name, text, hint) in [
+        (
+            "dhcp",
+            "config dnsmasq\n\toption domain 'lan'\nconfig host\n\toption mac '88:ae:dd:05:09:01'\n",
+            "/tmp/etc/dnsmasq.conf.*",
+        ),
+        ("scan", "192.168.1.102 dev eth0 lladdr 88:ae:dd:05:09:01 REACHABLE\n", "hint: make a table of it"),
+        ("t.md", "| name | mac |\n| pc91 | 88:ae:dd:05:09:01 |\n", "hint: say it with --format csv; or make a table"),
+    ] {
+        let file = cafe.work.root.path().join(name);
+        fs::write(&file, text).unwrap();
+        let (code, _, beside) = ended(&cafe.barista(&["machine", "import", file.to_str().unwrap()]));
+        assert!(code == Some(1) && beside.contains(hint), "{name}: {beside}");
+    }
+    cafe.work.write("seats.csv", "pc91,88:ae:dd:05:09:01\n");
+    let (code, _, beside) = ended(&cafe.barista(&["machine", "import", "seats.csv", "--file", "seats.csv"]));
+    assert!(code == Some(64) && beside.contains("hint: --file machines/seats.toml"), "{beside}");
+}

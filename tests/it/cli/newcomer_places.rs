@@ -165,6 +165,24 @@ fn where_nobody_listened_nobody_says_that_no_machine_was_seen() {
 }
 
 #[test]
+fn init_makes_no_repository_within_a_site() {
+    let cafe = Cafe::new();
+    let site = tree(&cafe);
+    for below in ["cafe.git", "deploy/cafe.git"] {
+        for dry in [&[][..], &["--dry-run"]] {
+            assert_eq!(
+                run(&cafe, &site, &[&["init", below][..], dry].concat()),
+                format!(
+                    "error: /srv/{site}/{below} lies in the site /srv/{site}, and git add would take it for a part of that\n  \
+                     hint: make it beside the site: barista init /srv/cafe.git; then push the site to it\nexit 1\n"
+                )
+            );
+        }
+        assert!(!cafe.work.tree.join(below).exists());
+    }
+}
+
+#[test]
 fn init_shows_every_file_that_it_would_write() {
     let cafe = Cafe::new();
     let etc = cafe.work.root.path().join("etc");

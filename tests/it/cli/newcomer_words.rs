@@ -89,7 +89,7 @@ fn an_import_of_what_is_not_read_says_what_to_make_of_it() {
     let table = "make a table of it: the line name,mac,ip, and below it a line for each machine; save it as machines.csv";
     for (name, text, hint) in [
         ("router.html", "<html><td>pc02</td>", format!("a page of the web or XML is not read: {table}")),
-        ("arp.txt", "? (192.168.1.102) at 88:ae:dd:05:09:01 [ether] on eno1\n", format!("or {table}")),
+        ("arp.txt", "? (192.168.1.102) at 88:ae:dd:05:09:01 [ether] on eno1\n", format!("hint: {table}")),
         ("row.toml", "[[machine]]\nname = \"pc02\"\n", "copy it into the directory machines/".to_owned()),
     ] {
         fs::write(cafe.work.root.path().join(name), text).unwrap();

@@ -1,12 +1,14 @@
 //! The files of an import, with those that they include.
 //!
-//! **Invariant:** reads regular files of bounded size and number, each once; what is included and cannot be read is told, not passed over.
+//! **Invariant:** reads regular files of bounded size and number, each once; what is included and cannot be read is an error.
 #![expect(clippy::disallowed_methods, reason = "effect room: reads the files that are imported")]
 
+use super::FileFormat;
 use crate::cli::{elsewhere, failure::Failure};
 use crate::diagnostic::{self, Code, Diagnostic, Severity};
 use crate::exchange::import::{self, Format, Include, Left, Place, Reach, Reservation, SyntaxError};
 use crate::names::{NotUtf8, SAVE_AS_UTF8, clean, utf8, utf16};
+use clap::ValueEnum as _;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
@@ -30,6 +32,8 @@ pub(super) struct Sources {
     /// What is taken over in another spelling, each with its file.
     pub mended: Vec<(String, Left)>,
     texts: BTreeMap<String, String>,
+    /// What is named as a part of them and was not read.
+    unread: Vec<Diagnostic>,
 }
 
 /// A file to read, and what named it.
@@ -45,12 +49,28 @@ fn what_to_do(text: &str) -> String {
     if lines().any(|line| line == "[[machine]]") {
         return "that is a file of a site: copy it into the directory machines/".to_owned();
     }
-    let table = "make a table of it: the line name,mac,ip, and below it a line for each machine; save it as machines.csv";
-    match lines().find(|line| !line.is_empty()) {
-        Some(first) if first.starts_with('<') => format!("a page of the web or XML is not read: {table}"),
-        _ => format!("say it with --format: csv, dnsmasq, dnsmasq-hosts, ethers, isc-dhcp or kea; or {table}"),
+    // A section of OpenWrt's /etc/config; its dnsmasq reads what is made of it.
+    if lines().any(|line| line.starts_with("config host") || line.starts_with("config dnsmasq")) {
+        return format!(
+            "that is OpenWrt's own form: copy the file /tmp/etc/dnsmasq.conf.* of that router, and import it with --format dnsmasq; or {TABLE}"
+        );
+    }
+    if lines().find(|line| !line.is_empty()).is_some_and(|first| first.starts_with('<')) {
+        return format!("a page of the web or XML is not read: {TABLE}");
+    }
+    let names = import::possible(text).into_iter().filter_map(|format| {
+        let known = FileFormat::value_variants().iter().find(|known| Format::from(**known) == format)?;
+        Some(format!("--format {}", known.to_possible_value()?.get_name()))
+    });
+    match names.collect::<Vec<_>>().as_slice() {
+        [] => TABLE.to_owned(),
+        several => format!("say it with {}; or {TABLE}", several.join(" or ")),
     }
 }
+
+/// What to do about a file that is of no kind that is read.
+pub(super) const TABLE: &str =
+    "make a table of it: the line name,mac,ip, and below it a line for each machine; save it as machines.csv";
 
 /// A file that was named and cannot be read, with what to do about it.
 fn refuse(path: &Path, error: io::Error) -> Failure {
@@ -110,13 +130,12 @@ impl Sources {
                     Err(refused) => findings.push(*refused),
                 },
                 (Err(error), Some((by, include))) => {
-                    sources
-                        .left
-                        .push((by.clone(), Left { line: include.line, what: format!("{shown} cannot be read: {error}") }));
+                    findings.push(missing(by, include, format!("{shown} cannot be read: {error}"), &sources));
                 }
                 (Err(error), None) => return Err(refuse(&next.path, error)),
             }
         }
+        findings.append(&mut sources.unread);
         if findings.is_empty() { Ok(sources) } else { Err(Failure::Findings(findings)) }
     }
 
@@ -153,8 +172,7 @@ impl Sources {
             // An absolute path stays as it is.
             let path = directory.join(&include.path);
             if include.reach == Reach::File && path.is_dir() {
-                self.left
-                    .push((shown.to_owned(), Left { line: include.line, what: format!("{} is a directory", path.display()) }));
+                self.unread.push(missing(shown, &include, format!("{} is a directory, and no file", path.display()), self));
                 continue;
             }
             wanted.push_front(Wanted { path, format: Some(include.format), by: Some((shown.to_owned(), include)) });
@@ -179,6 +197,14 @@ fn finding(file: &str, error: SyntaxError, sources: &Sources) -> Diagnostic {
     let place = super::place_in(&Place { file: file.to_owned(), line }, sources);
     let hint = Some("nothing was taken over; mend the line, or say with --format what the file is".to_owned());
     let (code, message, also) = (Code::new("not-understood"), clean(&what), Vec::new());
+    Diagnostic { place, severity: Severity::Error, code, message, hint, also }
+}
+
+/// A file that another names as a part of it, and that was not read: what it holds is not absent.
+fn missing(by: &str, include: &Include, message: String, sources: &Sources) -> Diagnostic {
+    let place = super::place_in(&Place { file: by.to_owned(), line: include.line }, sources);
+    let hint = Some("nothing was taken over; copy that file here too, or take this line out of a copy".to_owned());
+    let (code, message, also) = (Code::new("include-not-read"), clean(&message), Vec::new());
     Diagnostic { place, severity: Severity::Error, code, message, hint, also }
 }
 
