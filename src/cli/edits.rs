@@ -3,8 +3,7 @@
 //! **Invariant:** what is written is what was shown; a file is replaced whole or not at all, and keeps its owner and mode.
 #![expect(clippy::disallowed_methods, reason = "effect room: rewrites files of a site")]
 
-use super::output;
-use anyhow::Context as _;
+use super::{failure::Failure, output};
 use std::{
     fs, io,
     io::Write as _,
@@ -46,7 +45,7 @@ pub(super) fn render(changes: &[FileChange]) -> String {
 }
 
 /// Shows the changes, and writes them unless that was not asked for; whether they were written.
-pub(super) fn carry_out(root: &Path, changes: &[FileChange], how: DryRunArgument) -> anyhow::Result<Written> {
+pub(super) fn carry_out(root: &Path, changes: &[FileChange], how: DryRunArgument) -> Result<Written, Failure> {
     output::data(&render(changes))?;
     if how.dry_run {
         output::note("nothing was written");
@@ -57,12 +56,24 @@ pub(super) fn carry_out(root: &Path, changes: &[FileChange], how: DryRunArgument
 }
 
 /// Writes the changes, one file after the other.
-pub(super) fn write_all(root: &Path, changes: &[FileChange]) -> anyhow::Result<()> {
+pub(super) fn write_all(root: &Path, changes: &[FileChange]) -> Result<(), Failure> {
     for change in changes {
         let path = root.join(&change.path);
-        write(&path, change).with_context(|| format!("cannot write {}", path.display()))?;
+        write(&path, change).map_err(|error| explain(error, &path))?;
     }
     Ok(())
+}
+
+fn explain(error: io::Error, path: &Path) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "do it as the owner of that directory, or in a clone of your own",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on that disk; no file was changed in part",
+        io::ErrorKind::ReadOnlyFilesystem => "that disk is mounted read-only; do it in a clone on another",
+        _ => return anyhow::Error::from(error).context(format!("cannot write {}", path.display())).into(),
+    };
+    // Its text would name the file that was to take the other's place.
+    let error = anyhow::anyhow!("cannot write {}: {}", path.display(), error.kind());
+    Failure::hinted(error, hint)
 }
 
 /// Whether changes were written.

@@ -90,7 +90,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let formed = count - changes.len();
     if changes.is_empty() {
-        output::note(format!("all {formed} files are in their usual form"));
+        output::note(match formed {
+            1 => "the file is in its usual form".to_owned(),
+            _ => format!("all {formed} files are in their usual form"),
+        });
         return Ok(Exit::Done);
     }
     if arguments.check {

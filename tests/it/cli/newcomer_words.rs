@@ -2,6 +2,7 @@
 
 use crate::cafe::Cafe;
 use crate::cli::operator::ended;
+use crate::serve::netns::skipped;
 use std::fs;
 
 /// The exit code, and all that is said beside the data, of a command in the test's directory.
@@ -46,6 +47,24 @@ fn a_file_in_place_of_a_directory_is_told_in_plain_words() {
     let expected = "error: /srv/cafe.git is a file, and a repository is a directory\n  \
         hint: name a directory that does not exist yet, such as /srv/cafe.git\n";
     assert_eq!(said(&cafe, &["init", "cafe.git"]), (Some(1), expected.to_owned()));
+}
+
+#[test]
+fn who_may_not_write_there_is_told_where_he_may() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+    if !nix::unistd::Uid::effective().is_root() {
+        return skipped("only root can be somebody else");
+    }
+    let cafe = Cafe::new();
+    let root = cafe.work.root.path();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(said(&cafe, &["init", "--example", "room"]).0, Some(0));
+    let add = ["machine", "add", "--site", "room", "--mac", "88:ae:dd:05:0b:01", "--name", "pc77"];
+    let output = cafe.command(&add).current_dir(root).uid(65534).gid(65534).output().unwrap();
+    let (code, _, beside) = ended(&output);
+    assert_eq!(code, Some(1), "{beside}");
+    assert!(beside.contains("permission denied\n  hint: do it as the owner of that directory, or in a clone"), "{beside}");
+    assert!(!beside.contains(".barista."), "the name of the file that was to take its place: {beside}");
 }
 
 #[test]
