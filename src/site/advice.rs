@@ -2,12 +2,18 @@
 //!
 //! **Invariant:** what is advised is legal: it went through the parser of the value's own type.
 
+mod address;
+mod quantity;
+
 use super::Consent;
 use super::{
     raw::{Address, AddressRange, AssetPath, DomainName, InterfaceName, LoaderPath, SourcePath, Subnet},
     schema::{self, Form},
 };
-use crate::names::{Bytes, Interval, Iqn, LvName, MacAddr, MachineName, Percent, PoolSize, VersionName, VgName, near_ipv4};
+use crate::names::{Bytes, Interval, Iqn, LvName, MacAddr, MachineName, Percent, PoolSize, VersionName, VgName};
+use address::{address, mac, range, subnet};
+pub(super) use address::{netmask, range_and_lease, two_ranges};
+use quantity::{bare_time, percent, size, time};
 use std::str::FromStr;
 
 /// The value to write for a key of a file, in TOML, where something near to it was written; `raw` is without quotes.
@@ -159,136 +165,6 @@ fn half_width(raw: &str) -> String {
     raw.chars().filter(|c| !unseen(c)).map(narrow).collect()
 }
 
-/// The number that a text begins with, and what follows it in lower case.
-fn number(raw: &str) -> (&str, String) {
-    let end = raw.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(raw.len());
-    (&raw[..end], raw[end..].trim().to_lowercase())
-}
-
-fn size(raw: &str) -> Option<String> {
-    // 64,5GiB, as most of Europe writes it.
-    let raw = &raw.replacen(',', ".", 1);
-    let (count, unit) = number(raw);
-    let (unit, smaller) = match unit.chars().next() {
-        None | Some('g') => ("GiB", "MiB"),
-        Some('t') => ("TiB", "GiB"),
-        Some('m') => ("MiB", "KiB"),
-        Some('k') => ("KiB", "B"),
-        Some(_) => return None,
-    };
-    if !count.contains('.') {
-        return Some(format!("{count}{unit}"));
-    }
-    let parts = count.parse::<f64>().ok()? * 1024.0;
-    Some(format!("{}{smaller}", parts.round()))
-}
-
-/// What people call the units of time.
-const UNITS: [(&str, &[&str]); 4] = [
-    ("s", &["s", "sec", "secs", "second", "seconds", "秒", "秒钟"]),
-    ("m", &["m", "min", "mins", "minute", "minutes", "分", "分钟"]),
-    ("h", &["h", "hr", "hrs", "hour", "hours", "小时", "个小时", "时"]),
-    ("d", &["d", "day", "days", "天", "日"]),
-];
-
-/// Numbers, each with its unit; nothing where anything is left over, for then the time would be another.
-fn time(raw: &str) -> Option<String> {
-    let mut rest = raw.trim();
-    let mut found = String::new();
-    while !rest.is_empty() {
-        let (count, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
-        let after = after.trim_start();
-        let (word, after) = after.split_at(after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len()));
-        // A month to who writes it so; a minute is a small letter.
-        let word = if word == "M" { return None } else { word.to_lowercase() };
-        let (unit, _) = UNITS.iter().find(|(_, names)| names.contains(&word.as_str()))?;
-        found += &format!("{count}{unit}");
-        rest = after.trim_start();
-    }
-    Some(found)
-}
-
-/// A number without a unit: seconds where so few are not too few for the key, else hours of a day.
-fn bare_time(key: &str, raw: &str) -> Option<String> {
-    let number: u64 = raw.parse().ok()?;
-    let fewest = match key {
-        "lease-time" => 120,
-        "quiet" | "outage-quiet" => 600,
-        _ => 0,
-    };
-    let unit = match number {
-        number if number >= fewest => "s",
-        // Nobody writes more hours than a day has.
-        0..=24 => "h",
-        _ => return None,
-    };
-    Some(format!("{number}{unit}")).filter(|time| is_legal::<Interval>(time))
-}
-
-fn percent(raw: &str) -> Option<String> {
-    let (count, unit) = number(raw);
-    // lvcreate(8) says of what it is a part; a number of bytes is none.
-    if !["", "%", "%free", "%vg", "percent", "per cent"].contains(&unit.as_str()) {
-        return None;
-    }
-    let percent: f64 = count.parse().ok()?;
-    let percent = if percent > 0.0 && percent <= 1.0 && unit.is_empty() { percent * 100.0 } else { percent };
-    (percent <= 100.0).then(|| format!("{}%", percent.round()))
-}
-
-fn mac(raw: &str) -> Option<String> {
-    let raw = raw.strip_prefix("0x").unwrap_or(raw);
-    // ARP tables of some systems leave zeroes out: 0:1b:21:5:8:fa.
-    let parts: Vec<&str> = raw.split([':', '-']).collect();
-    let raw = &match parts.len() {
-        6 => parts.iter().map(|part| format!("{part:0>2}")).collect::<Vec<_>>().join(":"),
-        _ => raw.to_owned(),
-    };
-    let digits: Vec<char> = raw.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect();
-    let others = raw.chars().any(|c| !c.is_ascii_hexdigit() && !":-. _：".contains(c));
-    if digits.len() != 12 || others {
-        return None;
-    }
-    Some(digits.chunks(2).map(|pair| pair.iter().collect::<String>()).collect::<Vec<_>>().join(":"))
-}
-
-fn address(raw: &str) -> Option<String> {
-    near_ipv4(raw.split(['/', ':', ' ']).next()?).map(|address| address.to_string())
-}
-
-/// The prefix length of a netmask: of a text that is one, and no address of a network.
-pub(super) fn netmask(raw: &str) -> Option<u8> {
-    let (mask, _) = raw.trim().split_once('/').unwrap_or((raw.trim(), ""));
-    ipnet::ipv4_mask_to_prefix(mask.parse().ok()?).ok().filter(|prefix| *prefix >= 8)
-}
-
-fn subnet(raw: &str) -> Option<String> {
-    // A netmask is no network: which one it is of stands elsewhere.
-    if netmask(raw).is_some() {
-        return None;
-    }
-    let (net, mask) = raw.split_once('/').unwrap_or((raw, "24"));
-    let prefix = match mask.trim().parse::<std::net::Ipv4Addr>() {
-        Ok(mask) => ipnet::ipv4_mask_to_prefix(mask).ok()?,
-        Err(_) => mask.trim().parse::<u8>().ok()?,
-    };
-    let net = ipnet::Ipv4Net::new(address(net.trim())?.parse().ok()?, prefix).ok()?;
-    Some(net.trunc().to_string())
-}
-
-fn range(raw: &str) -> Option<String> {
-    let raw = raw.trim_matches(['[', ']', '(', ')']);
-    let separator = |c: char| "-~–—～,，;；、至到".contains(c) || c.is_whitespace();
-    let ends: Vec<&str> =
-        raw.split(separator).map(|end| end.trim_matches(['"', '\''])).filter(|end| !end.is_empty() && *end != "to").collect();
-    let [first, last] = ends[..] else { return None };
-    let first = address(first)?;
-    let last = address(last).or_else(|| Some(format!("{}.{}", first.rsplit_once('.')?.0, last.parse::<u8>().ok()?)))?;
-    let order = |address: &str| address.parse::<std::net::Ipv4Addr>().ok();
-    let (first, last) = if order(&last) < order(&first) { (last, first) } else { (first, last) };
-    Some(format!("{first}-{last}"))
-}
-
 /// A path of Windows or of the whole server becomes one within its store; `None` where it is not seen to lie in one: what is left of
 /// it would name another file, or none.
 fn file(kind: &str, raw: &str) -> Option<String> {
@@ -355,31 +231,6 @@ pub(super) fn several(path: &str, key: &str, raw: &str) -> Option<String> {
     let macs: Option<Vec<String>> = items(raw).iter().map(|item| text("MacAddr", item).map(|mac| quote(&mac))).collect();
     let macs = macs.filter(|macs| macs.len() > 1)?;
     Some(format!("write macs = [{}] instead of mac", macs.join(", ")))
-}
-
-/// What to write for a range with what dnsmasq has behind it: a netmask, and how long addresses are leased.
-pub(super) fn range_and_lease(key: &str, raw: &str) -> Option<String> {
-    let parts = items(raw);
-    let (ends, rest) = parts.split_at_checked(2).filter(|_| key == "range")?;
-    let range = range(&ends.join("-")).filter(|range| is_legal::<AddressRange>(range))?;
-    let (masks, times): (Vec<&str>, Vec<&str>) = rest.iter().copied().partition(|part| netmask(part).is_some());
-    match (&masks[..], &times[..]) {
-        ([] | [_], []) => Some(format!("write range = {}", quote(&range))),
-        ([] | [_], [lease]) => {
-            let lease = text("Interval", lease)?;
-            Some(format!("write range = {}, and on a line of its own lease-time = {}", quote(&range), quote(&lease)))
-        }
-        _ => None,
-    }
-}
-
-/// What to write where a network has two ranges, or a list without any.
-pub(super) fn two_ranges(key: &str, raw: &str) -> Option<String> {
-    let ends = |item: &str| range(item).filter(|range| is_legal::<AddressRange>(range));
-    let ranges: Vec<String> =
-        items(raw).into_iter().filter(|_| key == "range" && raw.starts_with('[')).filter_map(ends).collect();
-    let [first, _, ..] = &ranges[..] else { return None };
-    Some(format!("a network has one range: write range = {}, and reserve what is not to be leased", quote(first)))
 }
 
 /// A move as a table, of the two names that were written with something between them.

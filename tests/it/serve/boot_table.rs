@@ -52,5 +52,8 @@ fn a_table_is_read_as_it_was_published_and_so_is_one_of_the_version_before() {
     assert_eq!(BootTable::parse(&before.render()).expect("it reads"), before);
     before.version = 3;
     let error = BootTable::parse(&before.render()).expect_err("a version that is to come");
-    assert!(error.to_string().starts_with("a newer barista wrote it: it is version 3, and this one reads up to version 2"), "{error}");
+    assert!(
+        error.to_string().starts_with("a newer barista wrote it: it is version 3, and this one reads up to version 2"),
+        "{error}"
+    );
 }
