@@ -22,12 +22,12 @@ pub(super) fn value(path: &str, key: &str, raw: &str) -> Option<String> {
     match schema::form_of(path, key)? {
         Form::Flag => flag(raw).map(str::to_owned),
         Form::Number => raw.parse::<u32>().ok().map(|number| number.to_string()),
-        // A list of one is that one.
         // What the kernel is told are words on one line.
         Form::Text(_) if key == "args" && raw.starts_with('[') => {
             let words: Vec<&str> = raw.split('"').skip(1).step_by(2).collect();
             (!words.is_empty()).then(|| quote(&words.join(" ")))
         }
+        // A list of one is that one.
         Form::Text(kind) if raw.starts_with('[') && kind != "AddressRange" => match items(raw)[..] {
             [one] => text(kind_of(path, key, kind), one).map(|text| quote(&text)),
             _ => None,
