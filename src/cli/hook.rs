@@ -34,7 +34,7 @@ use crate::site::Checked;
 use std::{
     collections::BTreeMap,
     env,
-    io::{self, Read as _},
+    io::{self, IsTerminal as _, Read as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -115,6 +115,10 @@ fn pushed() -> Result<(PathBuf, Vec<RefUpdate>), Failure> {
     // Git runs hooks in the repository and calls it ".", which is another directory to whoever reads what is said of it.
     let repository = env::var_os("GIT_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
     let repository = repository.canonicalize().unwrap_or(repository);
+    if io::stdin().is_terminal() {
+        let error = anyhow::anyhow!("git runs this in a repository while somebody pushes, and says what is pushed");
+        return Err(Failure::hinted(error, "to try a commit before it is pushed: barista check, and barista plan"));
+    }
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
     Ok((repository, parse_updates(&text)?))

@@ -65,6 +65,10 @@ pub(super) fn judge(report: &mut Report<'_>, file: FileId, table: Option<&Spanne
                 None if !key.value.is_empty() && key.value.bytes().all(|byte| byte.is_ascii_digit()) => {
                     format!("options have the numbers {} to {}", OPTIONS.start(), OPTIONS.end())
                 }
+                None if ["bootfile", "filename", "boot-file"].contains(&asked) => {
+                    "leave it out: what a machine boots is said with loader and pxe, for the site, a network or a machine"
+                        .to_owned()
+                }
                 None => format!("{guess}options without a name here are written by number, in quotes: \"224\""),
             };
             report.push(error("unknown-option", place, format!("there is no DHCP option {:?}", key.value)).hint(hint));
