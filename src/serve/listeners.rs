@@ -125,11 +125,11 @@ impl ListenerSet {
     }
 
     fn open(&mut self) -> Vec<ServeError> {
-        // HTTP first: whoever asks by DHCP is sent there.
+        // HTTP and TFTP first: whoever asks by DHCP is sent there.
         let mut failures: Vec<_> = self.open_http().err().into_iter().collect();
         let served = self.shared.served.borrow().clone();
-        failures.extend(self.open_dhcp(&served));
         failures.extend(self.open_tftp(&served).err());
+        failures.extend(self.open_dhcp(&served));
         failures
     }
 

@@ -1,7 +1,10 @@
 //! A small café in a temporary directory: a site without disks, which needs no root, and the program itself.
 
 use crate::push::git::{Work, text};
-use barista::{agent::run::Options, host::RunDir};
+use barista::{
+    agent::{run::Options, wakeup::Wakeup},
+    host::RunDir,
+};
 use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -136,6 +139,15 @@ impl Cafe {
             assert!(Instant::now() < deadline, "not within 30 s: {what}");
             sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Stops an agent that runs beside a test in its scope, also where the test fails: the scope waits for it.
+pub struct StopAtEnd<'a>(pub &'a Wakeup);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What fails is tried again at growing pauses, and slows nothing beside it.
 
 use crate::{
-    cafe::Cafe,
+    cafe::{Cafe, StopAtEnd},
     room::{cafe as site, with},
 };
 use barista::{
@@ -37,6 +37,7 @@ fn a_version_that_cannot_be_filled_is_read_seldom_and_slows_nobody() {
     let begun = || host.effects().iter().filter(|effect| effect.contains("lvcreate") && effect.contains("img.beta.1")).count();
     thread::scope(|scope| {
         let agent = scope.spawn(|| run(&options, &host.system(), &wakeup));
+        let _stop = StopAtEnd(&wakeup);
         // Sources count as whole once they have not changed for a while.
         let tick = || {
             host.advance(Duration::from_secs(1));
@@ -62,8 +63,9 @@ fn a_version_that_cannot_be_filled_is_read_seldom_and_slows_nobody() {
         // At least 120 s of the host's time: after 15, 45 and 105 of them.
         let again = begun() - first;
         assert!((1..=4).contains(&again), "{again} more attempts in {looks} looks");
-        let status = Status::read(&cafe.state).unwrap();
-        let last = status.last.expect("there was an attempt");
+        let attempt = || Status::read(&cafe.state).unwrap().last.expect("there was an attempt");
+        cafe.until("no attempt runs", || !matches!(attempt().result, AttemptResult::Running));
+        let last = attempt();
         match &last.result {
             AttemptResult::Failed { failures, .. } => assert!(failures.iter().any(|said| said.contains("beta")), "{failures:?}"),
             other => panic!("{other:?}"),

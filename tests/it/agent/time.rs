@@ -1,6 +1,6 @@
 //! The agent's loop on a host whose clock is set.
 
-use crate::cafe::Cafe;
+use crate::cafe::{Cafe, StopAtEnd};
 use barista::{
     agent::{run::run, wakeup::Wakeup},
     host::fake::FakeHost,
@@ -27,6 +27,7 @@ fn looks_go_on_when_the_clock_is_set_back_or_forward() {
     };
     thread::scope(|scope| {
         let agent = scope.spawn(|| run(&options, &host.system(), &wakeup));
+        let _stop = StopAtEnd(&wakeup);
         cafe.until("the commit is applied", || table.exists());
         next_look("with an unmoved clock");
         host.set_clock(SignedDuration::from_hours(-2));
