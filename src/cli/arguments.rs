@@ -28,6 +28,16 @@ impl SiteArguments {
         self.repo.as_deref()
     }
 
+    /// Whether these arguments name a place at all.
+    pub fn names_a_place(&self) -> bool {
+        self.repo.is_some() || self.site.is_some()
+    }
+
+    /// The commit of another repository.
+    pub fn source_of(&self, repository: &Path) -> Source {
+        Source::Commit { repo: repository.to_owned(), revision: self.rev.clone() }
+    }
+
     /// The place these arguments name.
     pub fn source(&self) -> Source {
         match (&self.repo, &self.site) {

@@ -97,11 +97,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// good commit stands for a repository that cannot be read.
 fn read_site(arguments: &SiteArguments, state: &Path) -> Result<(source::Text, Vec<Check>), Failure> {
     let followed = Status::read(state).ok().map(|status| PathBuf::from(status.repository));
-    let repository = arguments.repository().map(Path::to_owned).or(followed);
+    let repository = arguments.repository().map(Path::to_owned).or_else(|| followed.clone());
     let mut checks = repository.map_or_else(Vec::new, |repository| check_repository(&repository, state));
-    let text = match (arguments.source().read(), last_good::read(state)) {
+    let (read, is_of_repository) = match (arguments.source().read(), &followed) {
+        // On a server people ask from wherever they are.
+        (Err(_), Some(followed)) if !arguments.names_a_place() => (arguments.source_of(followed).read(), true),
+        (read, _) => (read, arguments.repository().is_some()),
+    };
+    let text = match (read, last_good::read(state)) {
         (Ok(text), _) => text,
-        (Err(_), Seen::Present(copy)) if arguments.repository().is_some() => {
+        (Err(_), Seen::Present(copy)) if is_of_repository => {
             let what = format!("the site is read from the copy of {}, the last good commit", copy.commit.id.short());
             checks.push(Check::ok("repository", what));
             source::Text { revision: copy.revision(), tree: copy.tree }

@@ -186,7 +186,10 @@ fn an_empty_pre_receive_lets_nothing_bad_into_the_cafe_and_is_said() {
     assert_eq!(status["last"]["result"]["refused"]["findings"][0]["place"]["file"], "images/local.toml");
     assert_eq!(status["serving"]["revision"]["id"], good.as_str());
     cafe.work.git(&["checkout", "-q", &good]);
-    let doctor = cafe.barista(&["doctor", "--offline"]);
+    // From a directory that is no site, it looks at the one that the agent here follows.
+    cafe.work.git(&["--git-dir", cafe.repository.to_str().unwrap(), "update-ref", "refs/heads/main", &good]);
+    let doctor = cafe.command(&["doctor", "--offline"]).current_dir(cafe.work.root.path()).output().unwrap();
     let said = text(&doctor.stdout);
+    assert!(said.contains("reads and checks"), "{said}{}", text(&doctor.stderr));
     assert!(said.contains("hooks/pre-receive is empty") && said.contains("run `barista init "), "{said}");
 }

@@ -99,11 +99,11 @@ def run(lab: Lab) -> None:
     wait_for(lambda: cafe.targets("pc01", "alpha"), 120, f"the targets come back\n{said(server)}", 1)
     boots(lab, server, "after a power cut the room comes back by itself, and the machine boots")
     server.must("systemctl enable --now rtslib-fb-targetctl")
-    warned = server.run("barista doctor").out
+    warned = server.run("barista doctor --offline")
     server.must("systemctl mask rtslib-fb-targetctl && systemctl stop rtslib-fb-targetctl")
     lab.proves("doctor warns of a service that clears all targets, and its mend keeps them",
-               "systemctl mask rtslib-fb-targetctl" in warned and "mask" not in server.run("barista doctor").out
-               and cafe.targets("pc01", "alpha"), warned)
+               "systemctl mask rtslib-fb-targetctl" in warned.out
+               and "mask" not in server.run("barista doctor --offline").out and cafe.targets("pc01", "alpha"), f"{warned.out}{warned.err}")
     stopped = server.run(f"systemctl stop {' '.join(UNITS)}", 120)
     results = [value(server, unit, "Result") for unit in UNITS]
     left = server.must(f"ls {TARGETS}/iscsi | grep -c {PREFIX} || true").strip()
