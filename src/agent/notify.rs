@@ -34,9 +34,7 @@ pub fn status(status: &str) {
 /// Its loop goes round: to be called at each turn and at each step of long work.
 pub fn alive() {
     let Some(between) = *BETWEEN else { return };
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|last| last.elapsed() >= between) {
-        *last = Some(Instant::now());
+    if is_due(&LAST, between) {
         tell(&[NotifyState::Watchdog]);
     }
 }
@@ -44,9 +42,7 @@ pub fn alive() {
 /// It ends, and what it has begun goes on within its own bound: systemd is to wait for that, and not only `TimeoutStopSec=`.
 pub fn still_ends() {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|last| last.elapsed() >= BETWEEN_EXTENSIONS) {
-        *last = Some(Instant::now());
+    if is_due(&LAST, BETWEEN_EXTENSIONS) {
         tell(&[NotifyState::ExtendTimeoutUsec(EXTENSION)]);
     }
 }
@@ -54,6 +50,16 @@ pub fn still_ends() {
 /// It is about to end.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// Whether so much time has passed since this was true last.
+fn is_due(last: &Mutex<Option<Instant>>, between: Duration) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = last.is_none_or(|last| last.elapsed() >= between);
+    if is_due {
+        *last = Some(Instant::now());
+    }
+    is_due
 }
 
 fn tell(state: &[NotifyState<'_>]) {

@@ -204,7 +204,9 @@ impl<'a> Loop<'a> {
         let mut troubles = examine(&self.reader);
         let records = examine_records(&self.options.state);
         // The branch is compared with commits further back than the examination reads.
-        troubles.extend(trouble.filter(|_| troubles.is_empty()).cloned().into_iter().collect::<Vec<_>>());
+        if troubles.is_empty() {
+            troubles.extend(trouble.cloned());
+        }
         troubles.extend(records);
         self.told.trouble(About::Sound, troubles);
         // At the first look too: what an agent left that was killed keeps every seat waiting.

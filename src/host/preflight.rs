@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** changes nothing; every problem names the thing and the mend.
 
-use super::{Command, CommandError, System, left_suspended, suspended_trouble};
+use super::{Command, CommandError, System, export::lio, left_suspended, suspended_trouble};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::names::{LvName, VgName};
 use crate::observed::{LvKind, Seen, Vg};
@@ -16,8 +16,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// no distribution that is still maintained has less (Debian 11: 2.03.11, RHEL 8: 2.03.14).
 const OLDEST_LVM: [u32; 3] = [2, 3, 11];
 
-/// What the kernel must be able to load. LVM asks for dm_snapshot before it makes a thin snapshot, too.
-const MODULES: [&str; 5] = ["dm_thin_pool", "dm_snapshot", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+/// What LVM needs of the kernel; it asks for dm_snapshot before it makes a thin snapshot, too.
+const MODULES_OF_LVM: [&str; 2] = ["dm_thin_pool", "dm_snapshot"];
+
+/// What the kernel must be able to load.
+fn modules() -> impl Iterator<Item = &'static str> {
+    MODULES_OF_LVM.into_iter().chain(lio::MODULES)
+}
 
 /// What a site asks of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,7 +112,7 @@ fn parse_lvm_version(text: &str) -> Option<[u32; 3]> {
 /// of their host without a modprobe or without its files. modprobe knows `modules.builtin`.
 fn check_modules(system: &System) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
-    for module in MODULES.into_iter().filter(|module| !system.kernel.has_module(module)) {
+    for module in modules().filter(|module| !system.kernel.has_module(module)) {
         match system.commands.run(&Command::new(["modprobe", "-n", module], DEADLINE)) {
             Err(error @ CommandError::Missing { .. }) => {
                 let what = format!("the kernel module {module} is not loaded, and {error}");
@@ -202,7 +207,7 @@ mod tests {
     #[test]
     fn whatever_must_be_loaded_is_loaded_at_boot_as_the_agents_unit_loads_nothing() {
         let listed = include_str!("../cli/units/modules-load.conf");
-        for module in MODULES {
+        for module in modules() {
             assert!(listed.lines().any(|line| line == module), "{module}");
         }
     }
@@ -216,7 +221,7 @@ mod tests {
         let told = told(&host);
         assert!(told.contains("LVM is version 2.02.168: install lvm2 2.03.11"), "{told}");
         assert!(told.contains("this kernel has no module dm_thin_pool"), "{told}");
-        for module in MODULES {
+        for module in modules() {
             host.load_module(module);
         }
         assert!(!self::told(&host).contains("module"), "what is loaded is not asked of modprobe");

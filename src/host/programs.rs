@@ -41,13 +41,13 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 const BEAT: Duration = Duration::from_secs(1);
 
 /// The programs of this process.
-static RUNNING: Mutex<Started> = Mutex::new(Started { now: BTreeMap::new(), end: None });
+static RUNNING: Mutex<Started> = Mutex::new(Started { now: BTreeMap::new(), is_ending: false });
 
 /// The programs that run now, by process id.
 struct Started {
     now: BTreeMap<u32, String>,
     /// No other may begin: this process ends.
-    end: Option<()>,
+    is_ending: bool,
 }
 
 thread_local! {
@@ -75,7 +75,7 @@ impl Drop for WhileWaiting {
 /// Lets this process start no other program, and waits for those of LVM that run: killed in its critical section, LVM leaves devices
 /// suspended. Their own deadlines bound it; `told` is called meanwhile. What only reads or writes an image is not waited for.
 pub fn finish_programs(told: impl Fn()) {
-    running().end = Some(());
+    running().is_ending = true;
     while running().now.values().any(|argv| changes_devices(argv)) {
         told();
         thread::sleep(Duration::from_millis(100));
@@ -135,7 +135,7 @@ impl Commands for Programs {
 /// Starts a program and counts it, in one: whoever lets no other begin sees those that have.
 fn begin(command: &Command, input: &Input) -> Result<Child, Ended> {
     let mut running = running();
-    if running.end.is_some() {
+    if running.is_ending {
         return Err(Ended::Stopped("this process ends".to_owned()));
     }
     let child = start(command, input).map_err(|error| match error.kind() {

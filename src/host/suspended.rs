@@ -35,10 +35,12 @@ impl DeviceName {
 
     /// Where it stands when they are resumed: a pool's parts, the pool, what lies in it.
     fn order(&self) -> u8 {
-        match () {
-            () if self.0.ends_with("_tmeta") || self.0.ends_with("_tdata") => 0,
-            () if self.0.ends_with("-tpool") => 1,
-            () => 2,
+        if self.0.ends_with("_tmeta") || self.0.ends_with("_tdata") {
+            0
+        } else if self.0.ends_with("-tpool") {
+            1
+        } else {
+            2
         }
     }
 }

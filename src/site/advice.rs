@@ -246,11 +246,9 @@ pub(super) fn moved(key: &str, raw: &str) -> Option<String> {
 
 /// What to write for a key where nothing near to what is written is known: a value of its type.
 pub(super) fn such_as(path: &str, key: &str) -> String {
-    let example = |kind: &str| {
-        Some(match kind_of(path, key, EXAMPLES.iter().find(|(of, _)| *of == kind).map_or("", |(of, _)| *of)) {
-            "" => return None,
-            kind => EXAMPLES.iter().find(|(of, _)| *of == kind)?.1,
-        })
+    let example = |kind| {
+        let kind = kind_of(path, key, kind);
+        EXAMPLES.iter().find(|(of, _)| *of == kind).map(|(_, example)| *example)
     };
     match schema::form_of(path, key) {
         // Other programs have -1 for it.

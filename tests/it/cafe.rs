@@ -132,6 +132,17 @@ impl Cafe {
         status
     }
 
+    /// A café that serves its first commit, its agent, and that commit.
+    pub fn serving() -> (Self, Agent, String) {
+        let cafe = Self::with_repository();
+        let agent = cafe.agent();
+        let commit = cafe.work.commit("open the café");
+        let (went, told) = cafe.push("HEAD:main");
+        assert!(went && told.contains("applied; "), "{told}");
+        cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == commit.as_str());
+        (cafe, agent, commit)
+    }
+
     /// Waits for a condition, within a deadline that a loaded machine meets too.
     pub fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,8 +1,17 @@
 //! An apply that is told to stop.
 
 use crate::room::{Room, cafe, compute, prepare};
-use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Progress, Scope, apply};
-use barista::plan::{ChangeId, Outcome};
+use barista::host::{ApplyContext, CONFIGFS_DEADLINE, Fills, Progress, Scope, apply};
+use barista::plan::{ChangeId, Outcome, Prepared};
+
+fn context(room: &Room, prepared: &Prepared) -> ApplyContext {
+    ApplyContext {
+        fills: Fills::Wait,
+        state: room.state.path().to_owned(),
+        image_store: Scope::image_store(prepared, room.state.path()),
+        configfs_deadline: CONFIGFS_DEADLINE,
+    }
+}
 
 /// Is told to stop before the step of this number, counted from 0.
 struct StopBefore(usize);
@@ -25,12 +34,7 @@ fn an_apply_that_is_told_to_stop_begins_no_other_step_and_the_next_one_finishes(
     for before in 0.. {
         let room = Room::new();
         let plan = compute(&prepared, &room.observe(&prepared));
-        let context = ApplyContext {
-            fills: barista::host::Fills::Wait,
-            state: room.state.path().to_owned(),
-            image_store: Scope::image_store(&prepared, room.state.path()),
-            configfs_deadline: CONFIGFS_DEADLINE,
-        };
+        let context = context(&room, &prepared);
         let report = apply(&room.host.system(), &plan, &context, &mut StopBefore(before));
         let skipped = report.outcomes.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
         let failed: Vec<_> = report.outcomes.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Failed(_))).collect();
@@ -71,12 +75,7 @@ fn a_stop_is_heeded_between_two_programs_of_one_step_and_the_next_apply_finishes
     // The pool and the versions first: what is left is one step of many seats.
     room.settle(&cafe(1));
     let plan = compute(&prepared, &room.observe(&prepared));
-    let context = ApplyContext {
-        fills: barista::host::Fills::Wait,
-        state: room.state.path().to_owned(),
-        image_store: Scope::image_store(&prepared, room.state.path()),
-        configfs_deadline: CONFIGFS_DEADLINE,
-    };
+    let context = context(&room, &prepared);
     let volumes = || room.observe(&prepared).vg.present().map_or(0, |vg| vg.lvs.len());
     let before = volumes();
     let report = apply(&room.host.system(), &plan, &context, &mut StopAfterOne::default());

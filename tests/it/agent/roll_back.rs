@@ -81,11 +81,7 @@ fn a_host_that_is_half_way_to_a_commit_stays_with_it_while_a_newer_one_is_refuse
 
 #[test]
 fn a_commit_that_cannot_be_written_down_is_not_begun_and_is_taken_once_it_can_be() {
-    let cafe = Cafe::with_repository();
-    let agent = cafe.agent();
-    let first = cafe.work.commit("open the café");
-    assert!(cafe.push("HEAD:main").0);
-    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    let (cafe, agent, first) = Cafe::serving();
     // Nobody writes a file into a file, root neither.
     let (records, away) = (cafe.state.join("last-good"), cafe.state.join("away"));
     fs::rename(&records, &away).unwrap();

@@ -1,22 +1,12 @@
 //! An agent whose repository is damaged or gone, and one whose records are: the café goes on.
 
-use crate::cafe::{Agent, Cafe};
+use crate::cafe::Cafe;
 use crate::push::git::{git, text};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-/// A café at its first commit, and its agent.
-fn open() -> (Cafe, Agent, String) {
-    let cafe = Cafe::with_repository();
-    let agent = cafe.agent();
-    let commit = cafe.work.commit("open the café");
-    let (went, told) = cafe.push("HEAD:main");
-    assert!(went && told.contains("applied; "), "{told}");
-    (cafe, agent, commit)
-}
 
 fn table(cafe: &Cafe) -> PathBuf {
     cafe.state.join("boot/table.json")
@@ -75,7 +65,7 @@ fn the_cafe_goes_on_while_its_repository_is_damaged_or_gone_and_takes_the_next_p
 }
 
 fn damage_and_mend(what: &str, damage: Damage, trouble: &str, mend: &str) {
-    let (cafe, agent, commit) = open();
+    let (cafe, agent, commit) = Cafe::serving();
     damage(&cafe, &commit);
     goes_on(&cafe, what, trouble, mend);
     assert_eq!(agent.stop(), Some(0), "{what}");
@@ -101,7 +91,7 @@ fn damage_and_mend(what: &str, damage: Damage, trouble: &str, mend: &str) {
 
 #[test]
 fn a_pushed_commit_that_cannot_be_read_is_said_and_leaves_the_last_good_one() {
-    let (cafe, agent, good) = open();
+    let (cafe, agent, good) = Cafe::serving();
     assert_eq!(agent.stop(), Some(0));
     cafe.seats(2);
     let bad = cafe.work.commit("add pc02");
@@ -118,7 +108,7 @@ fn a_pushed_commit_that_cannot_be_read_is_said_and_leaves_the_last_good_one() {
 
 #[test]
 fn a_record_that_is_empty_or_garbage_makes_nothing_unreadable() {
-    let (cafe, agent, commit) = open();
+    let (cafe, agent, commit) = Cafe::serving();
     assert_eq!(agent.stop(), Some(0));
     for broken in ["", "\0\0\0", "garbage"] {
         for record in ["applied.json", "last-good/site"] {
@@ -143,7 +133,7 @@ fn a_record_that_is_empty_or_garbage_makes_nothing_unreadable() {
 
 #[test]
 fn the_record_that_an_earlier_version_kept_in_the_repository_is_taken_over_once() {
-    let (cafe, agent, first) = open();
+    let (cafe, agent, first) = Cafe::serving();
     cafe.seats(2);
     let second = cafe.work.commit("add pc02");
     assert!(cafe.push("HEAD:main").0);
@@ -175,7 +165,7 @@ fn the_record_that_an_earlier_version_kept_in_the_repository_is_taken_over_once(
 
 #[test]
 fn an_empty_pre_receive_lets_nothing_bad_into_the_cafe_and_is_said() {
-    let (cafe, _agent, good) = open();
+    let (cafe, _agent, good) = Cafe::serving();
     fs::write(cafe.repository.join("hooks/pre-receive"), "").unwrap();
     cafe.work.write("images/local.toml", "kind = \"lokal\"\n");
     let bad = cafe.work.commit("a slip");

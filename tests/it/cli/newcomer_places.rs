@@ -239,11 +239,7 @@ fn a_site_in_a_directory_of_its_repository_is_one_finding_that_says_where_it_lie
 
 #[test]
 fn status_says_that_a_push_waits_for_an_agent_that_does_not_run() {
-    let cafe = Cafe::with_repository();
-    let agent = cafe.agent();
-    let first = cafe.work.commit("open the café");
-    assert!(cafe.push("HEAD:main").0);
-    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    let (cafe, agent, _) = Cafe::serving();
     assert_eq!(agent.stop(), Some(0));
     assert_eq!(cafe.barista(&["status"]).status.code(), Some(0), "nothing waits");
     cafe.seats(2);

@@ -25,19 +25,9 @@ fn told(told: &str) -> String {
     told.lines().filter_map(|line| line.strip_prefix("remote: ")).map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// A café that serves one machine.
-fn open() -> (Cafe, crate::cafe::Agent, String) {
-    let cafe = Cafe::with_repository();
-    let agent = cafe.agent();
-    let good = cafe.work.commit("open the café");
-    assert!(cafe.push("HEAD:main").0);
-    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == good.as_str());
-    (cafe, agent, good)
-}
-
 #[test]
 fn a_push_that_loses_its_machines_is_refused_though_an_image_is_left() {
-    let (cafe, _agent, good) = open();
+    let (cafe, _agent, good) = Cafe::serving();
     let table = fs::read_to_string(cafe.state.join("boot/table.json")).unwrap();
     let lost: [&dyn Fn(); 2] = [
         &|| fs::remove_dir_all(cafe.work.tree.join("machines")).unwrap(),
@@ -65,7 +55,7 @@ fn a_push_that_loses_its_machines_is_refused_though_an_image_is_left() {
 
 #[test]
 fn an_agent_that_no_hook_protects_refuses_it_too() {
-    let (cafe, _agent, good) = open();
+    let (cafe, _agent, good) = Cafe::serving();
     fs::remove_file(cafe.repository.join("hooks/pre-receive")).unwrap();
     fs::remove_dir_all(cafe.work.tree.join("machines")).unwrap();
     let bad = cafe.work.commit("oops");
@@ -79,7 +69,7 @@ fn an_agent_that_no_hook_protects_refuses_it_too() {
 
 #[test]
 fn the_last_machine_goes_by_written_consent() {
-    let (cafe, _agent, _) = open();
+    let (cafe, _agent, _) = Cafe::serving();
     fs::remove_dir_all(cafe.work.tree.join("machines")).unwrap();
     let site = fs::read_to_string(cafe.work.tree.join("site.toml")).unwrap();
     cafe.work.write("site.toml", &format!("{site}[policy]\nmay-destroy = [\"*\"]\n"));

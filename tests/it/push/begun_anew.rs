@@ -9,11 +9,7 @@ use std::{fs, path::Path};
 /// repository that was thrown away and made anew took no push, and the hint of each step led to another that failed.
 #[test]
 fn a_cafe_that_is_begun_anew_is_told_at_each_step_what_to_do_and_that_works() {
-    let cafe = Cafe::with_repository();
-    let _agent = cafe.agent();
-    let first = cafe.work.commit("open the café");
-    assert!(cafe.push("HEAD:main").0);
-    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    let (cafe, _agent, first) = Cafe::serving();
     fs::remove_dir_all(&cafe.repository).unwrap();
     let repository = cafe.repository.to_str().unwrap();
     assert_eq!(cafe.barista(&["init", repository]).status.code(), Some(0));
@@ -64,11 +60,7 @@ fn a_cafe_that_is_begun_anew_is_told_at_each_step_what_to_do_and_that_works() {
 /// A record that does not read is not one that says nothing: the copy of the last good commit beside it says where this host is.
 #[test]
 fn a_cafe_that_is_begun_anew_with_a_damaged_record_is_told_so_and_takes_the_next_push() {
-    let cafe = Cafe::with_repository();
-    let agent = cafe.agent();
-    let first = cafe.work.commit("open the café");
-    assert!(cafe.push("HEAD:main").0);
-    cafe.status_when("it is served", |status| status["serving"]["revision"]["id"] == first.as_str());
+    let (cafe, agent, first) = Cafe::serving();
     drop(agent);
     let record = cafe.state.join("applied.json");
     let mut bytes = fs::read(&record).unwrap();

@@ -131,6 +131,17 @@ fn a_site_that_asks_for_no_secret_any_more_leaves_none() {
     assert!(!room.state.path().join(PATH).exists());
 }
 
+/// Both machines have a clean side again, and the first one's targets ask for its secret.
+fn both_have_clean_sides(room: &Room) {
+    for machine in ["pc01", "pc02"] {
+        assert_eq!(room.targets(machine, "alpha").len(), 2, "{machine} has a clean side again");
+    }
+    for target in room.targets("pc01", "alpha") {
+        let path = format!("iscsi/{target}/tpgt_1/acls/{PC01}/auth/password");
+        assert_eq!(configfs(room).read(&path).expect("readable"), SECRET);
+    }
+}
+
 #[test]
 fn a_file_that_root_withdraws_stops_no_new_side_of_a_machine_whose_secret_is_served_or_that_has_none() {
     let room = Room::new();
@@ -150,13 +161,7 @@ fn a_file_that_root_withdraws_stops_no_new_side_of_a_machine_whose_secret_is_ser
         room.work(&files, machine, "alpha");
     }
     room.settle(&files);
-    for machine in ["pc01", "pc02"] {
-        assert_eq!(room.targets(machine, "alpha").len(), 2, "{machine} has a clean side again");
-    }
-    for target in room.targets("pc01", "alpha") {
-        let path = format!("iscsi/{target}/tpgt_1/acls/{PC01}/auth/password");
-        assert_eq!(configfs(&room).read(&path).expect("readable"), SECRET);
-    }
+    both_have_clean_sides(&room);
     let all = with(&files, "machines/row.toml", "name = \"pc02\"\n", "name = \"pc02\"\nchap = true\n");
     let held: Vec<String> = room.plan(&all).held().map(|(_, hold)| hold.to_string()).collect();
     assert!(held.iter().any(|why| why.contains("pc02")), "pc02 has no secret: {held:?}");
@@ -186,13 +191,7 @@ fn a_file_that_is_gone_or_does_not_read_stops_no_new_side_of_a_machine_whose_sec
         let served = room.state.path().join(PATH);
         assert!(ops.contains(&format!("auth/password <the secret of pc01 in {}>", served.display())), "{ops}");
         room.settle(&files);
-        for machine in ["pc01", "pc02"] {
-            assert_eq!(room.targets(machine, "alpha").len(), 2, "{machine} has a clean side again");
-        }
-        for target in room.targets("pc01", "alpha") {
-            let path = format!("iscsi/{target}/tpgt_1/acls/{PC01}/auth/password");
-            assert_eq!(configfs(&room).read(&path).expect("readable"), SECRET);
-        }
+        both_have_clean_sides(&room);
         let trouble = said(&files);
         assert!(trouble.message.contains(&*file.to_string_lossy()) && trouble.severity == Severity::Warning, "{trouble:?}");
         // One that was never served has no other secret than the file's, and waits for it.

@@ -28,7 +28,7 @@ use worker::Worker;
 const MODPROBE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The modules that a target needs.
-const MODULES: [&str; 3] = ["target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+pub(in crate::host) const MODULES: [&str; 3] = ["target_core_mod", "target_core_iblock", "iscsi_target_mod"];
 
 /// The kernel's iSCSI target, for one run.
 pub struct Lio<'a> {
